@@ -1,0 +1,152 @@
+"""Outputs that appear whole or not at all: written beside their place, renamed at the end, removed on failure."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from deepsphere_codec.errors import CodecError, UsageError
+
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+@contextmanager
+def atomic_output(path: str | Path, *, force: bool = False) -> Iterator[Path]:
+    """A temporary file beside `path` to write into; it takes the place of `path` when the block ends well.
+
+    Args:
+        path: The file to be.
+        force: Replace an existing file.
+    Yields:
+        The temporary file's path; the file is there, empty.
+    Raises:
+        UsageError: the output exists, is no regular file, or its folder is missing or cannot be written.
+        CodecError: the disk is full; nothing is left of the output.
+    """
+    path = Path(path)
+    with _told_as_usage(path):
+        _check_file(path, force)
+    temporary = _beside(path)
+    with _removed_on_failure(path, temporary):
+        with _told_as_usage(path):
+            temporary.touch(exist_ok=False)
+        yield temporary
+        _flush_to_disk(temporary)
+        _check_still_free(path, force)
+        os.replace(temporary, path)
+
+
+@contextmanager
+def atomic_folder(path: str | Path, *, force: bool = False, suffix: str) -> Iterator[Path]:
+    """As `atomic_output`, for a folder of files that end in `suffix`.
+
+    An existing folder is replaced only if all it holds is such files, so that a slip cannot remove anything else.
+
+    Raises:
+        UsageError: the output exists, holds other things, or its parent is missing or cannot be written.
+        CodecError: the disk is full; nothing is left of the output.
+    """
+    path = Path(path)
+    with _told_as_usage(path):
+        _check_folder(path, force, suffix)
+    temporary = _beside(path)
+    with _removed_on_failure(path, temporary):
+        with _told_as_usage(path):
+            temporary.mkdir()
+        yield temporary
+        _check_still_free(path, force)
+        _replace_folder(temporary, path)
+
+
+def _check_file(path: Path, force: bool) -> None:
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder; name a file")
+    if path.exists() and not path.is_file():
+        raise UsageError(f"{path} is a device or a pipe; name a file")
+    _check_place(path, force)
+
+
+def _check_folder(path: Path, force: bool, suffix: str) -> None:
+    if path.exists() and not path.is_dir():
+        raise UsageError(f"{path} is a file; name a folder, or an output that ends in .mkv, .mp4 or .y4m")
+    _check_place(path, force)
+    if path.is_symlink() or (path.is_dir() and any(not _is_frame(file, suffix) for file in path.iterdir())):
+        raise UsageError(f"{path} holds other things than {suffix} files and is not replaced; name a new folder")
+
+
+def _check_place(path: Path, force: bool) -> None:
+    _check_still_free(path, force)
+    if not path.parent.is_dir():
+        raise UsageError(f"the folder {path.parent} does not exist; create it first")
+
+
+def _check_still_free(path: Path, force: bool) -> None:
+    if path.exists() and not force:
+        raise UsageError(f"{path} exists; use --force to replace it")
+
+
+def _is_frame(file: Path, suffix: str) -> bool:
+    return file.suffix.lower() == suffix and file.is_file() and not file.is_symlink()
+
+
+def _beside(path: Path) -> Path:
+    return path.parent / f".{path.name}.{secrets.token_hex(4)}.part"
+
+
+@contextmanager
+def _removed_on_failure(path: Path, temporary: Path) -> Iterator[None]:
+    try:
+        yield
+    except BaseException as error:
+        _remove(temporary)
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            raise CodecError(
+                f"{path} cannot be written: {os.strerror(error.errno or 0).lower()}; nothing of it was kept, "
+                f"make room or choose another place"
+            ) from error
+        raise
+
+
+@contextmanager
+def _told_as_usage(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in NO_ROOM:
+            raise
+        raise UsageError(
+            f"{path} cannot be written: {(error.strerror or str(error)).lower()}; choose another place"
+        ) from error
+
+
+def _remove(temporary: Path) -> None:
+    if temporary.is_dir():
+        shutil.rmtree(temporary, ignore_errors=True)
+    else:
+        temporary.unlink(missing_ok=True)
+
+
+def _flush_to_disk(file: Path) -> None:
+    """Some file systems report a full disk only here."""
+    with file.open("rb+") as stream:
+        os.fsync(stream.fileno())
+
+
+def _replace_folder(temporary: Path, path: Path) -> None:
+    """A folder with files in it cannot be renamed onto: the old one steps aside first."""
+    if not path.exists():
+        temporary.rename(path)
+        return
+    aside = _beside(path)
+    path.rename(aside)
+    try:
+        temporary.rename(path)
+    except BaseException:
+        aside.rename(path)
+        raise
+    shutil.rmtree(aside)

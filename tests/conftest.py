@@ -1,0 +1,39 @@
+"""What tests in every folder may ask for."""
+
+from __future__ import annotations
+
+import os
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _few_threads() -> None:
+    torch.set_num_threads(2)
+
+
+@pytest.fixture(scope="session")
+def footage() -> Path:
+    """The folder of real footage, $DEEPSPHERE_FOOTAGE or shared/data beside the checkout; skips where there is none."""
+    folder = Path(os.environ.get("DEEPSPHERE_FOOTAGE", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no footage in {folder}; DEEPSPHERE_FOOTAGE names its folder")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A generated film, lossless, 256x128, 6 frames."""
+    from deepsphere_codec.data.synthetic import synthetic_film
+    from deepsphere_codec.video import VideoInfo, create_video
+
+    path = tmp_path_factory.mktemp("film") / "film.mkv"
+    with create_video(path, VideoInfo(256, 128, Fraction(30), 6, False, "bt709")) as writer:
+        for frame in synthetic_film(256, 128, 6):
+            writer.write(frame)
+    return path

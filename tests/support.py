@@ -1,0 +1,119 @@
+"""What the tests of the codec and of the command share: small films, and a model that is quick and nearly lossless."""
+
+from __future__ import annotations
+
+import time
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from deepsphere_codec.errors import UsageError
+from deepsphere_codec.video import VideoInfo, YuvFrame, create_video
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """On pictures this small, threads mostly wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+class Coded(NamedTuple):
+    payload: bytes
+    x_hat: torch.Tensor
+
+
+class FakeNetwork:
+    """Stores the signal's 8-bit values, or their difference from the reference's, through zlib."""
+
+    def __init__(self, nside: int, delay: float) -> None:
+        self.shape = (1, 12 * nside**2, 3)
+        self.delay = delay
+
+    def encode_intra(self, x: torch.Tensor, quality: float) -> Coded:
+        time.sleep(self.delay)
+        assert tuple(x.shape) == self.shape and x.dtype == torch.float32
+        return self._coded(_levels(x), torch.zeros(self.shape))
+
+    def encode_inter(self, x: torch.Tensor, x_ref: torch.Tensor, quality: float) -> Coded:
+        time.sleep(self.delay)
+        assert x.shape == x_ref.shape
+        return self._coded(_levels(x) - _levels(x_ref), _levels(x_ref))
+
+    def decode_intra(self, payload: bytes, quality: float) -> torch.Tensor:
+        time.sleep(self.delay)
+        return self._read(payload) / 255
+
+    def decode_inter(self, payload: bytes, x_ref: torch.Tensor, quality: float) -> torch.Tensor:
+        time.sleep(self.delay)
+        return (_levels(x_ref) + self._read(payload)) / 255
+
+    def _coded(self, levels: torch.Tensor, base: torch.Tensor) -> Coded:
+        payload = zlib.compress(levels.to(torch.int16).numpy().tobytes(), 1)
+        return Coded(payload, (base + levels) / 255)
+
+    def _read(self, payload: bytes) -> torch.Tensor:
+        levels = np.frombuffer(zlib.decompress(payload), np.int16).copy()
+        return torch.from_numpy(levels).float().reshape(self.shape)
+
+
+def _levels(x: torch.Tensor) -> torch.Tensor:
+    return (x * 255).round()
+
+
+class FakeModel:
+    """Stands where a LoadedModel stands."""
+
+    name = "fake"
+    nside_multiple = 4
+    device = torch.device("cpu")
+    weights_hash = "a1" * 32
+    tables_hash = "b2" * 32
+
+    def __init__(self, delay: float = 0.0) -> None:
+        self.delay = delay
+
+    def graph_hash(self, nside: int) -> str:
+        return f"{nside:064x}"
+
+    def network(self, nside: int) -> FakeNetwork:
+        return FakeNetwork(nside, self.delay)
+
+
+def load_fake(name: str | Path = "fake", device: str = "cpu") -> FakeModel:
+    if name not in ("fake", "sphere-dvc"):
+        raise UsageError(f"there is no model {name}; models: fake")
+    return FakeModel()
+
+
+def make_frame(width: int, height: int, number: int = 0) -> YuvFrame:
+    """A smooth picture that turns with its number."""
+    lon = 2 * np.pi * (np.arange(width) + 0.5 + number) / width
+    lat = np.pi * ((np.arange(height) + 0.5) / height - 0.5)[:, None]
+    waves = [np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat) + 0 * lon]
+    y, u, v = (np.round(125 + 90 * wave).astype(np.uint8) for wave in waves)
+    return YuvFrame(y, u[::2, ::2].copy(), v[::2, ::2].copy())
+
+
+def make_film(path: Path, width: int = 64, height: int = 32, frames: int = 6) -> Path:
+    info = VideoInfo(width, height, fps=Fraction(25), frames=frames, full_range=False, matrix="bt709")
+    with create_video(path, info) as writer:
+        for number in range(frames):
+            writer.write(make_frame(width, height, number))
+    return path
+
+
+def write_y4m(path: Path, width: int, height: int, frames: int) -> Path:
+    """A 4:2:0 file of any size, also those that the writer refuses."""
+    chroma = 2 * ((width + 1) // 2) * ((height + 1) // 2)
+    data = b"FRAME\n" + bytes(width * height) + bytes([128]) * chroma
+    path.write_bytes(b"YUV4MPEG2 W%d H%d F25:1 Ip A1:1 C420mpeg2\n" % (width, height) + data * frames)
+    return path
