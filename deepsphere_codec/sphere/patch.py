@@ -1,0 +1,67 @@
+"""A square block of one face, in place of the whole sphere: what training runs on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from deepsphere_codec.sphere.positions import face_frame, face_xy_to_dir
+
+
+@dataclass(frozen=True)
+class PatchGrid:
+    """Nodes (x0 + i, y0 + j), 0 ≤ i, j < side, of one face at one resolution; index j * side + i.
+
+    Args:
+        nside: Resolution of the sphere that the block is cut from.
+        face: HEALPix face number 0..11.
+        x0, y0: First node towards NE and NW.
+        side: Nodes along the block's edge.
+    Raises:
+        ValueError: the block leaves the face.
+    """
+
+    nside: int
+    face: int
+    x0: int
+    y0: int
+    side: int
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.face < 12 and 0 <= min(self.x0, self.y0) and max(self.x0, self.y0) + self.side <= self.nside):
+            raise ValueError(f"{self} leaves its face: expected 0 <= x0, y0 <= nside - side and a face of 0..11")
+
+    @property
+    def npix(self) -> int:
+        """Number of nodes, side²."""
+        return self.side * self.side
+
+    @cached_property
+    def face_xy(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Face and position of each node, [npix] each."""
+        y, x = (axis.reshape(-1) for axis in np.indices((self.side, self.side)))
+        return np.full_like(x, self.face), x + self.x0, y + self.y0
+
+    @cached_property
+    def centers(self) -> np.ndarray:
+        """Unit vectors of the node centres, [npix, 3], float64."""
+        return face_xy_to_dir(*self.face_xy, self.nside)
+
+    @cached_property
+    def frame(self) -> tuple[np.ndarray, np.ndarray]:
+        """Tangent basis (e_x, e_y) as in `HealpixGrid.frame`."""
+        return face_frame(*self.face_xy, self.nside)
+
+    @cached_property
+    def nodes(self) -> np.ndarray:
+        """Index of each node in the whole sphere's face-major order, [npix]."""
+        face, x, y = self.face_xy
+        return (face * self.nside + y) * self.nside + x
+
+    def parent(self) -> PatchGrid:
+        """The block of the parents, at nside / 2."""
+        if any(n % 2 for n in (self.nside, self.x0, self.y0, self.side)):
+            raise ValueError(f"{self} has no parents: nside, x0, y0 and side must be even")
+        return PatchGrid(self.nside // 2, self.face, self.x0 // 2, self.y0 // 2, self.side // 2)
