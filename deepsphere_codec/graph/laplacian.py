@@ -1,0 +1,205 @@
+"""The graph of the sphere: who is whose neighbour, with which weight, and the largest eigenvalue of the Laplacian."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+from numpy import ndarray
+from scipy import sparse
+from scipy.sparse.linalg import LinearOperator, eigsh
+from scipy.spatial import cKDTree
+
+from deepsphere_codec.errors import UsageError
+from deepsphere_codec.sphere.grid import HealpixGrid
+
+FORMAT_VERSION = 1
+"""Of the graph itself and of its file; any change to how either is made is a new number."""
+
+Progress = Callable[[int, int], None]
+"""Called with (done, total); the unit is a percentage point of the expected time."""
+
+# Width σ of the Gaussian: DeepSphere's table (PyGSP's SphereHealpix) where it has an entry, else `rule / nside`.
+_WIDTH_RULES = {8: 0.79, 20: 1.00, 40: 1.36}
+_WIDTH_TABLE = {
+    8: {32: 0.02500, 64: 0.01228, 128: 0.00614, 256: 0.00307, 512: 0.00154, 1024: 0.00077},
+    20: {32: 0.03185, 64: 0.01564, 128: 0.00782, 256: 0.00391, 512: 0.00196, 1024: 0.00098},
+    40: {32: 0.042432, 64: 0.021354, 128: 0.010595, 256: 0.005551},
+}
+# Lanczos' value is good to six digits and is never above the true one: a margin of 1e-3 and rounding up to four digits
+# make it a bound, and one that every machine computes alike.
+_LMAX_MARGIN = 1e-3
+_LMAX_DIGITS = 4
+# Relative. Nodes that a symmetry of the grid maps to each other are equally far up to rounding: all or none belong.
+_TIE_TOLERANCE = 1e-9
+
+
+@dataclass(frozen=True, eq=False)
+class SphereGraph:
+    """A weighted graph on the HEALPix nodes of one resolution, in face-major order.
+
+    Attributes:
+        nside: HEALPix resolution; the graph has 12 nside² nodes.
+        k: Nominal number of neighbours, 8, 20 or 40. The table may have a few more columns (see `compute_graph`).
+        width: σ of the Gaussian, a chord length on the unit sphere.
+        lmax: Upper bound of the combinatorial Laplacian's spectrum, 0.1 to 0.2 % above its largest eigenvalue.
+        neighbors: [npix, columns], int32; where one is missing the node itself, with weight 0.
+        weights: [npix, columns], float32; the adjacency matrix, symmetric to the last bit.
+    """
+
+    nside: int
+    k: int
+    width: float
+    lmax: float
+    neighbors: Int[ndarray, "npix columns"]
+    weights: Float[ndarray, "npix columns"]
+
+    @property
+    def npix(self) -> int:
+        return 12 * self.nside**2
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) over version, nside, k, width, lmax and the neighbour table: the same on every machine.
+
+        The weights are left out: they follow from the rest, and exp() may differ in the last bit between machines.
+        """
+        head = json.dumps([FORMAT_VERSION, self.nside, self.k, float(self.width).hex(), float(self.lmax).hex()])
+        table = np.ascontiguousarray(self.neighbors, dtype="<i4")
+        return hashlib.sha256(head.encode() + table.tobytes()).hexdigest()
+
+    def adjacency(self) -> sparse.csr_matrix:
+        """The weights as a sparse matrix [npix, npix], float64, without stored zeros."""
+        rows = np.repeat(np.arange(self.npix), self.neighbors.shape[1])
+        cells = (self.weights.ravel().astype(np.float64), (rows, self.neighbors.ravel()))
+        matrix = sparse.coo_matrix(cells, shape=(self.npix, self.npix)).tocsr()
+        matrix.eliminate_zeros()
+        return matrix
+
+    def laplacian(self) -> sparse.csr_matrix:
+        """The combinatorial Laplacian D - A, [npix, npix], float64."""
+        adjacency = self.adjacency()
+        degree = np.asarray(adjacency.sum(axis=1)).ravel()
+        return (sparse.diags(degree) - adjacency).tocsr()
+
+
+def kernel_width(nside: int, k: int) -> float:
+    """σ of the Gaussian for `k` neighbours: DeepSphere's table, elsewhere 0.79 / nside (8), 1.00 (20), 1.36 (40).
+
+    Raises:
+        UsageError: k is not 8, 20 or 40, or nside < 1.
+    """
+    if k not in _WIDTH_RULES:
+        raise UsageError(f"a graph has 8, 20 or 40 neighbours, got {k}: choose one of these")
+    if nside < 1:
+        raise UsageError(f"nside must be at least 1, got {nside}")
+    return _WIDTH_TABLE[k].get(nside, _WIDTH_RULES[k] / nside)
+
+
+def compute_graph(nside: int, k: int = 8, *, on_progress: Progress | None = None) -> SphereGraph:
+    """Make a graph from nothing, in float64, without looking at any file.
+
+    Weights are A_ij = exp(-ln 2 |x_i - x_j|² / σ²), |.| the chord. k = 8 links the HEALPix neighbours, in their order
+    SW, W, NW, N, NE, E, SE, S. k = 20 and 40 link each node to its k nearest, ties included, and nodes i and j where
+    i is near j or j near i (W = max(W, Wᵀ)), so that the table has a few columns more; neighbours then ascend.
+
+    Args:
+        nside: HEALPix resolution, any integer >= 1.
+        k: 8, 20 or 40.
+        on_progress: Told (done, 100) as the work goes on.
+    Returns:
+        The graph; its weights are symmetric to the last bit.
+    Raises:
+        UsageError: k or nside out of range.
+    Source: Defferrard et al., ICLR 2020; Perraudin et al., Astronomy and Computing 27, 2019.
+    """
+    report = on_progress or _silent
+    width = kernel_width(nside, k)
+    report(0, 100)
+    grid = HealpixGrid(nside)
+    neighbors = _grid_neighbors(grid) if k == 8 else _nearest_neighbors(grid.centers, k)
+    report(20, 100)
+    weights = _gaussian_weights(grid.centers, neighbors, width)
+    report(30, 100)
+    graph = SphereGraph(nside, k, width, math.inf, neighbors, weights)
+    lmax = round_up(largest_eigenvalue(graph.adjacency(), report) * (1 + _LMAX_MARGIN))
+    report(100, 100)
+    return SphereGraph(nside, k, width, lmax, neighbors, weights)
+
+
+def largest_eigenvalue(adjacency: sparse.csr_matrix, report: Progress | None = None) -> float:
+    """Largest eigenvalue of PyGSP's Laplacian of `adjacency`, by Lanczos with a fixed start, relative error < 1e-6.
+
+    PyGSP's own `estimate_lmax` starts from a random vector and stops at 5e-3, so it gives another number each time.
+    """
+    from pygsp.graphs import Graph  # here: importing it takes longer than reading a graph
+
+    laplacian = Graph(adjacency).L.tocsr()
+    size = laplacian.shape[0]
+    expected_products = 100 + size // 4000  # only for the bar
+    products = 0
+
+    def multiply(x: Float[ndarray, " npix"]) -> Float[ndarray, " npix"]:
+        nonlocal products
+        products += 1
+        if report is not None:
+            report(30 + min(69, 70 * products // expected_products), 100)
+        return laplacian @ x
+
+    start = np.cos(1.7 * np.arange(size))  # no symmetry of the grid: it meets every eigenvector
+    operator = LinearOperator(laplacian.shape, matvec=multiply, dtype=np.float64)
+    return float(eigsh(operator, k=1, tol=1e-6, v0=start, ncv=min(20, size), return_eigenvectors=False)[0])
+
+
+def round_up(value: float, digits: int = _LMAX_DIGITS) -> float:
+    """The smallest number of `digits` significant digits that is not below `value` > 0."""
+    step = digits - 1 - math.floor(math.log10(value))
+    return math.ceil(value * 10**step) / 10**step if step >= 0 else float(math.ceil(value / 10**-step) * 10**-step)
+
+
+def _grid_neighbors(grid: HealpixGrid) -> Int[ndarray, "npix 8"]:
+    itself = np.arange(grid.npix)[:, None]
+    return np.where(grid.neighbors < 0, itself, grid.neighbors).astype(np.int32)
+
+
+def _nearest_neighbors(centers: Float[ndarray, "npix 3"], k: int) -> Int[ndarray, "npix columns"]:
+    """The k nearest nodes and all that are as far as the last of them, made mutual, ascending."""
+    npix = len(centers)
+    k = min(k, npix - 1)
+    distances, candidates = cKDTree(centers).query(centers, k=min(npix, k + 9))  # itself, and room for eight ties
+    near = distances <= distances[:, k : k + 1] * (1 + _TIE_TOLERANCE)
+    assert npix <= k + 9 or not near[:, -1].any(), "more ties than expected"
+    near &= candidates != np.arange(npix)[:, None]
+    rows, slots = np.nonzero(near)
+    links = sparse.coo_matrix((np.ones(len(rows), np.int8), (rows, candidates[rows, slots])), shape=(npix, npix))
+    return _table((links + links.T).tocsr())
+
+
+def _table(links: sparse.csr_matrix) -> Int[ndarray, "npix columns"]:
+    """The column indices of each row's entries as a dense table, filled up with the row's own index."""
+    links.sort_indices()
+    counts = np.diff(links.indptr)
+    table = np.repeat(np.arange(links.shape[0], dtype=np.int32)[:, None], counts.max(), axis=1)
+    table[np.arange(counts.max()) < counts[:, None]] = links.indices
+    return table
+
+
+def _gaussian_weights(
+    centers: Float[ndarray, "npix 3"], neighbors: Int[ndarray, "npix columns"], width: float
+) -> Float[ndarray, "npix columns"]:
+    """Column by column, for memory's sake. Symmetric to the last bit, because (a - b)² and (b - a)² are."""
+    weights = np.zeros(neighbors.shape, np.float32)
+    itself = np.arange(len(centers))
+    for column, index in enumerate(neighbors.T):
+        squared = ((centers - centers[index]) ** 2).sum(axis=1)
+        weights[:, column] = np.where(index == itself, 0.0, np.exp(-math.log(2) * squared / width**2))
+    return weights
+
+
+def _silent(done: int, total: int) -> None:
+    pass

@@ -1,0 +1,59 @@
+#!/usr/bin/env python3
+"""Make the graphs of the sphere and write one file per resolution.
+
+    scripts/precompute_graphs.py --nside 8 16 32 64 128 256
+
+Those in graphs/ come with the package; others are made on first use and kept in the user's cache, so this is needed
+only to make a file anew (--rebuild) or to have the large ones at hand beforehand.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from tqdm import tqdm
+
+from deepsphere_codec.errors import CodecError
+from deepsphere_codec.graph import SphereGraph, compute_graph
+from deepsphere_codec.graph.store import file_name, read_graph, write_graph
+
+GRAPHS = Path(__file__).resolve().parents[1] / "graphs"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--nside", type=int, nargs="+", required=True, metavar="N", help="resolutions, 12 N² nodes each"
+    )
+    parser.add_argument("--neighbors", type=int, default=8, choices=(8, 20, 40), help="of each node (default: 8)")
+    parser.add_argument("--out", type=Path, default=GRAPHS, metavar="FOLDER", help="default: graphs/ of this checkout")
+    parser.add_argument("--rebuild", action="store_true", help="make a file anew although it is there, or damaged")
+    arguments = parser.parse_args()
+    try:
+        for nside in arguments.nside:
+            start = time.perf_counter()
+            path = arguments.out / file_name(nside, arguments.neighbors)
+            graph = prepare(path, nside, arguments.neighbors, arguments.rebuild)
+            seconds = time.perf_counter() - start
+            print(f"{path}  lmax {graph.lmax}  {path.stat().st_size} bytes  {seconds:.1f} s  {graph.fingerprint}")
+    except (CodecError, OSError) as error:
+        print(f"precompute_graphs: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def prepare(path: Path, nside: int, neighbors: int, rebuild: bool) -> SphereGraph:
+    """Read and check the file where it is there, else make it with a bar on standard error."""
+    if path.exists() and not rebuild:
+        return read_graph(path, nside, neighbors)
+    with tqdm(total=100, desc=f"nside {nside}", unit="%", leave=False) as bar:
+        graph = compute_graph(nside, neighbors, on_progress=lambda done, _: bar.update(done - bar.n))
+    write_graph(graph, path)
+    return graph
+
+
+if __name__ == "__main__":
+    sys.exit(main())
