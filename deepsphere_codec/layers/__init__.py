@@ -1,0 +1,24 @@
+"""What the networks are made of; every layer maps [batch, npix, channels] to [batch, npix, channels]."""
+
+from deepsphere_codec.layers.cheb import ChebConv, mix_channels
+from deepsphere_codec.layers.directional import DirectionalConv
+from deepsphere_codec.layers.norm import GDN
+from deepsphere_codec.layers.operators import RescaledLaplacian
+from deepsphere_codec.layers.padding import FacePadding
+from deepsphere_codec.layers.pool import fold_children, mean_pool, unfold_children, unpool
+from deepsphere_codec.layers.warp import Warp, warp
+
+__all__ = [
+    "GDN",
+    "ChebConv",
+    "DirectionalConv",
+    "FacePadding",
+    "RescaledLaplacian",
+    "Warp",
+    "fold_children",
+    "mean_pool",
+    "mix_channels",
+    "unfold_children",
+    "unpool",
+    "warp",
+]

@@ -1,0 +1,53 @@
+"""Blocks that the transforms are built of."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from deepsphere_codec.layers.cheb import ChebConv
+from deepsphere_codec.layers.directional import DirectionalConv
+from deepsphere_codec.layers.operators import RescaledLaplacian
+from deepsphere_codec.layers.padding import FacePadding
+
+KINDS = ("chebyshev", "directional")
+
+
+class Resolution(NamedTuple):
+    """What a layer needs to know of one resolution."""
+
+    side: int
+    laplacian: RescaledLaplacian
+    padding: FacePadding
+
+
+def sphere_conv(kind: str, in_channels: int, out_channels: int, at: Resolution, order: int = 3) -> nn.Module:
+    """A convolution on the sphere, "chebyshev" (radial) or "directional" (nine taps in the face frame)."""
+    if kind == "chebyshev":
+        return ChebConv(in_channels, out_channels, order, at.laplacian)
+    if kind == "directional":
+        return DirectionalConv(in_channels, out_channels, at.padding)
+    raise ValueError(f"convolution {kind!r} is unknown: expected {' or '.join(KINDS)}")
+
+
+class ResidualBlock(nn.Module):
+    """`x + conv2(act(conv1(act(x))))`; the second convolution starts at zero, so the block starts as the identity.
+
+    Args:
+        channels: Of the signal.
+        at: Resolution of the signal.
+        kinds: Of the two convolutions.
+        order: Taps of Chebyshev filters.
+    """
+
+    def __init__(self, channels: int, at: Resolution, kinds: tuple[str, str], order: int = 3) -> None:
+        super().__init__()
+        self.conv1 = sphere_conv(kinds[0], channels, channels, at, order)
+        self.conv2 = sphere_conv(kinds[1], channels, channels, at, order)
+        nn.init.zeros_(self.conv2.weight)  # type: ignore[arg-type]
+
+    def forward(self, x: Float[Tensor, "batch npix c"]) -> Float[Tensor, "batch npix c"]:
+        return x + self.conv2(F.leaky_relu(self.conv1(F.leaky_relu(x, 0.1)), 0.1))

@@ -1,0 +1,40 @@
+"""HEALPix parents and children in place of strides. In face-major order all of it is reshaping."""
+
+from __future__ import annotations
+
+from jaxtyping import Float
+from torch import Tensor
+
+
+def fold_children(x: Float[Tensor, "batch npix c"], side: int) -> Float[Tensor, "batch parents c4"]:
+    """Children become channels: [B, npix, C] → [B, npix / 4, 4 C], children in the order of `HealpixGrid.children`.
+
+    Args:
+        side: Nodes along a face at the resolution of x (`nside` for the whole sphere).
+    """
+    batch, npix, channels = x.shape
+    half = side // 2
+    blocks = x.reshape(batch, npix // (side * side), half, 2, half, 2, channels)  # face, y, dy, x, dx
+    return blocks.permute(0, 1, 2, 4, 3, 5, 6).reshape(batch, npix // 4, 4 * channels)
+
+
+def unfold_children(x: Float[Tensor, "batch npix c4"], side: int) -> Float[Tensor, "batch children c"]:
+    """Channels become children, the inverse of `fold_children`: [B, npix, 4 C] → [B, 4 npix, C].
+
+    Args:
+        side: Nodes along a face at the resolution of x, before.
+    """
+    batch, npix, channels4 = x.shape
+    blocks = x.reshape(batch, npix // (side * side), side, side, 2, 2, channels4 // 4)  # face, y, x, dy, dx
+    return blocks.permute(0, 1, 2, 4, 3, 5, 6).reshape(batch, 4 * npix, channels4 // 4)
+
+
+def mean_pool(x: Float[Tensor, "batch npix c"], side: int) -> Float[Tensor, "batch parents c"]:
+    """Mean of the four children."""
+    batch, npix, channels = x.shape
+    return fold_children(x, side).view(batch, npix // 4, 4, channels).mean(2)
+
+
+def unpool(x: Float[Tensor, "batch npix c"], side: int) -> Float[Tensor, "batch children c"]:
+    """Every child takes its parent's value."""
+    return unfold_children(x.repeat(1, 1, 4), side)

@@ -1,0 +1,205 @@
+#!/usr/bin/env python3
+"""Time the sparse product's back ends and whole layers, side by side, on this machine.
+
+    scripts/benchmark.py [--device auto|cpu|cuda] [--threads N] [--quick] [--out results/benchmark.json]
+
+All cases take turns, round after round, so that a busy machine slows them alike; the figure is the median. Forward
+passes only, single precision. Whole layers keep the number of channels; Chebyshev layers have three taps.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from deepsphere_codec.errors import CodecError
+from deepsphere_codec.evaluation.environment import environment
+from deepsphere_codec.graph import SphereGraph, build_graph
+from deepsphere_codec.layers import ChebConv, DirectionalConv, RescaledLaplacian
+from deepsphere_codec.sphere import HealpixGrid
+
+Case = Callable[[], object]
+
+SHAPES = ((64, 128), (128, 64))
+TAPS = 3
+SCATTER, BAG = "L̃x: torch-scatter (scatter)", "L̃x: embedding_bag (bag)"
+PYG, OURS = "PyG ChebConv, whole layer", "our ChebConv (bag), whole layer"
+GOALS = ((SCATTER, BAG, 10.0), (PYG, OURS, 5.0))
+"""At the first shape: the first case takes at least so many times as long as the second."""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--threads", type=int, metavar="N", help="of the CPU (default: torch's own choice)")
+    parser.add_argument("--quick", action="store_true", help="three rounds instead of 15, and no compiled case")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the figures as JSON, too")
+    arguments = parser.parse_args()
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    device = arguments.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        tables = [
+            measure(nside, channels, device, 3 if arguments.quick else 15, not arguments.quick)
+            for nside, channels in SHAPES
+        ]
+        print(as_text(tables))
+        if arguments.out:
+            write(arguments.out, tables, device)
+    except (CodecError, OSError) as error:
+        print(f"benchmark: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def measure(nside: int, channels: int, device: str, rounds: int, compiled: bool = False) -> dict:
+    """Milliseconds of each case at one shape: {"nside", "channels", "rounds", "milliseconds": {case: median}}."""
+    with tqdm(total=100, desc=f"graph for nside {nside}", unit="%", leave=False) as bar:
+        graph = build_graph(nside, on_progress=lambda done, _: bar.update(done - bar.n))
+    with torch.inference_mode():
+        cases = {**products(graph, channels, device, compiled), **layers(graph, channels, device)}
+        times: dict[str, list[float]] = {name: [] for name in cases}
+        for turn in tqdm(range(rounds + 1), desc=f"nside {nside}, {channels} channels", unit="round", leave=False):
+            for name, case in cases.items():
+                seconds = stopwatch(case, device)
+                if turn > 0:  # the first round warms up
+                    times[name].append(1000 * seconds)
+    medians = {name: round(statistics.median(values), 3) for name, values in times.items()}
+    return {"nside": nside, "channels": channels, "rounds": rounds, "milliseconds": medians}
+
+
+def products(graph: SphereGraph, channels: int, device: str, compiled: bool) -> dict[str, Case]:
+    """The product with the rescaled Laplacian, in every way there is, and a copy for comparison."""
+    x = torch.randn(1, graph.npix, channels, device=device)
+    bag = RescaledLaplacian(graph).to(device)
+    cases: dict[str, Case] = {}
+    if find_spec("torch_scatter"):
+        cases[SCATTER] = partial(RescaledLaplacian(graph, "scatter").to(device), x)
+    else:
+        print("torch-scatter is not installed: its line is left out", file=sys.stderr)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # "in beta state"
+        matrix = csr(graph).to(device)
+    cases["L̃x: torch.sparse CSR (csr)"] = partial(RescaledLaplacian(graph, "csr").to(device), x)
+    cases["L̃x: torch.sparse CSR, matrix made beforehand"] = lambda: matrix @ x[0]
+    cases["L̃x: gather and einsum"] = lambda: torch.einsum("nk,nkc->nc", bag.weight, x[0][bag.index])
+    if compiled:
+        function = compile_gather_sum(x[0], bag.index, bag.weight)
+        if function is not None:
+            cases["L̃x: torch.compile of a gather sum"] = partial(function, x[0], bag.index, bag.weight)
+    cases[BAG] = partial(bag, x)
+    cases["copying x"] = x.clone
+    return cases
+
+
+def layers(graph: SphereGraph, channels: int, device: str) -> dict[str, Case]:
+    """Whole layers that keep the number of channels; the plane has as many pixels as the sphere has nodes."""
+    x = torch.randn(1, graph.npix, channels, device=device)
+    plane = torch.randn(1, channels, 3 * graph.nside, 4 * graph.nside, device=device)
+    plane = plane.contiguous(memory_format=torch.channels_last)
+    cheb = ChebConv(channels, channels, TAPS, graph).to(device)
+    directional = DirectionalConv(channels, channels, HealpixGrid.cached(graph.nside)).to(device)
+    cases: dict[str, Case] = {PYG: pyg(graph, channels, x[0]), OURS: partial(cheb, x)}
+    for size in (3, 5):
+        conv = nn.Conv2d(channels, channels, size, padding=size // 2).to(device)
+        conv.weight.data = conv.weight.data.contiguous(memory_format=torch.channels_last)
+        cases[f"Conv2d {size}×{size} on the plane, whole layer"] = partial(conv, plane)
+    cases["our DirectionalConv, whole layer"] = partial(directional, x)
+    return cases
+
+
+def pyg(graph: SphereGraph, channels: int, x: Tensor) -> Case:
+    from torch_geometric.nn import ChebConv as PygChebConv
+
+    edges = graph.adjacency().tocoo()
+    index = torch.from_numpy(np.stack([edges.row, edges.col]).astype(np.int64)).to(x.device)
+    weight, lmax = torch.from_numpy(edges.data).float().to(x.device), torch.tensor(graph.lmax, device=x.device)
+    layer = PygChebConv(channels, channels, TAPS, normalization=None).to(x.device)
+    return partial(layer, x, index, weight, lambda_max=lmax)
+
+
+def csr(graph: SphereGraph) -> Tensor:
+    """The rescaled Laplacian in compressed rows."""
+    matrix = (graph.laplacian() * (2 / graph.lmax)).tocsr()
+    matrix.setdiag(matrix.diagonal() - 1)
+    pointer, columns = torch.from_numpy(matrix.indptr).long(), torch.from_numpy(matrix.indices).long()
+    return torch.sparse_csr_tensor(pointer, columns, torch.from_numpy(matrix.data).float(), size=matrix.shape)
+
+
+def compile_gather_sum(x: Tensor, index: Tensor, weight: Tensor) -> Callable[..., Tensor] | None:
+    def gather_sum(x: Tensor, index: Tensor, weight: Tensor) -> Tensor:
+        y = weight[:, 0:1] * x
+        for k in range(1, index.shape[1]):
+            y = y + weight[:, k : k + 1] * x[index[:, k]]
+        return y
+
+    function = torch.compile(gather_sum)
+    try:
+        function(x, index, weight)
+    except Exception as error:  # no C++ compiler, or none that suits: this one case is left out
+        print(f"torch.compile does not work here ({type(error).__name__}): its line is left out", file=sys.stderr)
+        return None
+    return function
+
+
+def stopwatch(case: Case, device: str) -> float:
+    """Seconds that a case takes."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+    start = time.perf_counter()
+    case()
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def as_text(tables: list[dict]) -> str:
+    heads = [f"nside {table['nside']}, {table['channels']} ch" for table in tables]
+    lines = ["milliseconds, median".ljust(46) + "".join(head.rjust(20) for head in heads)]
+    for name in dict.fromkeys(name for table in tables for name in table["milliseconds"]):
+        values = (table["milliseconds"].get(name) for table in tables)
+        lines.append(name.ljust(46) + "".join(("-" if v is None else f"{v:.2f}").rjust(20) for v in values))
+    return "\n".join([*lines, "", *ratios(tables[0])])
+
+
+def ratios(table: dict) -> list[str]:
+    """What the project asks of the back end "bag", at one shape."""
+    times = table["milliseconds"]
+    return [
+        f"{slow} / {fast}: {times[slow] / times[fast]:.1f} at nside {table['nside']} (goal: at least {goal:g})"
+        for slow, fast, goal in GOALS
+        if slow in times
+    ]
+
+
+def write(path: Path, tables: list[dict], device: str) -> None:
+    measured_on = {**environment(), "device": torch.cuda.get_device_name() if device == "cuda" else "cpu"}
+    result = {
+        "name": "benchmark",
+        "description": "the sparse product's back ends and whole layers, milliseconds, median, forward, float32",
+        "settings": {"taps": TAPS, "neighbors": 8, "batch": 1},
+        "shapes": tables,
+        "ratios": ratios(tables[0]),
+        "environment": measured_on,
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

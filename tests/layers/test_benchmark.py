@@ -1,0 +1,42 @@
+"""The benchmark runs every case, and prints the ratios that the project asks for."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "benchmark.py"
+
+
+@pytest.fixture(scope="module")
+def benchmark():
+    specification = importlib.util.spec_from_file_location("benchmark_script", SCRIPT)
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+def test_measures_prints_and_writes(benchmark, tmp_path, monkeypatch):
+    table = benchmark.measure(4, 8, "cpu", rounds=2)
+    assert all(milliseconds > 0 for milliseconds in table["milliseconds"].values())
+    assert {benchmark.BAG, benchmark.PYG, benchmark.OURS} < table["milliseconds"].keys()
+    text = benchmark.as_text([table])
+    assert "nside 4, 8 ch" in text and f"{benchmark.PYG} / {benchmark.OURS}: " in text
+    benchmark.write(tmp_path / "results" / "benchmark.json", [table], "cpu")
+    written = json.loads((tmp_path / "results" / "benchmark.json").read_text())
+    assert written["shapes"] == [table]
+    assert {"cpu", "threads", "torch", "device"} <= written["environment"].keys()
+
+
+def test_the_matrix_made_beforehand_is_the_operators(benchmark):
+    import torch
+
+    from deepsphere_codec.graph import build_graph
+    from deepsphere_codec.layers import RescaledLaplacian
+
+    graph = build_graph(4)
+    x = torch.randn(1, graph.npix, 3)
+    assert torch.allclose(benchmark.csr(graph) @ x[0], RescaledLaplacian(graph)(x)[0], atol=1e-5)
