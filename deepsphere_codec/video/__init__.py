@@ -1,0 +1,18 @@
+"""Films in and out. The one place that imports av."""
+
+from deepsphere_codec.video.colour import rgb_to_yuv, yuv_to_rgb
+from deepsphere_codec.video.frame import VideoInfo, YuvFrame
+from deepsphere_codec.video.reader import VideoReader, open_video
+from deepsphere_codec.video.sinks import VideoWriter
+from deepsphere_codec.video.writer import create_video
+
+__all__ = [
+    "VideoInfo",
+    "VideoReader",
+    "VideoWriter",
+    "YuvFrame",
+    "create_video",
+    "open_video",
+    "rgb_to_yuv",
+    "yuv_to_rgb",
+]

@@ -1,0 +1,86 @@
+"""Between RGB and 8-bit 4:2:0 YUV. Chroma sits in the middle of its 2x2 pixels; the picture wraps at its left edge."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from deepsphere_codec.video.frame import VideoInfo, YuvFrame
+
+LUMA_WEIGHTS = {
+    "bt601": (0.299, 0.114),
+    "bt709": (0.2126, 0.0722),
+    "bt2020": (0.2627, 0.0593),
+}
+"""Kr and Kb of each matrix. Source: ITU-R BT.601-7, BT.709-6, BT.2020-2 (non-constant luminance)."""
+
+Plane = Float[np.ndarray, "_ _"]
+
+
+def yuv_to_rgb(frame: YuvFrame, info: VideoInfo) -> UInt8[np.ndarray, "height width 3"]:
+    """The frame in RGB; chroma is interpolated linearly, across the +-180 degree seam too.
+
+    Args:
+        frame: Planes of any even size.
+        info: Its matrix and full_range count.
+    Returns:
+        RGB, uint8, [H, W, 3].
+    """
+    kr, kb = LUMA_WEIGHTS[info.matrix]
+    offset, luma, chroma = _range(info.full_range)
+    y = (frame.y.astype(np.float32) - offset) / luma
+    cb, cr = (_chroma_up(plane.astype(np.float32) - 128) / chroma for plane in (frame.u, frame.v))
+    r = y + 2 * (1 - kr) * cr
+    b = y + 2 * (1 - kb) * cb
+    g = (y - kr * r - kb * b) / (1 - kr - kb)
+    return _to_uint8(np.stack([r, g, b], axis=-1) * 255)
+
+
+def rgb_to_yuv(
+    rgb: UInt8[np.ndarray, "height width 3"], *, matrix: str = "bt709", full_range: bool = False
+) -> YuvFrame:
+    """The picture as 8-bit 4:2:0; a chroma sample is the mean over its 2x2 pixels.
+
+    Args:
+        rgb: uint8, [H, W, 3], H and W even.
+        matrix: "bt709", "bt601" or "bt2020".
+        full_range: Luma 0 ... 255 instead of 16 ... 235.
+    Raises:
+        ValueError: H or W is odd.
+    """
+    height, width, _ = rgb.shape
+    if height % 2 or width % 2:
+        raise ValueError(f"4:2:0 takes even sizes, got {width}x{height}")
+    kr, kb = LUMA_WEIGHTS[matrix]
+    offset, luma, chroma = _range(full_range)
+    r, g, b = (rgb[..., i].astype(np.float32) / 255 for i in range(3))
+    y = kr * r + (1 - kr - kb) * g + kb * b
+    cb = _mean_2x2(b - y) / (2 * (1 - kb))
+    cr = _mean_2x2(r - y) / (2 * (1 - kr))
+    return YuvFrame(*(_to_uint8(plane) for plane in (y * luma + offset, cb * chroma + 128, cr * chroma + 128)))
+
+
+def _range(full_range: bool) -> tuple[int, int, int]:
+    """Luma's offset and scale, and chroma's scale."""
+    return (0, 255, 255) if full_range else (16, 219, 224)
+
+
+def _mean_2x2(plane: Plane) -> Plane:
+    return (plane[0::2, 0::2] + plane[0::2, 1::2] + plane[1::2, 0::2] + plane[1::2, 1::2]) / 4
+
+
+def _chroma_up(plane: Plane) -> Plane:
+    """Twice the size: each new sample lies a quarter of the way to the next old one."""
+    height, width = plane.shape
+    rows = np.concatenate([plane[:1], plane, plane[-1:]])
+    tall = np.empty((2 * height, width), np.float32)
+    tall[0::2] = 0.75 * plane + 0.25 * rows[:-2]
+    tall[1::2] = 0.75 * plane + 0.25 * rows[2:]
+    wide = np.empty((2 * height, 2 * width), np.float32)
+    wide[:, 0::2] = 0.75 * tall + 0.25 * np.roll(tall, 1, axis=1)
+    wide[:, 1::2] = 0.75 * tall + 0.25 * np.roll(tall, -1, axis=1)
+    return wide
+
+
+def _to_uint8(values: Float[np.ndarray, "*shape"]) -> UInt8[np.ndarray, "*shape"]:
+    return np.clip(np.rint(values), 0, 255).astype(np.uint8)

@@ -1,0 +1,68 @@
+"""PyAV's frames to ours."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import av
+import numpy as np
+from av.video.reformatter import ColorRange
+from jaxtyping import UInt8
+
+from deepsphere_codec.errors import UsageError
+from deepsphere_codec.video.colour import rgb_to_yuv
+from deepsphere_codec.video.frame import YuvFrame
+
+MATRICES = {1: "bt709", 2: "bt709", 5: "bt601", 6: "bt601", 9: "bt2020"}
+"""AVColorSpace to our name; 2 is "not said", and what does not say is nearly always BT.709 at these sizes."""
+
+RGB_MATRIX = "bt709"
+PLANAR_420 = ("yuv420p", "yuvj420p")
+
+
+class Colour(NamedTuple):
+    full_range: bool
+    matrix: str
+
+
+def colour_of(frame: av.VideoFrame) -> Colour:
+    """The range and matrix that `frame_from_av` delivers this frame in.
+
+    Raises:
+        UsageError: the matrix is none that we know.
+    """
+    if _is_rgb(frame):
+        return Colour(full_range=False, matrix=RGB_MATRIX)
+    if frame.colorspace not in MATRICES:
+        known = ", ".join(sorted(set(MATRICES.values())))
+        raise UsageError(f"its colour matrix (number {frame.colorspace}) is unknown here; convert it to one of {known}")
+    return Colour(_is_full_range(frame), MATRICES[frame.colorspace])
+
+
+def frame_from_av(frame: av.VideoFrame) -> YuvFrame:
+    """The frame as 8-bit 4:2:0 in its own range and matrix; RGB becomes BT.709, limited range."""
+    if _is_rgb(frame):
+        return rgb_to_yuv(rgb_from_av(frame), matrix=RGB_MATRIX)
+    if frame.format.name not in PLANAR_420:
+        own_range = ColorRange.JPEG if _is_full_range(frame) else ColorRange.MPEG
+        frame = frame.reformat(format="yuv420p", src_color_range=own_range, dst_color_range=own_range)
+    return YuvFrame(*(_plane(plane) for plane in frame.planes))
+
+
+def rgb_from_av(frame: av.VideoFrame) -> UInt8[np.ndarray, "height width 3"]:
+    """The frame as RGB, what is transparent in it shown as if it were not."""
+    return frame.to_ndarray(format="rgb24")
+
+
+def _is_rgb(frame: av.VideoFrame) -> bool:
+    return frame.format.is_rgb or frame.format.has_palette
+
+
+def _is_full_range(frame: av.VideoFrame) -> bool:
+    return frame.color_range == ColorRange.JPEG or frame.format.name.startswith("yuvj")
+
+
+def _plane(plane: av.video.plane.VideoPlane) -> UInt8[np.ndarray, "height width"]:
+    """A copy without the padding at the end of each line: PyAV reuses the buffer."""
+    lines = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)
+    return lines[:, : plane.width].copy()

@@ -1,0 +1,31 @@
+"""What a film is made of here: 8-bit 4:2:0 pictures, and what one must know to show them."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import UInt8
+
+
+class YuvFrame(NamedTuple):
+    """One picture, 8 bits, 4:2:0: each chroma sample stands for 2x2 pixels."""
+
+    y: UInt8[np.ndarray, "height width"]
+    u: UInt8[np.ndarray, "half_height half_width"]
+    v: UInt8[np.ndarray, "half_height half_width"]
+
+
+class VideoInfo(NamedTuple):
+    """What a film is, apart from its pictures."""
+
+    width: int
+    height: int
+    fps: Fraction
+    frames: int | None
+    """In the whole film, as its file says, for a progress bar; None where it does not say. Not a promise."""
+    full_range: bool
+    """Luma 0 ... 255; otherwise 16 ... 235."""
+    matrix: str
+    """From RGB to YUV: "bt709", "bt601" or "bt2020"."""

@@ -1,0 +1,162 @@
+"""Where frames go: a film that PyAV writes, `.y4m`, or a folder of PNG files."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import NamedTuple
+
+import av
+import numpy as np
+
+from deepsphere_codec.video.colour import yuv_to_rgb
+from deepsphere_codec.video.frame import VideoInfo, YuvFrame
+from deepsphere_codec.video.spherical import mark_as_spherical
+
+
+class VideoWriter(ABC):
+    """Takes frames in order. `create_video` makes it, and ends it."""
+
+    def __init__(self, info: VideoInfo) -> None:
+        self.info = info
+        self.count = 0
+
+    def write(self, frame: YuvFrame) -> None:
+        """Append a frame.
+
+        Raises:
+            ValueError: its size or type differs from what the film was created for.
+        """
+        height, width = self.info.height, self.info.width
+        expected = ((height, width), (height // 2, width // 2), (height // 2, width // 2))
+        got = tuple(plane.shape for plane in frame)
+        if got != expected or any(plane.dtype != np.uint8 for plane in frame):
+            raise ValueError(f"got planes {got} of {frame.y.dtype}, expected {expected} of uint8")
+        self._write(frame)
+        self.count += 1
+
+    @abstractmethod
+    def _write(self, frame: YuvFrame) -> None: ...
+
+    @abstractmethod
+    def finish(self) -> None:
+        """Write what is still held back, and what belongs at the end."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of the file, finished or not."""
+
+
+class _Tags(NamedTuple):
+    colorspace: int
+    primaries: int
+    transfer: int
+
+
+_TAGS = {"bt709": _Tags(1, 1, 1), "bt601": _Tags(6, 6, 6), "bt2020": _Tags(9, 9, 14)}
+"""Numbers of ITU-T H.273."""
+
+
+class FilmWriter(VideoWriter):
+    """One video track through PyAV."""
+
+    def __init__(self, path: Path, info: VideoInfo, *, container: str, codec: str, options: dict[str, str]) -> None:
+        super().__init__(info)
+        self._path = path
+        self._open = True
+        self._container = av.open(f"file:{path}", "w", format=container)
+        stream = self._container.add_stream(codec, rate=info.fps)
+        assert isinstance(stream, av.VideoStream)
+        stream.width, stream.height, stream.pix_fmt = info.width, info.height, "yuv420p"
+        stream.options = dict(options)
+        stream.thread_type = "AUTO"
+        tags = _TAGS[info.matrix]
+        context = stream.codec_context
+        context.time_base = 1 / info.fps
+        context.color_range = _av_range(info)
+        context.colorspace, context.color_primaries, context.color_trc = tags
+        self._stream = stream
+
+    def _write(self, frame: YuvFrame) -> None:
+        planes = np.concatenate([plane.ravel() for plane in frame]).reshape(-1, self.info.width)
+        picture = av.VideoFrame.from_ndarray(planes, format="yuv420p")
+        picture.pts, picture.time_base = self.count, 1 / self.info.fps
+        picture.color_range, picture.colorspace = _av_range(self.info), _TAGS[self.info.matrix].colorspace
+        self._container.mux(self._stream.encode(picture))
+
+    def finish(self) -> None:
+        self._container.mux(self._stream.encode(None))
+        self.close()
+
+    def close(self) -> None:
+        if self._open:
+            self._open = False
+            self._container.close()
+
+
+class MkvWriter(FilmWriter):
+    """FFV1: every sample is kept, and each slice carries a checksum."""
+
+    def __init__(self, path: Path, info: VideoInfo) -> None:
+        super().__init__(path, info, container="matroska", codec="ffv1", options={"level": "3", "slicecrc": "1"})
+
+
+class Mp4Writer(FilmWriter):
+    """H.264 that the eye cannot tell from its source, marked for players as a sphere."""
+
+    def __init__(self, path: Path, info: VideoInfo) -> None:
+        super().__init__(path, info, container="mp4", codec="libx264", options={"crf": "12", "preset": "fast"})
+
+    def finish(self) -> None:
+        super().finish()
+        mark_as_spherical(self._path)
+
+
+class Y4mWriter(VideoWriter):
+    """YUV4MPEG2: a line of text, then bare planes. It has no field for the matrix."""
+
+    def __init__(self, path: Path, info: VideoInfo) -> None:
+        super().__init__(info)
+        self._file = path.open("wb")
+        name = "FULL" if info.full_range else "LIMITED"
+        rate = f"F{info.fps.numerator}:{info.fps.denominator}"
+        self._file.write(f"YUV4MPEG2 W{info.width} H{info.height} {rate} Ip A1:1 C420 XCOLORRANGE={name}\n".encode())
+
+    def _write(self, frame: YuvFrame) -> None:
+        self._file.write(b"FRAME\n")
+        for plane in frame:
+            self._file.write(plane.tobytes())
+
+    def finish(self) -> None:
+        self._file.close()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class PngWriter(VideoWriter):
+    """A folder of 000000.png, 000001.png, ... in RGB."""
+
+    def __init__(self, folder: Path, info: VideoInfo) -> None:
+        super().__init__(info)
+        self._folder = folder
+        encoder = av.CodecContext.create("png", "w")
+        assert isinstance(encoder, av.VideoCodecContext)
+        encoder.width, encoder.height, encoder.pix_fmt = info.width, info.height, "rgb24"
+        encoder.time_base = 1 / info.fps
+        encoder.thread_count = 1  # with more, pictures come out late
+        self._encoder = encoder
+
+    def _write(self, frame: YuvFrame) -> None:
+        picture = av.VideoFrame.from_ndarray(yuv_to_rgb(frame, self.info), format="rgb24")
+        picture.pts = self.count
+        data = b"".join(bytes(packet) for packet in self._encoder.encode(picture))
+        (self._folder / f"{self.count:06d}.png").write_bytes(data)
+
+    def finish(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def _av_range(info: VideoInfo) -> int:
+    return 2 if info.full_range else 1

@@ -1,0 +1,196 @@
+"""Where frames come from: a film that PyAV opens, or a folder of PNG files."""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+
+import av
+from av.container import InputContainer
+from av.video.stream import VideoStream
+
+from deepsphere_codec.errors import UsageError
+from deepsphere_codec.video.colour import rgb_to_yuv
+from deepsphere_codec.video.convert import RGB_MATRIX, colour_of, frame_from_av, rgb_from_av
+from deepsphere_codec.video.frame import VideoInfo, YuvFrame
+
+DEFAULT_FPS = Fraction(30)  # of a folder of pictures, and of a film that does not say
+NO_FILM_FORMATS = {"tty"}  # FFmpeg draws any .txt file as a terminal would, and calls that a film
+
+
+class Source(ABC):
+    """Frames in order, and what they are. `frames` may be called once."""
+
+    info: VideoInfo
+
+    @abstractmethod
+    def frames(self) -> Iterator[YuvFrame]: ...
+
+    @abstractmethod
+    def close(self) -> None: ...
+
+
+def open_source(path: Path) -> Source:
+    """Open a film or a folder, and look at its first frame.
+
+    Raises:
+        UsageError: missing, unreadable, no film, or no frames in it.
+    """
+    with _one_line(path, "cannot be read"):
+        folder, there = path.is_dir(), path.exists()
+    if not there:
+        raise UsageError(f"{path} does not exist; give a film or a folder of PNG frames")
+    return FolderSource(path) if folder else FilmSource(path)
+
+
+class FilmSource(Source):
+    """A film that PyAV decodes."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._container = _open_container(path)
+        try:
+            self._stream = stream = _video_stream(path, self._container)
+            stream.thread_type = "AUTO"
+            self._decoded = self._container.decode(stream)
+            with _one_line(path, "frame 0 cannot be decoded"):
+                self._first = next(self._decoded, None)
+            if self._first is None:
+                raise UsageError(f"{path} has no frames; give a film with at least one")
+            with _named(path):
+                full_range, matrix = colour_of(self._first)
+        except BaseException:
+            self.close()
+            raise
+        fps = stream.average_rate or stream.guessed_rate or DEFAULT_FPS
+        count = _frame_count(stream, self._container, fps)
+        self.info = VideoInfo(self._first.width, self._first.height, fps, count, full_range, matrix)
+
+    def frames(self) -> Iterator[YuvFrame]:
+        frame, number = self._first, 0
+        self._first = None
+        while frame is not None:
+            self._check_alike(frame, number)
+            yield frame_from_av(frame)
+            number += 1
+            with _one_line(self._path, f"frame {number} cannot be decoded"):
+                frame = next(self._decoded, None)
+        self._check_whole(number)
+
+    def close(self) -> None:
+        self._container.close()
+
+    def _check_whole(self, number: int) -> None:
+        """An .mp4 or .mov knows where its frames should be: FFmpeg ends quietly where the file does."""
+        due = max((entry.pos + entry.size for entry in self._stream.index_entries), default=0)
+        size = self._path.stat().st_size
+        if due > size:
+            raise UsageError(
+                f"{self._path} is cut short: it ends after frame {number - 1}, {due - size} bytes before its index says"
+            )
+
+    def _check_alike(self, frame: av.VideoFrame, number: int) -> None:
+        if (frame.width, frame.height) != (self.info.width, self.info.height):
+            raise UsageError(
+                f"{self._path}: frame {number} is {frame.width}x{frame.height}, those before it "
+                f"{self.info.width}x{self.info.height}; give a film of one size"
+            )
+
+
+class FolderSource(Source):
+    """A folder of PNG files, RGB, delivered as BT.709 limited range."""
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            files = sorted((file for file in folder.iterdir() if _is_png(file)), key=_natural)
+        except OSError as error:
+            raise UsageError(f"{folder} cannot be read: {error.strerror}") from error
+        if not files:
+            raise UsageError(f"{folder} holds no PNG frames; give a film or a folder of .png files")
+        self._files = files
+        first = _read_png(files[0])
+        self.info = VideoInfo(first.width, first.height, DEFAULT_FPS, len(files), False, RGB_MATRIX)
+
+    def frames(self) -> Iterator[YuvFrame]:
+        for file in self._files:
+            picture = _read_png(file)
+            if (picture.width, picture.height) != (self.info.width, self.info.height):
+                raise UsageError(
+                    f"{file} is {picture.width}x{picture.height}, the first frame "
+                    f"{self.info.width}x{self.info.height}; give frames of one size"
+                )
+            yield rgb_to_yuv(rgb_from_av(picture), matrix=RGB_MATRIX)
+
+    def close(self) -> None:
+        pass
+
+
+def _open_container(path: Path) -> InputContainer:
+    with _one_line(path, "cannot be opened as a film"):
+        container = av.open(f"file:{path}")  # "file:" so that a colon in a name is not taken for a protocol
+    if container.format.name in NO_FILM_FORMATS:
+        container.close()
+        raise UsageError(f"{path} is not a film; give a film or a folder of PNG frames")
+    return container
+
+
+def _video_stream(path: Path, container: InputContainer) -> VideoStream:
+    """The first stream of pictures that is not a cover (of an audio file)."""
+    for stream in container.streams.video:
+        if not stream.disposition & av.stream.Disposition.attached_pic:
+            return stream
+    raise UsageError(f"{path} holds no video; give a film or a folder of PNG frames")
+
+
+def _frame_count(stream: VideoStream, container: InputContainer, fps: Fraction) -> int | None:
+    if stream.frames > 0:
+        return stream.frames
+    # Matroska and y4m give a duration only, rounded to their clock's ticks
+    if container.duration:
+        return round(Fraction(container.duration, av.time_base) * fps) or None
+    return None
+
+
+def _read_png(file: Path) -> av.VideoFrame:
+    try:
+        packet = av.Packet(file.read_bytes())
+    except OSError as error:
+        raise UsageError(f"{file} cannot be read: {error.strerror}") from error
+    with _one_line(file, "is not a PNG picture"):
+        decoder = av.CodecContext.create("png", "r")
+        pictures = [*decoder.decode(packet), *decoder.decode(None)]
+    if not pictures:
+        raise UsageError(f"{file} holds no picture; it is damaged")
+    return pictures[0]
+
+
+def _is_png(file: Path) -> bool:
+    return file.suffix.lower() == ".png" and not file.name.startswith(".")
+
+
+def _natural(file: Path) -> list[tuple[int, str]]:
+    """Numbers inside a name count as numbers."""
+    parts = re.split(r"(\d+)", file.name.lower())
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
+
+
+@contextmanager
+def _one_line(path: Path, what: str) -> Iterator[None]:
+    """PyAV's errors as ours."""
+    try:
+        yield
+    except (av.FFmpegError, OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UsageError(f"{path}: {what} ({reason}); give a sound film or a folder of PNG frames") from error
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from error

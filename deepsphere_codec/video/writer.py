@@ -1,0 +1,49 @@
+"""Films out, by the ending of their name; whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from deepsphere_codec.atomic import atomic_folder, atomic_output
+from deepsphere_codec.errors import UsageError
+from deepsphere_codec.video.frame import VideoInfo
+from deepsphere_codec.video.sinks import MkvWriter, Mp4Writer, PngWriter, VideoWriter, Y4mWriter
+
+FILM_WRITERS = {".mkv": MkvWriter, ".mp4": Mp4Writer, ".y4m": Y4mWriter}
+
+OTHER_SUFFIXES = set(".avi .mov .webm .m4v .ts .mpg .yuv .gif .png .jpg .jpeg .dsc".split())
+"""Names that mean a file: taken for a folder's, they would surprise."""
+
+
+@contextmanager
+def create_video(path: str | Path, info: VideoInfo, *, force: bool = False) -> Iterator[VideoWriter]:
+    """A film to write frames into; it appears under its name when the block ends without an exception.
+
+    Args:
+        path: `.mkv` (FFV1, lossless), `.mp4` (H.264, visually lossless, marked as spherical), `.y4m` (bare planes), or
+            a folder for PNG frames in RGB.
+        info: Size, frame rate and colour; the number of frames in it is not used.
+        force: Replace an existing file, or a folder that holds nothing but PNG files.
+    Raises:
+        UsageError: the output exists, cannot be written, has an ending that is not supported, or gets no frame.
+        CodecError: the disk is full.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix in OTHER_SUFFIXES:
+        raise UsageError(f"{path}: {suffix} files are not written; use .mkv, .mp4, .y4m or a folder for PNG frames")
+    maker = FILM_WRITERS.get(suffix, PngWriter)
+    place = atomic_folder(path, force=force, suffix=".png") if maker is PngWriter else atomic_output(path, force=force)
+    with place as temporary:
+        writer = maker(temporary, info)
+        try:
+            yield writer
+            if not writer.count:
+                raise UsageError(f"{path} got no frames; nothing was written")
+            writer.finish()
+        except BaseException:
+            with suppress(Exception):  # the first failure is the one to tell
+                writer.close()
+            raise
