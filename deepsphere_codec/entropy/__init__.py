@@ -1,0 +1,1 @@
+"""Entropy coding: distributions, tables, integer-exact parameters, rANS."""

@@ -1,0 +1,63 @@
+"""Integers in, bytes out: CompressAI's rANS coder, and the tables that it needs."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from deepsphere_codec.entropy.backend import BufferedRansEncoder, RansDecoder
+
+
+class Tables(NamedTuple):
+    """Cumulative frequencies (16 bits), one row a distribution; stored with the weights, never recomputed.
+
+    Attributes:
+        cdf: [rows, longest], int32.
+        length: Entries used in each row, [rows].
+        offset: Symbol of each row's first entry, [rows].
+    """
+
+    cdf: Int[Tensor, "rows longest"]
+    length: Int[Tensor, " rows"]
+    offset: Int[Tensor, " rows"]
+
+    def lists(self) -> tuple[list[list[int]], list[int], list[int]]:
+        """As the coder takes them; rows without their padding."""
+        length = self.length.tolist()
+        rows = [row[:n] for row, n in zip(self.cdf.tolist(), length, strict=True)]
+        return rows, length, self.offset.tolist()
+
+
+class SymbolWriter:
+    """Collects symbols in the order in which they will be read, and turns them into bytes at the end."""
+
+    def __init__(self) -> None:
+        self._encoder = BufferedRansEncoder()
+        self._empty = True
+
+    def write(self, symbols: Int[Tensor, " n"], rows: Int[Tensor, " n"], tables: Tables) -> None:
+        """Add symbols, each with the row of the tables that it is distributed after."""
+        if symbols.numel():
+            self._empty = False
+            self._encoder.encode_with_indexes(symbols.tolist(), rows.tolist(), *tables.lists())
+
+    def finish(self) -> bytes:
+        """The bytes of everything written."""
+        return b"" if self._empty else self._encoder.flush()  # flushed empty, CompressAI's coder crashes the process
+
+
+class SymbolReader:
+    """Reads symbols back in the order in which they were written."""
+
+    def __init__(self, payload: bytes) -> None:
+        self._decoder = RansDecoder()
+        self._decoder.set_stream(payload)
+
+    def read(self, rows: Int[Tensor, " n"], tables: Tables) -> Int[Tensor, " n"]:
+        """The next symbols, int64, one for each row asked for."""
+        if not rows.numel():
+            return torch.zeros(0, dtype=torch.int64)
+        return torch.tensor(self._decoder.decode_stream(rows.tolist(), *tables.lists()), dtype=torch.int64)
