@@ -1,0 +1,16 @@
+"""The networks, and the released models made of them."""
+
+from deepsphere_codec.models.config import ModelConfig
+from deepsphere_codec.models.dvc import Coded, SphereDVC
+from deepsphere_codec.models.zoo import DEFAULT_MODEL, LoadedModel, list_models, load_model, save_model
+
+__all__ = [
+    "DEFAULT_MODEL",
+    "Coded",
+    "LoadedModel",
+    "ModelConfig",
+    "SphereDVC",
+    "list_models",
+    "load_model",
+    "save_model",
+]

@@ -1,0 +1,42 @@
+"""One set of weights for the whole rate-distortion curve."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from deepsphere_codec.models.config import QUALITIES
+
+LAMBDAS = tuple(0.0008 * 2.0**q for q in range(QUALITIES))
+"""Trade-off at quality 1 … 8: loss = bits per node + lmbda · 255² · squared error."""
+
+
+def lmbda_of(quality: float) -> float:
+    """Trade-off at a real-valued quality, geometric in between."""
+    return LAMBDAS[0] * 2.0 ** (quality - 1)
+
+
+class QualityBank(nn.Module):
+    """A learned positive factor per channel for each quality, interpolated geometrically in between.
+
+    Args:
+        channels: Of the signal it multiplies.
+        start: Factor at quality 1 to begin with.
+        growth: Ratio of the factors of one quality and the one before, to begin with.
+    Source: gain units of Cui et al., CVPR 2021.
+    """
+
+    def __init__(self, channels: int, start: float = 1.0, growth: float = 1.0) -> None:
+        super().__init__()
+        steps = torch.arange(QUALITIES, dtype=torch.float32)[:, None]
+        self.log_gain = nn.Parameter(math.log(start) + math.log(growth) * steps.repeat(1, channels))
+
+    def forward(self, quality: Float[Tensor, " batch"]) -> Float[Tensor, "batch 1 channels"]:
+        position = (quality - 1).clamp(0, QUALITIES - 1)
+        below = position.floor().clamp_max(QUALITIES - 2)
+        mix = (position - below)[:, None]
+        rows = below.long()
+        return torch.lerp(self.log_gain[rows], self.log_gain[rows + 1], mix).exp()[:, None]

@@ -1,0 +1,159 @@
+"""Released models: weights, tables and a card, ready to use."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from deepsphere_codec.errors import UsageError
+from deepsphere_codec.models.config import ModelConfig
+from deepsphere_codec.models.dvc import SphereDVC
+from deepsphere_codec.models.pyramid import COARSEST_DEPTH
+from deepsphere_codec.sphere import HealpixGrid
+
+DEFAULT_MODEL = "sphere-dvc"
+_FOLDER = Path(__file__).parent / "weights"
+_WEIGHTS, _CARD = "weights.safetensors", "card.json"
+_TABLE_ENDS = ("_cdf", "_length", "_offset")
+
+
+class LoadedModel:
+    """A model with its weights, for any resolution; made by `load_model`.
+
+    Attributes:
+        name: As the stream's header says it.
+        config: Sizes and choices.
+        card: Where the weights come from.
+        weights_hash, tables_hash: SHA-256, hex; a stream names those that it was coded with.
+        nside_multiple: What nside must be a multiple of.
+    """
+
+    nside_multiple = 1 << COARSEST_DEPTH
+
+    def __init__(self, name: str, card: dict[str, Any], tensors: dict[str, Tensor], device: torch.device) -> None:
+        self.name, self.card, self.device = name, card, device
+        self.config = ModelConfig.from_dict(card["model"])
+        self._tables = {key: value for key, value in tensors.items() if key.endswith(_TABLE_ENDS)}
+        self._weights = {key: value for key, value in tensors.items() if key not in self._tables}
+        self.weights_hash, self.tables_hash = tensors_hash(self._weights), tensors_hash(self._tables)
+        self._networks: dict[int, SphereDVC] = {}
+
+    def network(self, nside: int) -> SphereDVC:
+        """The network at one resolution, for inference; kept for the next call.
+
+        Raises:
+            UsageError: nside is not a multiple of `nside_multiple`.
+        """
+        if nside < 1 or nside % self.nside_multiple:
+            below = max(1, nside // self.nside_multiple) * self.nside_multiple
+            raise UsageError(
+                f"nside is {nside}: {self.name} needs a multiple of {self.nside_multiple}, "
+                f"such as {below} or {below + self.nside_multiple}"
+            )
+        if nside not in self._networks:
+            network = SphereDVC(self.config, HealpixGrid.cached(nside))
+            fill(network, self._weights, self._tables)
+            self._networks = {nside: network.eval().requires_grad_(False).to(self.device)}
+        return self._networks[nside]
+
+    def graph_hash(self, nside: int) -> str:
+        """SHA-256, hex, over the graphs that the network works on at this resolution."""
+        return hashlib.sha256("".join(self.network(nside).pyramid.graph_fingerprints).encode()).hexdigest()
+
+
+def load_model(name: str | Path = DEFAULT_MODEL, device: str | torch.device = "cpu") -> LoadedModel:
+    """Load a released model by its name, or one of your own by its folder.
+
+    Args:
+        name: One of `list_models()`, or a folder with weights.safetensors and card.json.
+        device: Where the networks run.
+    Raises:
+        UsageError: no such model, or its files are damaged.
+    """
+    folder = _FOLDER / name if (_FOLDER / name / _CARD).exists() else Path(name)
+    if not (folder / _CARD).exists():
+        known = ", ".join(card["name"] for card in list_models()) or "none"
+        raise UsageError(f"model {str(name)!r} is neither one of ours ({known}) nor a folder with {_CARD}")
+    card, tensors = _read(folder)
+    return LoadedModel(card["name"], card, tensors, torch.device(device))
+
+
+def list_models() -> list[dict[str, Any]]:
+    """The cards of the released models."""
+    return [json.loads(path.read_text()) for path in sorted(_FOLDER.glob(f"*/{_CARD}"))]
+
+
+def save_model(folder: Path, name: str, network: SphereDVC, card: dict[str, Any]) -> None:
+    """Write weights, tables and card; float32 weights are halved to float16, but for the integer networks'.
+
+    The tables are built from the halved weights, so that they are those of what is loaded again.
+    """
+    weights = {key: _halve(key, p.detach()) for key, p in network.named_parameters()}
+    fill(network, weights, {})
+    network.build_tables()
+    tables = {key: b.cpu().contiguous() for key, b in network.named_buffers() if key.endswith(_TABLE_ENDS)}
+    tables = {key: b for key, b in tables.items() if not key.rpartition(".")[2].startswith("_")}
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(weights | tables, folder / _WEIGHTS)
+    about = {
+        "name": name,
+        **card,
+        "model": network.config.to_dict(),
+        "parameters": sum(p.numel() for p in network.parameters()),
+        "weights_hash": tensors_hash(weights),
+        "tables_hash": tensors_hash(tables),
+    }
+    (folder / _CARD).write_text(json.dumps(about, indent=2) + "\n")
+
+
+def fill(network: SphereDVC, weights: dict[str, Tensor], tables: dict[str, Tensor]) -> None:
+    """Put stored values in place.
+
+    Raises:
+        UsageError: a weight is missing, or of another shape.
+    """
+    for key, p in network.named_parameters():
+        value = weights.get(key)
+        if value is None or value.shape != p.shape:
+            got = "missing" if value is None else f"{list(value.shape)} instead of {list(p.shape)}"
+            raise UsageError(f"the model's weight {key} is {got}: its files do not belong together")
+        p.data.copy_(value)
+    for key, value in tables.items():
+        module, _, name = key.rpartition(".")
+        setattr(network.get_submodule(module), name, value)
+
+
+def tensors_hash(tensors: dict[str, Tensor]) -> str:
+    """SHA-256, hex, over names, types, shapes and bytes in the order of the names."""
+    digest = hashlib.sha256()
+    for key in sorted(tensors):
+        value = tensors[key]
+        digest.update(f"{key} {value.dtype} {list(value.shape)}\n".encode())
+        digest.update(value.contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _halve(key: str, p: Tensor) -> Tensor:
+    return p.cpu().contiguous() if ".h_s." in key else p.cpu().half().contiguous()
+
+
+@lru_cache(maxsize=4)
+def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    try:
+        card = json.loads((folder / _CARD).read_text())
+        tensors = load_file(folder / _WEIGHTS)
+    except (OSError, ValueError, SafetensorError) as error:
+        raise UsageError(f"the model in {folder} cannot be read: {error}") from error
+    missing: Iterable[str] = [key for key in ("name", "model") if key not in card]
+    for key in missing:
+        raise UsageError(f"{folder / _CARD} has no {key!r}: it is not a model's card")
+    return card, tensors
