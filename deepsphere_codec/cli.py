@@ -1,0 +1,302 @@
+"""The command `deepsphere-codec`. What is slow to import is imported where it is needed: --help answers at once."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, NoReturn
+
+from deepsphere_codec import __version__
+from deepsphere_codec.errors import CodecError, UsageError
+from deepsphere_codec.progress import progress_bar
+
+PROG = "deepsphere-codec"
+EXIT_BUG = 1  # not one of the documented codes: a mistake of ours, not of the user's or the stream's
+EXIT_OS = 2  # no permission, out of memory: nothing the stream can be blamed for
+EXIT_INTERRUPTED = 128 + signal.SIGINT
+EXIT_TERMINATED = 128 + signal.SIGTERM
+EXIT_PIPE = 128 + signal.SIGPIPE
+
+Result = Mapping[str, object]
+
+
+class _Terminated(BaseException):
+    """Raised where SIGTERM arrives, so that everything opened is closed and removed on the way out."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}; see {self.prog} --help")
+
+
+def console() -> None:
+    """Entry point of the installed command."""
+    # Before torch starts its threads. On a busy machine threads that spin while they wait keep each other from working:
+    # a P-frame took 23 s to decode beside two training runs, 6 s with this. On an idle one it makes no difference.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _terminate)
+    code = main()
+    if code == EXIT_PIPE:  # Python flushes standard output once more at exit and would complain
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line.
+
+    Args:
+        argv: Arguments after the program's name; the process's own unless given.
+    Returns:
+        The exit code: 0 done, 2 wrong usage or unreadable input, 3 damaged stream, 4 a stream this installation
+        cannot decode; 130 and 143 after Ctrl-C and SIGTERM.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in arguments
+    try:
+        with _quiet_warnings(debug):
+            args = _parser().parse_args(arguments)
+            result = args.run(args)
+            _print(result, as_json=args.json)
+        return 0
+    except (Exception, KeyboardInterrupt, _Terminated) as error:
+        if debug:
+            traceback.print_exc()
+        code, message = _explain(error)
+        if message:
+            print(f"{PROG}: {message}", file=sys.stderr)
+        return code
+
+
+def _explain(error: BaseException) -> tuple[int, str]:
+    """The exit code of an exception, and the one line that says what it was."""
+    if isinstance(error, CodecError):
+        return error.exit_code, f"error: {_one_line(error)}"
+    if isinstance(error, KeyboardInterrupt):
+        return EXIT_INTERRUPTED, "interrupted; no output was written"
+    if isinstance(error, _Terminated):
+        return EXIT_TERMINATED, "terminated; no output was written"
+    if isinstance(error, BrokenPipeError):
+        return EXIT_PIPE, ""
+    if isinstance(error, OSError):
+        place = f"{error.filename}: " if error.filename else ""
+        return EXIT_OS, f"error: {place}{error.strerror or _one_line(error)}; no output was written"
+    if _is_out_of_memory(error):
+        return EXIT_OS, f"error: out of memory; try a smaller --nside or frame size ({_one_line(error)[:80]})"
+    return EXIT_BUG, f"error: unexpected {type(error).__name__}: {_one_line(error)}; --debug shows where"
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    # torch's OutOfMemoryError is CUDA's; on the CPU it raises a plain RuntimeError.
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())
+
+
+def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+    raise _Terminated
+
+
+@contextmanager
+def _quiet_warnings(debug: bool) -> Iterator[None]:
+    """Keep other packages' warnings off the user's screen, and put our own on one line each."""
+    if debug:
+        yield
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.filterwarnings("default", category=UserWarning, module="deepsphere_codec")
+        warnings.showwarning = _show_warning
+        yield
+
+
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    print(f"{PROG}: warning: {message}", file=sys.stderr)
+
+
+def _encode(args: argparse.Namespace) -> Result:
+    from deepsphere_codec.films import DEFAULT_MODEL, encode_video
+
+    with progress_bar("encode") as on_progress:
+        report = encode_video(
+            args.input,
+            args.output,
+            model=args.model or DEFAULT_MODEL,
+            quality=args.quality,
+            nside=args.nside,
+            gop_size=args.gop,
+            frames=args.frames,
+            force=args.force,
+            assume_erp=args.assume_erp,
+            device=_device(args.device),
+            threads=args.threads,
+            on_progress=on_progress,
+        )
+    return report._asdict()
+
+
+def _decode(args: argparse.Namespace) -> Result:
+    from deepsphere_codec.films import decode_to_file
+
+    with progress_bar("decode") as on_progress:
+        report = decode_to_file(
+            args.input,
+            args.output,
+            frames=args.frames,
+            size=args.size,
+            force=args.force,
+            model=args.model,
+            device=_device(args.device),
+            threads=args.threads,
+            on_progress=on_progress,
+        )
+    return report._asdict()
+
+
+def _info(args: argparse.Namespace) -> Result:
+    from dataclasses import asdict
+
+    from deepsphere_codec.bitstream import StreamReader
+
+    sizes: dict[str, list[int]] = {}
+    with StreamReader(args.input) as stream:
+        for frame_type, payload in stream.records():
+            sizes.setdefault(frame_type, []).append(len(payload))
+        header = stream.header
+    frames = sum(map(len, sizes.values()))
+    total = os.path.getsize(args.input)
+    return {
+        **asdict(header),
+        "frames": frames,
+        "bytes": total,
+        "bpp": total * 8 / (frames * header.width * header.height) if frames else None,
+        "frame_types": {kind: {"count": len(each), "bytes": sum(each)} for kind, each in sorted(sizes.items())},
+    }
+
+
+def _compare(args: argparse.Namespace) -> Result:
+    from deepsphere_codec.evaluation.compare import compare_videos
+
+    with progress_bar("compare") as on_progress:
+        comparison = compare_videos(args.reference, args.decoded, frames=args.frames, on_progress=on_progress)
+    return comparison.as_dict()
+
+
+def _models(args: argparse.Namespace) -> Result:
+    from deepsphere_codec.models import list_models
+
+    return {"models": list_models()}
+
+
+def _device(name: str) -> str:
+    import torch
+
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UsageError("--device cuda: there is no usable CUDA device here; use --device cpu")
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return name
+
+
+def _print(result: Result, *, as_json: bool) -> None:
+    text = json.dumps(result, indent=2, allow_nan=False) if as_json else "\n".join(_table(result))
+    print(text, flush=True)
+
+
+def _table(result: Result, indent: str = "") -> Iterator[str]:
+    """Key and value on each line, nested ones indented; the rows of single frames are for --json."""
+    width = max(map(len, result), default=0)
+    for key, value in result.items():
+        if isinstance(value, Mapping):
+            yield from [f"{indent}{key}", *_table(value, indent + "  ")]
+        elif isinstance(value, list) and all(isinstance(each, Mapping) for each in value):
+            for each in value if key != "per_frame" else ():
+                yield from _table(each, indent)
+        else:
+            shown = f"{value:.4f}" if isinstance(value, float) else value
+            yield f"{indent}{key:<{width}}  {shown}"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog=PROG, description="A learned codec for 360° video that works on the sphere.")
+    parser.add_argument("--version", action="version", version=f"{PROG} {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    def command(name: str, run: Callable[[argparse.Namespace], Result], text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text)
+        sub.set_defaults(run=run)
+        sub.add_argument("--json", action="store_true", help="print one JSON object, nothing else")
+        sub.add_argument("--debug", action="store_true", help="show the traceback of an error")
+        return sub
+
+    encode = command("encode", _encode, "Code a 360° film (equirectangular, 2:1) into a .dsc file.")
+    encode.add_argument("input", metavar="INPUT", help="a film, a .y4m file or a folder of PNG frames")
+    encode.add_argument("output", metavar="OUTPUT.dsc")
+    encode.add_argument("--quality", type=float, default=4.0, metavar="Q", help="1 smallest ... 8 best (4)")
+    encode.add_argument("--nside", type=int, metavar="N", help="HEALPix resolution (a quarter of the width)")
+    encode.add_argument("--gop", type=int, default=32, metavar="N", help="frames from I-frame to I-frame (32)")
+    encode.add_argument("--assume-erp", action="store_true", help="take a film that is not 2:1 for a whole ERP")
+    _add_coding_options(encode, "a model's name or its folder (the one that comes with the package)")
+
+    decode = command("decode", _decode, "Decode a .dsc file.")
+    decode.add_argument("input", metavar="INPUT.dsc")
+    decode.add_argument("output", metavar="OUTPUT", help=".mkv (lossless), .mp4, .y4m, or a folder for PNG frames")
+    decode.add_argument("--size", type=_size, metavar="WxH", help="size of the decoded frames, 2:1 (the source's)")
+    _add_coding_options(decode, "a model's name or its folder (the one the stream names)")
+
+    info = command("info", _info, "Show what a .dsc file holds, and check every record.")
+    info.add_argument("input", metavar="INPUT.dsc")
+
+    compare = command("compare", _compare, "Measure a decoded film against its source.")
+    compare.add_argument("reference", metavar="REFERENCE")
+    compare.add_argument("decoded", metavar="DECODED")
+    _add_frames(compare, "half-open range of REFERENCE's frames that was coded (from the first)")
+
+    command("models", _models, "List the models that are installed.")
+    return parser
+
+
+def _add_coding_options(parser: argparse.ArgumentParser, model: str) -> None:
+    parser.add_argument("--model", metavar="NAME|DIR", help=model)
+    _add_frames(parser, "half-open range of frames, counted from 0 (all)")
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    parser.add_argument("--threads", type=_positive, metavar="N", help="processor threads (all)")
+    parser.add_argument("--force", action="store_true", help="replace an existing OUTPUT")
+
+
+def _add_frames(parser: argparse.ArgumentParser, text: str) -> None:
+    parser.add_argument("--frames", type=_frames, metavar="A:B", help=text)
+
+
+def _frames(text: str) -> tuple[int | None, int | None]:
+    first, colon, last = text.partition(":")
+    ends = [int(end) if end.isdecimal() else None for end in (first, last)]
+    well_formed = colon and all(end.isdecimal() or not end for end in (first, last))
+    if not well_formed or (ends[1] is not None and ends[1] <= (ends[0] or 0)):
+        raise argparse.ArgumentTypeError(f"{text!r} is no range of frames; write A:B with 0 <= A < B, A: or :B")
+    return ends[0], ends[1]
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, cross, height = text.lower().partition("x")
+    if not (cross and width.isdecimal() and height.isdecimal()):
+        raise argparse.ArgumentTypeError(f"{text!r} is no size; write WIDTHxHEIGHT, for example 1024x512")
+    return int(width), int(height)
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of threads; use 1 or more")
+    return int(text)

@@ -1,0 +1,222 @@
+"""Whole films: a file in, a file out, one frame at a time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+
+from deepsphere_codec.atomic import atomic_output
+from deepsphere_codec.bitstream import Header, StreamReader, StreamWriter
+from deepsphere_codec.codec import VideoDecoder, VideoEncoder, check_quality, film_info
+from deepsphere_codec.errors import IncompatibleStream, UsageError
+from deepsphere_codec.models import DEFAULT_MODEL, LoadedModel, list_models, load_model
+from deepsphere_codec.progress import Progress
+from deepsphere_codec.video import VideoReader, YuvFrame, create_video, open_video, yuv_to_rgb
+
+FrameRange = tuple[int | None, int | None]
+"""Half-open, as a Python slice: (None, None) is every frame."""
+
+
+class EncodeReport(NamedTuple):
+    """What an encode did; the seconds run from the first frame read to the file's end, model loading left out."""
+
+    frames: int
+    width: int
+    height: int
+    nside: int
+    model: str
+    quality: float
+    bytes: int
+    bpp: float
+    encode_seconds: float
+    frames_per_second: float
+
+
+class DecodeReport(NamedTuple):
+    """What a decode did; frames are those written, the seconds include those decoded on the way to the first."""
+
+    frames: int
+    width: int
+    height: int
+    decode_seconds: float
+    frames_per_second: float
+
+
+def encode_video(
+    input: str | Path,
+    output: str | Path,
+    *,
+    model: str | Path | LoadedModel = DEFAULT_MODEL,
+    quality: float = 4.0,
+    nside: int | None = None,
+    gop_size: int = 32,
+    frames: FrameRange | None = None,
+    force: bool = False,
+    assume_erp: bool = False,
+    device: str = "cpu",
+    threads: int | None = None,
+    on_progress: Progress | None = None,
+) -> EncodeReport:
+    """Code a film into a `.dsc` file, which appears whole or not at all.
+
+    Args:
+        input: Anything `open_video` reads.
+        output: The file to write.
+        model: A name, a folder, or a loaded model (whose device then counts).
+        quality, nside, gop_size: See `VideoEncoder`.
+        frames: Half-open range of source frames; all unless given.
+        force: Replace an existing output.
+        assume_erp: Take a film that is not 2:1 for a whole ERP.
+        threads: For torch, during this call.
+        on_progress: Called with (frames done, frames in all or None).
+    Raises:
+        UsageError: an argument is out of range, the input cannot be read or has no frames, the output exists.
+    """
+    input, output = Path(input), Path(output)
+    check_quality(quality)  # before anything slow
+    if output.exists() and input.exists() and output.samefile(input):
+        raise UsageError(f"{output} is the input itself; name another output")
+    with open_video(input, assume_erp=assume_erp, frames=frames) as reader, atomic_output(output, force=force) as place:
+        loaded = _loaded(model, device)
+        with _thread_count(threads), place.open("wb") as file:
+            encoder = VideoEncoder(loaded, reader.info, quality=quality, nside=nside, gop_size=gop_size)
+            start = time.perf_counter()
+            count = _encode_all(reader, encoder, file, on_progress)
+    seconds = time.perf_counter() - start
+    header, size = encoder.header, output.stat().st_size
+    bpp = size * 8 / (count * header.width * header.height)
+    return EncodeReport(
+        frames=count,
+        width=header.width,
+        height=header.height,
+        nside=header.nside,
+        model=header.model,
+        quality=header.quality,
+        bytes=size,
+        bpp=bpp,
+        encode_seconds=seconds,
+        frames_per_second=count / seconds,
+    )
+
+
+def decode_video(
+    path: str | Path,
+    *,
+    frames: FrameRange | None = None,
+    model: str | Path | LoadedModel | None = None,
+    device: str = "cpu",
+) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
+    """Decode a `.dsc` file, one uint8 RGB frame at a time, in constant memory.
+
+    Args:
+        path: The file.
+        frames: Half-open range; decoding starts at the I-frame before it.
+        model: The one the stream names, unless given.
+    Raises:
+        DamagedStream: the file is truncated or altered.
+        IncompatibleStream: this installation has not the model that wrote it.
+        UsageError: the file cannot be read, or the range holds no frames.
+    """
+    with StreamReader(path) as stream:
+        wanted = _selection(frames, stream.frame_count, path)
+        decoder = VideoDecoder(stream.header, _model_of(stream.header, model, device))
+        for frame in _decoded(stream, decoder, wanted):
+            yield yuv_to_rgb(frame, decoder.info)
+
+
+def decode_to_file(
+    input: str | Path,
+    output: str | Path,
+    *,
+    frames: FrameRange | None = None,
+    size: tuple[int, int] | None = None,
+    force: bool = False,
+    model: str | Path | LoadedModel | None = None,
+    device: str = "cpu",
+    threads: int | None = None,
+    on_progress: Progress | None = None,
+) -> DecodeReport:
+    """Decode a `.dsc` file into a film, which appears whole or not at all.
+
+    Args:
+        output: `.mkv` (lossless), `.mp4`, `.y4m`, or a folder of PNG.
+        size: (width, height), 2:1 and even; the source's unless given.
+        frames, model: See `decode_video`; the others as in `encode_video`.
+    Raises:
+        As `decode_video`; UsageError also for an existing output or a size that is not 2:1.
+    """
+    with StreamReader(input) as stream:
+        wanted = _selection(frames, stream.frame_count, input)
+        info = film_info(stream.header, size)._replace(frames=len(wanted))
+        with create_video(output, info, force=force) as writer, _thread_count(threads):
+            decoder = VideoDecoder(stream.header, _model_of(stream.header, model, device), size=size)
+            start = time.perf_counter()
+            for done, frame in enumerate(_decoded(stream, decoder, wanted), 1):
+                writer.write(frame)
+                if on_progress:
+                    on_progress(done, len(wanted))
+    seconds = time.perf_counter() - start
+    return DecodeReport(len(wanted), info.width, info.height, seconds, len(wanted) / seconds)
+
+
+def _encode_all(reader: VideoReader, encoder: VideoEncoder, file: BinaryIO, on_progress: Progress | None) -> int:
+    writer = StreamWriter(file, encoder.header)
+    count = 0
+    for count, frame in enumerate(reader, 1):
+        coded = encoder.encode(frame)
+        writer.write(coded.frame_type, coded.payload)
+        if on_progress:
+            on_progress(count, reader.expected)
+    writer.close()
+    return count
+
+
+def _decoded(stream: StreamReader, decoder: VideoDecoder, wanted: range) -> Iterator[YuvFrame]:
+    first = stream.keyframe_before(wanted.start)
+    records = islice(stream.records(first), wanted.stop - first)
+    for number, (frame_type, payload) in enumerate(records, first):
+        x_hat = decoder.decode(frame_type, payload)
+        if number in wanted:
+            yield decoder.frame(x_hat)
+
+
+def _loaded(model: str | Path | LoadedModel, device: str) -> LoadedModel:
+    return load_model(model, device=device) if isinstance(model, str | Path) else model
+
+
+def _model_of(header: Header, model: str | Path | LoadedModel | None, device: str) -> LoadedModel:
+    if model is not None:
+        return _loaded(model, device)
+    installed = [card["name"] for card in list_models()]
+    if header.model not in installed:  # a file must not choose a folder to load from
+        raise IncompatibleStream(
+            f"the stream needs the model {header.model!r}, installed: {', '.join(installed) or 'none'}; "
+            f"name its folder with --model"
+        )
+    return load_model(header.model, device=device)
+
+
+def _selection(frames: FrameRange | None, count: int, path: str | Path) -> range:
+    wanted = range(count)[slice(*(frames or (None, None)))]
+    if not wanted:
+        first, last = ("" if end is None else end for end in frames or (None, None))
+        raise UsageError(f"{path} has no frames in {first}:{last}; it holds {count}, counted from 0")
+    return wanted
+
+
+@contextmanager
+def _thread_count(threads: int | None) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,246 @@
+"""The codec over a film: reconstruction, random access, headers, memory. With a model that is quick to run."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from support import FakeModel, make_film, make_frame, one_thread
+
+from deepsphere_codec.bitstream import StreamWriter
+from deepsphere_codec.codec import (
+    VideoDecoder,
+    VideoEncoder,
+    check_header,
+    check_quality,
+    choose_nside,
+    film_info,
+    frame_from_signal,
+    signal_from_frame,
+)
+from deepsphere_codec.errors import DamagedStream, IncompatibleStream, UsageError
+from deepsphere_codec.films import decode_to_file, decode_video, encode_video
+from deepsphere_codec.models import list_models, load_model
+from deepsphere_codec.progress import Progress
+from deepsphere_codec.sphere import ErpResampler
+from deepsphere_codec.video import VideoInfo, open_video, yuv_to_rgb
+
+INFO = VideoInfo(64, 32, fps=Fraction(25), frames=None, full_range=False, matrix="bt709")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    with one_thread():
+        yield
+
+
+@pytest.fixture(scope="module")
+def stream(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Ten frames, an I-frame every four."""
+    folder = tmp_path_factory.mktemp("codec")
+    film = make_film(folder / "film.y4m", frames=10)
+    encode_video(film, folder / "film.dsc", model=FakeModel(), gop_size=4)
+    return folder / "film.dsc"
+
+
+def test_a_frame_survives_the_way_to_the_sphere_and_back() -> None:
+    frame = make_frame(128, 64)
+    resampler = ErpResampler(64, 128, 32)
+    back = frame_from_signal(signal_from_frame(frame, resampler), resampler)
+    for plane, plane_back in zip(frame, back, strict=True):
+        assert plane_back.dtype == np.uint8
+        assert np.abs(plane.astype(int) - plane_back).max() <= 2
+
+
+def test_the_decoder_has_what_the_encoder_kept_bit_for_bit() -> None:
+    encoder = VideoEncoder(FakeModel(), INFO, gop_size=3)
+    decoder = VideoDecoder(encoder.header, FakeModel())
+    types = []
+    for number in range(7):
+        coded = encoder.encode(make_frame(64, 32, number))
+        x_hat = decoder.decode(coded.frame_type, coded.payload)
+        types.append(coded.frame_type)
+        assert torch.equal(x_hat, coded.x_hat)
+        for ours, theirs in zip(encoder.reconstruction(coded.x_hat), decoder.frame(x_hat), strict=True):
+            assert np.array_equal(ours, theirs)
+    assert "".join(types) == "IPPIPPI"
+
+
+def test_the_report_counts_the_file(tmp_path: Path) -> None:
+    film = make_film(tmp_path / "film.y4m", frames=5)
+    seen: list[tuple[int, int | None]] = []
+    report = encode_video(
+        film,
+        tmp_path / "o.dsc",
+        model=FakeModel(),
+        frames=(1, 4),
+        quality=2.5,
+        on_progress=lambda done, total: seen.append((done, total)),
+    )
+    size = (tmp_path / "o.dsc").stat().st_size
+    assert report[:7] == (3, 64, 32, 16, "fake", 2.5, size)
+    assert report.bpp == size * 8 / (3 * 64 * 32)
+    assert report.frames_per_second == pytest.approx(3 / report.encode_seconds)
+    assert seen == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_decoded_frames_are_the_films(stream: Path) -> None:
+    decoded = list(decode_video(stream, model=FakeModel()))
+    assert len(decoded) == 10
+    with open_video(stream.with_suffix(".y4m")) as reader:
+        for frame, rgb in zip(reader, decoded, strict=True):
+            assert rgb.shape == (32, 64, 3) and rgb.dtype == np.uint8
+            assert np.abs(yuv_to_rgb(frame, reader.info).astype(int) - rgb).mean() < 2
+
+
+@pytest.mark.parametrize("frames", [(0, 1), (3, 5), (4, 8), (5, 6), (9, None), (None, 2), (8, 99)])
+def test_random_access_gives_the_same_frames(stream: Path, frames: tuple[int | None, int | None]) -> None:
+    everything = list(decode_video(stream, model=FakeModel()))
+    some = list(decode_video(stream, model=FakeModel(), frames=frames))
+    assert np.array_equal(np.stack(some), np.stack(everything[slice(*frames)]))
+
+
+def test_random_access_starts_at_the_iframe_before(stream: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: list[str] = []
+    decode = VideoDecoder.decode
+    monkeypatch.setattr(
+        VideoDecoder, "decode", lambda self, kind, load: (decoded.append(kind), decode(self, kind, load))[1]
+    )
+    list(decode_video(stream, model=FakeModel(), frames=(6, 7)))
+    assert decoded == ["I", "P", "P"]
+
+
+def test_frames_may_have_another_size(stream: Path, tmp_path: Path) -> None:
+    report = decode_to_file(stream, tmp_path / "small.y4m", model=FakeModel(), size=(48, 24), frames=(2, 5))
+    assert report[:3] == (3, 48, 24)
+    with open_video(tmp_path / "small.y4m") as reader:
+        assert [frame.y.shape for frame in reader] == [(24, 48)] * 3
+
+
+def test_threads_are_put_back(stream: Path, tmp_path: Path) -> None:
+    before = torch.get_num_threads()
+    seen: list[int] = []
+    decode_to_file(
+        stream,
+        tmp_path / "o.y4m",
+        model=FakeModel(),
+        threads=3,
+        on_progress=lambda *_: seen.append(torch.get_num_threads()),
+    )
+    assert set(seen) == {3} and torch.get_num_threads() == before
+
+
+def test_a_film_without_its_beginning_is_damaged() -> None:
+    encoder = VideoEncoder(FakeModel(), INFO)
+    with pytest.raises(DamagedStream, match="before any I-frame"):
+        VideoDecoder(encoder.header, FakeModel()).decode("P", b"")
+
+
+@pytest.mark.parametrize(
+    ("field", "part"), [("weights_hash", "weights"), ("tables_hash", "entropy tables"), ("graph_hash", "graph")]
+)
+def test_a_header_of_another_model_is_refused_by_name(field: str, part: str) -> None:
+    header = dataclasses.replace(VideoEncoder(FakeModel(), INFO).header, **{field: "0" * 64})
+    with pytest.raises(IncompatibleStream, match=part):
+        check_header(header, FakeModel())
+
+
+def test_a_header_with_an_nside_or_order_of_its_own_is_refused() -> None:
+    header = VideoEncoder(FakeModel(), INFO).header
+    for change in ({"nside": 18}, {"pixel_order": "nested"}):
+        with pytest.raises(IncompatibleStream):
+            check_header(dataclasses.replace(header, **change), FakeModel())
+
+
+def test_nside_is_a_quarter_of_the_width_unless_said() -> None:
+    model = FakeModel()
+    assert choose_nside(model, 1024) == 256
+    assert choose_nside(model, 1000) == 252  # rounded up to what the model divides
+    assert choose_nside(model, 1024, 192) == 192
+    with pytest.raises(UsageError, match="multiples of 4, such as 96 or 100"):
+        choose_nside(model, 1024, 98)
+    with pytest.raises(UsageError, match="such as 4"):
+        choose_nside(model, 1024, 2)
+    with pytest.raises(UsageError):
+        choose_nside(model, 1024, -4)
+
+
+@pytest.mark.parametrize("quality", [0.99, 8.01, -1, float("nan"), float("inf")])
+def test_quality_out_of_range(quality: float) -> None:
+    with pytest.raises(UsageError, match="use 1 .* to 8"):
+        check_quality(quality)
+
+
+@pytest.mark.parametrize("size", [(64, 33), (63, 31), (64, 64), (0, 0), (-64, -32), (66, 33)])
+def test_sizes_that_are_not_two_to_one(size: tuple[int, int]) -> None:
+    with pytest.raises(UsageError, match="2:1"):
+        film_info(VideoEncoder(FakeModel(), INFO).header, size)
+
+
+def test_gop_of_nothing() -> None:
+    with pytest.raises(UsageError, match="at least 1"):
+        VideoEncoder(FakeModel(), INFO, gop_size=0)
+
+
+def test_memory_does_not_grow_with_the_film(tmp_path: Path) -> None:
+    film, stream = make_film(tmp_path / "long.y4m", width=128, height=64, frames=400), tmp_path / "o.dsc"
+    by_encode = _growth(lambda told: encode_video(film, stream, model=FakeModel(), on_progress=told))
+    output = tmp_path / "o.y4m"
+    by_decode = _growth(lambda told: decode_to_file(stream, output, model=FakeModel(), on_progress=told))
+    # 300 frames held would be 44 MB of signals, or 4 MB as 8-bit pictures
+    assert by_encode < 3e6 and by_decode < 3e6
+
+
+def _growth(run: Callable[[Progress], object]) -> int:
+    """Bytes that the process grew by between frames 100 and 400."""
+    sizes = {}
+
+    def told(done: int, total: int | None) -> None:
+        if done in (100, 400):
+            pages = int(Path("/proc/self/statm").read_text().split()[1])
+            sizes[done] = pages * os.sysconf("SC_PAGE_SIZE")
+
+    run(told)
+    return sizes[400] - sizes[100]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [card["name"] for card in list_models()])
+def test_another_process_decodes_what_the_encoder_kept_with_any_number_of_threads(name: str, tmp_path: Path) -> None:
+    info = VideoInfo(256, 128, fps=Fraction(25), frames=None, full_range=False, matrix="bt709")
+    encoder = VideoEncoder(load_model(name), info, quality=4.5, gop_size=3)
+    kept = []
+    with (tmp_path / "o.dsc").open("wb") as file, StreamWriter(file, encoder.header) as writer:
+        for number in range(4):
+            coded = encoder.encode(make_frame(256, 128, 3 * number))
+            writer.write(coded.frame_type, coded.payload)
+            kept.append(encoder.reconstruction(coded.x_hat))
+    for threads in ("1", "2", "3"):
+        run_command("decode", tmp_path / "o.dsc", tmp_path / f"{threads}.mkv", "--threads", threads, "--device", "cpu")
+        with open_video(tmp_path / f"{threads}.mkv") as reader:
+            for frame, ours in zip(reader, kept, strict=True):
+                assert all(map(np.array_equal, frame, ours)), f"{threads} threads"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [card["name"] for card in list_models()])
+def test_a_full_size_film_takes_at_most_4_gib(name: str, tmp_path: Path) -> None:
+    film = make_film(tmp_path / "film.y4m", width=1024, height=512, frames=3)
+    run_command("encode", film, tmp_path / "o.dsc", "--model", name, "--device", "cpu")
+    run_command("decode", tmp_path / "o.dsc", tmp_path / "o.mkv", "--device", "cpu")
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 4 * 2**20  # KiB; the largest child counts
+
+
+def run_command(*arguments: str | Path) -> None:
+    line = [sys.executable, "-m", "deepsphere_codec", *map(str, arguments)]
+    done = subprocess.run(line, cwd=Path(__file__).parents[1], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
