@@ -1,0 +1,105 @@
+"""BD-rate: how many per cent more bits a codec takes for the same quality, over the range that both curves cover."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import bjontegaard
+import numpy as np
+
+from deepsphere_codec.evaluation.results import Point, Results
+
+MIN_OVERLAP = 0.8  # below it, a BD-rate speaks for a part of the curves only and says so
+
+
+class BdRate(NamedTuple):
+    """Per cent, negative is fewer bits than the anchor; None where there is none to be had."""
+
+    akima: float | None
+    pchip: float | None
+    overlap: float  # of the two curves' dB ranges: their intersection over their union, 0 to 1
+    note: str  # why there is none, or that the overlap is small; else empty
+
+
+class BdRow(NamedTuple):
+    """One codec against the anchor."""
+
+    name: str
+    clips: int  # that both measured; the figures are over these
+    mean_curve: BdRate
+    per_clip: float | None  # mean over clips of the clips' own BD-rates (PCHIP); None unless every clip has one
+
+
+def bd_rate(anchor: Sequence[Point], test: Sequence[Point]) -> BdRate:
+    """BD-rate over WS-PSNR-YUV, by Akima and by PCHIP interpolation.
+
+    Args:
+        anchor: Points of the curve compared with, in any order; those without a rate are left out.
+        test: Points of the other curve.
+    Source: Bjontegaard, VCEG-M33, 2001; Herglotz et al., arXiv 2304.12852 (interpolation); the bjontegaard package.
+    """
+    curves = [_curve(anchor), _curve(test)]
+    if any(len(rates) < 2 for rates, _ in curves):
+        return BdRate(None, None, 0.0, "fewer than two points")
+    if any(np.any(np.diff(decibels) <= 0) for _, decibels in curves):
+        return BdRate(None, None, 0.0, "a curve falls: more bits, no more dB")
+    (rates, decibels), (rates_test, decibels_test) = curves
+    overlap = _overlap(decibels, decibels_test)
+    if overlap == 0:
+        return BdRate(None, None, 0.0, "no common range of dB")
+    akima, pchip = (
+        float(
+            bjontegaard.bd_rate(
+                rates, decibels, rates_test, decibels_test, method, require_matching_points=False, min_overlap=0
+            )
+        )
+        for method in ("akima", "pchip")
+    )
+    note = f"curves overlap by {overlap:.0%} only" if overlap < MIN_OVERLAP else ""
+    return BdRate(akima, pchip, overlap, note)
+
+
+def bd_rows(anchor: Results, tests: Sequence[Results]) -> list[BdRow]:
+    """Each codec against the anchor, on the clips that both measured."""
+    return [_row(anchor, test) for test in tests]
+
+
+def bd_table(anchor: Results, rows: Sequence[BdRow]) -> str:
+    """The rows as text, one line each."""
+    width = max([len(row.name) for row in rows] + [len("codec")])
+    lines = [
+        f"BD-rate against {anchor.name}, WS-PSNR-YUV (negative: fewer bits)",
+        f"{'codec':<{width}}  {'Akima':>8}  {'PCHIP':>8}  {'overlap':>7}  {'per clip':>8}  clips",
+    ]
+    for row in rows:
+        bd = row.mean_curve
+        figures = f"{_percent(bd.akima):>8}  {_percent(bd.pchip):>8}  {bd.overlap:>7.0%}  {_percent(row.per_clip):>8}"
+        note = f"  ! {bd.note}" if bd.note else ""
+        lines.append(f"{row.name:<{width}}  {figures}  {row.clips:>5}{note}")
+    return "\n".join(lines)
+
+
+def _row(anchor: Results, test: Results) -> BdRow:
+    common = sorted(set(anchor.clips) & set(test.clips))
+    anchor, test = anchor.on_clips(common), test.on_clips(common)
+    each = [bd_rate(anchor.clips[clip], test.clips[clip]).pchip for clip in common]
+    known = [value for value in each if value is not None]
+    per_clip = sum(known) / len(known) if known and len(known) == len(each) else None
+    return BdRow(test.name, len(common), bd_rate(anchor.mean, test.mean), per_clip)
+
+
+def _curve(points: Sequence[Point]) -> tuple[np.ndarray, np.ndarray]:
+    """Rates and decibels, by rate."""
+    pairs = sorted((point.bpp, point.ws_psnr_yuv) for point in points if point.bpp)
+    rates, decibels = zip(*pairs, strict=True) if pairs else ((), ())
+    return np.array(rates), np.array(decibels)
+
+
+def _overlap(a: np.ndarray, b: np.ndarray) -> float:
+    union = max(a.max(), b.max()) - min(a.min(), b.min())
+    return float(max(min(a.max(), b.max()) - max(a.min(), b.min()), 0.0) / union)
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:+.1f} %"

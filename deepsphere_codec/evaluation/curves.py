@@ -1,0 +1,100 @@
+"""The parts of a rate-distortion figure: curves, axes, and the ceiling."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from deepsphere_codec.evaluation.results import Point, Results
+
+CEILING = "ceiling"
+INK, SOFT, GRID = "#1f2933", "#52606d", "#e4e7eb"
+# Classical codecs stay in cool greys and blues, so that the eye goes to the models.
+ANCHOR_COLOURS = {"x264": "#9aa5b1", "x265": "#323f4b", "x265-zerolatency": "#7ea6c9", "svtav1": "#2b6cb0"}
+MODEL_COLOURS = ("#d1495b", "#e08e1b", "#2a9d8f", "#7b4fa3", "#8c5a3c")
+
+FAR = 0.2  # in parts of the curves' range: a ceiling this far above them would squeeze them
+
+
+class Curve(NamedTuple):
+    name: str
+    colour: str
+    is_model: bool
+    points: Sequence[Point]  # by rate
+
+
+class Ceiling(NamedTuple):
+    nside: float
+    decibels: float
+
+
+def curves_of(results: Sequence[Results], points: Mapping[str, Sequence[Point]]) -> list[Curve]:
+    """The curves to draw from the points of each codec, by its name."""
+    models = [each.name for each in results if each.codec not in ANCHOR_COLOURS and each.codec != CEILING]
+    curves = []
+    for each in results:
+        with_rate = sorted((p for p in points[each.name] if p.bpp), key=lambda p: p.bpp or 0.0)
+        if each.codec == CEILING or not with_rate:
+            continue
+        is_model = each.codec not in ANCHOR_COLOURS
+        models_colour = MODEL_COLOURS[models.index(each.name) % len(MODEL_COLOURS)] if is_model else ""
+        curves.append(Curve(each.name, ANCHOR_COLOURS.get(each.codec, models_colour), is_model, with_rate))
+    return curves
+
+
+def ceilings_of(results: Sequence[Results], points: Mapping[str, Sequence[Point]]) -> list[Ceiling]:
+    """The ceilings among them."""
+    ceilings = [point for each in results if each.codec == CEILING for point in points[each.name]]
+    return [Ceiling(point.quality, point.ws_psnr_yuv) for point in ceilings]
+
+
+def is_far(ceilings: Sequence[Ceiling], curves: Sequence[Curve]) -> bool:
+    """Whether the ceilings lie so high that the curves need the axis for themselves."""
+    decibels = [point.ws_psnr_yuv for curve in curves for point in curve.points]
+    top, bottom = max(decibels), min(decibels)
+    return bool(ceilings) and min(ceiling.decibels for ceiling in ceilings) > top + FAR * (top - bottom)
+
+
+def draw_curves(axes: Axes, curves: Sequence[Curve], *, line_width: float, marker_size: float = 5.0) -> None:
+    """Each curve with its points; the models' are wider and on top."""
+    for curve in curves:
+        axes.semilogx(
+            [point.bpp for point in curve.points],
+            [point.ws_psnr_yuv for point in curve.points],
+            color=curve.colour,
+            marker="o",
+            markersize=marker_size,
+            markeredgecolor="white",
+            markeredgewidth=marker_size * 0.15,
+            linewidth=line_width * (1.35 if curve.is_model else 1.0),
+            zorder=4 if curve.is_model else 3,
+            label=curve.name,
+        )
+
+
+def draw_ceilings(axes: Axes, ceilings: Sequence[Ceiling], *, labelled: bool) -> None:
+    """A dashed line for each, with its name above it."""
+    for nside, decibels in ceilings:
+        axes.axhline(decibels, color=SOFT, linestyle=(0, (6, 4)), linewidth=1.2, zorder=2, label=ceiling_name(nside))
+        if labelled:
+            text, place = f"{ceiling_name(nside)}: {decibels:.1f} dB", (0.01, decibels)
+            axes.annotate(text, place, (0, 4), axes.get_yaxis_transform(), "offset points", color=SOFT, fontsize=9)
+
+
+def ceiling_name(nside: float) -> str:
+    return f"resampling ceiling, nside {nside:g}"
+
+
+def dress(axes: Axes) -> None:
+    """A quiet grid, rates as plain numbers."""
+    axes.grid(True, which="major", color=GRID, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.tick_params(which="both", length=3)
+    axes.tick_params(which="minor", length=0)

@@ -1,0 +1,207 @@
+"""How far a decoded ERP picture is from its source, in numbers.
+
+All functions take numpy arrays or torch tensors, on any device, and sum in integers or float64. Equal pictures are
+infinitely many decibels apart from nothing: the functions say inf. Wherever decibels are averaged or stored (over
+planes, over frames, in JSON, which has no infinity) each one counts at most `MAX_DB` first, so that a single equal
+frame cannot make a mean infinite.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, Num
+from pytorch_msssim import ms_ssim as _ms_ssim
+from torch import Tensor
+
+Pictures = Num[np.ndarray, "*batch h w"] | Num[Tensor, "*batch h w"]
+Decibels = Float[np.ndarray, "*batch"]
+
+MAX_DB = 100.0  # above what 8 bits can resolve: one grey level wrong in one pixel of 1024 x 512 is 105 dB
+SPHERE_POINTS = 655_362  # as many as JVET's S-PSNR-NN takes
+MS_SSIM_MIN_SIDE = 161  # five scales of an 11-tap window: both sides must exceed 10 * 2^4
+
+
+class Planes(NamedTuple):
+    """The three planes of a 4:2:0 picture, each [..., h, w]; a `YuvFrame` will do as well."""
+
+    y: Pictures
+    u: Pictures
+    v: Pictures
+
+
+def psnr(x: Pictures, x_hat: Pictures, *, peak: float | None = None) -> Decibels:
+    """Plain PSNR, every pixel alike: on ERP it overrates the poles.
+
+    Args:
+        x: Source, [..., H, W].
+        x_hat: Decoded, same shape.
+        peak: The largest value; 255 for integers and 1 for floating point unless given.
+    Returns:
+        Decibels, [...]; inf where equal.
+    Raises:
+        ValueError: shapes differ.
+    """
+    squares, peak = _row_squares(x, x_hat, peak)
+    return _decibels(squares.mean(axis=-1), peak)
+
+
+def ws_psnr(x: Pictures, x_hat: Pictures, *, peak: float | None = None) -> Decibels:
+    """PSNR weighted by the solid angle of each ERP pixel.
+
+    Row i weighs cos((i + 0.5 - H/2) * pi / H).
+
+    Args:
+        x: Source, [..., H, W].
+        x_hat: Decoded, same shape.
+        peak: The largest value; 255 for integers and 1 for floating point unless given.
+    Returns:
+        Decibels, [...]; inf where equal.
+    Raises:
+        ValueError: shapes differ, or W != 2 H.
+    Source: Sun, Lu, Yu, IEEE SPL 24(9), 2017, eq. (5).
+    """
+    squares, peak = _row_squares(x, x_hat, peak)
+    _check_erp(np.shape(x))
+    return _decibels(squares @ row_weights(squares.shape[-1]), peak)
+
+
+def ws_psnr_yuv(frame: Planes, frame_hat: Planes, *, peak: float | None = None) -> Decibels:
+    """JVET's figure for a colour picture: (6 Y + U + V) / 8 of the planes' WS-PSNR in dB.
+
+    Args:
+        frame: Source, (y, u, v) planes, each [..., h, w] and 2:1.
+        frame_hat: Decoded, same shapes.
+        peak: As in `ws_psnr`.
+    Returns:
+        Decibels, [...]. Each plane counts at most MAX_DB, so that a film without colour keeps a finite figure.
+    Raises:
+        ValueError: shapes differ, or a plane is not 2:1.
+    """
+    planes = [capped(ws_psnr(x, x_hat, peak=peak)) for x, x_hat in zip(frame, frame_hat, strict=True)]
+    return combine_yuv(*planes)
+
+
+def combine_yuv(y: Decibels, u: Decibels, v: Decibels) -> Decibels:
+    """Weights 6:1:1 on the planes' decibels."""
+    return (6 * y + u + v) / 8
+
+
+def s_psnr_nn(x: Pictures, x_hat: Pictures, *, peak: float | None = None) -> Decibels:
+    """PSNR over 655,362 points spread evenly on the sphere, each at its nearest ERP pixel.
+
+    The points are a Fibonacci set, not JVET's subdivided icosahedron: as many and as even, but not the same points.
+
+    Args:
+        x: Source, [..., H, W].
+        x_hat: Decoded, same shape.
+        peak: The largest value; 255 for integers and 1 for floating point unless given.
+    Returns:
+        Decibels, [...]; inf where every sampled pixel is equal (near the poles not every pixel is sampled).
+    Raises:
+        ValueError: shapes differ, or W != 2 H.
+    Source: Yu, Lakshman, Girod, ISMAR 2015; Swinbank, Purser, QJRMS 132, 2006 (the points).
+    """
+    difference, peak = _difference(x, x_hat, peak)
+    height, width = _check_erp(difference.shape)
+    counts = fibonacci_counts(height, width)
+    flat = np.square(difference, dtype=np.float64).reshape(*difference.shape[:-2], height * width)
+    return _decibels(flat @ counts / SPHERE_POINTS, peak)
+
+
+def ms_ssim(x: Pictures, x_hat: Pictures, *, peak: float | None = None) -> Decibels:
+    """Multi-scale structural similarity, five scales, 11-tap windows; on the ERP as a plain picture.
+
+    Args:
+        x: Source, [..., H, W].
+        x_hat: Decoded, same shape.
+        peak: The largest value; 255 for integers and 1 for floating point unless given.
+    Returns:
+        [...], 1 where equal; NaN (null in JSON) where a side is below 161 pixels, too few for five scales.
+    Raises:
+        ValueError: shapes differ.
+    Source: Wang, Simoncelli, Bovik, Asilomar 2003; the pytorch-msssim package.
+    """
+    peak = _check_pair(x, x_hat, peak)
+    shape = tuple(np.shape(x))
+    if min(shape[-2:]) < MS_SSIM_MIN_SIDE:
+        return np.full(shape[:-2], math.nan)
+    images = [_float_tensor(each).reshape(-1, 1, *shape[-2:]) for each in (x, x_hat)]
+    with torch.no_grad():
+        values = _ms_ssim(*images, data_range=peak, size_average=False)
+    return values.double().cpu().numpy().reshape(shape[:-2])
+
+
+def capped(decibels: Decibels) -> Decibels:
+    """Decibels that can be averaged and written: at most MAX_DB."""
+    return np.minimum(decibels, MAX_DB)
+
+
+@lru_cache(maxsize=16)
+def row_weights(height: int) -> Float[np.ndarray, " h"]:
+    """Solid angle of a pixel in each ERP row; the weights sum to 1."""
+    weights = np.cos((np.arange(height) + 0.5 - height / 2) * np.pi / height)
+    weights /= weights.sum()
+    weights.flags.writeable = False  # shared by every later call
+    return weights
+
+
+@lru_cache(maxsize=8)
+def fibonacci_counts(height: int, width: int) -> Int[np.ndarray, " h*w"]:
+    """How many of the sphere's points have each ERP pixel, row by row, as their nearest."""
+    index = np.arange(SPHERE_POINTS)
+    z = 1 - (2 * index + 1) / SPHERE_POINTS
+    turns = index * ((math.sqrt(5) - 1) / 2) % 1
+    rows = np.minimum((np.arccos(z) / np.pi * height).astype(np.int64), height - 1)
+    columns = np.minimum((turns * width).astype(np.int64), width - 1)
+    counts = np.bincount(rows * width + columns, minlength=height * width).astype(np.float64)
+    counts.flags.writeable = False  # shared by every later call
+    return counts
+
+
+def _row_squares(x: Pictures, x_hat: Pictures, peak: float | None) -> tuple[Float[np.ndarray, "*batch h"], float]:
+    """The mean squared difference of each row."""
+    difference, peak = _difference(x, x_hat, peak)
+    exact = np.int64 if difference.dtype.kind == "i" else np.float64
+    return np.einsum("...w,...w->...", difference, difference, dtype=exact) / difference.shape[-1], peak
+
+
+def _difference(x: Pictures, x_hat: Pictures, peak: float | None) -> tuple[Num[np.ndarray, "*batch h w"], float]:
+    peak = _check_pair(x, x_hat, peak)
+    a, b = _array(x), _array(x_hat)
+    wide = np.int32 if a.dtype.kind in "iub" and b.dtype.kind in "iub" else np.float64
+    return np.subtract(a, b, dtype=wide), peak
+
+
+def _check_pair(x: Pictures, x_hat: Pictures, peak: float | None) -> float:
+    shape, shape_hat = tuple(np.shape(x)), tuple(np.shape(x_hat))
+    if shape != shape_hat or len(shape) < 2:
+        raise ValueError(f"pictures of {shape} and {shape_hat}: both must be the same [..., H, W]")
+    if peak is not None:
+        return peak
+    return 1.0 if _array(x).dtype.kind == "f" else 255.0
+
+
+def _check_erp(shape: tuple[int, ...]) -> tuple[int, int]:
+    height, width = shape[-2:]
+    if width != 2 * height:
+        raise ValueError(f"a picture of {width}x{height} is no ERP: the width must be twice the height")
+    return height, width
+
+
+def _array(x: Pictures) -> Num[np.ndarray, "*batch h w"]:
+    return x.detach().cpu().numpy() if isinstance(x, Tensor) else np.asarray(x)
+
+
+def _float_tensor(x: Pictures) -> Float[Tensor, "*batch h w"]:
+    # numpy's pictures may be read-only, which torch warns of unless they are copied
+    return x.detach().float() if isinstance(x, Tensor) else torch.from_numpy(np.array(x, dtype=np.float32))
+
+
+def _decibels(mse: Float[np.ndarray, "*batch"], peak: float) -> Decibels:
+    with np.errstate(divide="ignore"):
+        return np.asarray(10 * np.log10(peak**2 / mse))

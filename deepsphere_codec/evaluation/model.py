@@ -1,0 +1,127 @@
+"""A learned model, measured as a user meets it: the command encodes in one process and decodes in another."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from deepsphere_codec.errors import CodecError
+from deepsphere_codec.evaluation.compare import compare_videos
+from deepsphere_codec.evaluation.results import Point
+
+COMMAND = (sys.executable, "-m", "deepsphere_codec")
+QUALITIES = (1.0, 3.0, 5.0, 7.0)
+
+
+class Identity(NamedTuple):
+    """What tells one set of weights from another."""
+
+    name: str
+    weights_hash: str
+    tables_hash: str
+
+
+class CodingOptions(NamedTuple):
+    """The command's flags; None is its default."""
+
+    frames: int | None = None
+    gop: int = 32
+    nside: int | None = None
+    device: str = "auto"
+    threads: int | None = None
+
+
+class ModelCodec:
+    """A model of this package.
+
+    Args:
+        model: Its name or its folder.
+        identity: Of its weights; see `identify`.
+        options: How to encode and decode.
+        command: The command line's beginning, for tests.
+    """
+
+    qualities: tuple[float, ...] = QUALITIES
+
+    def __init__(
+        self, model: str, identity: Identity, options: CodingOptions, command: Sequence[str] = COMMAND
+    ) -> None:
+        self.codec = identity.name  # not the folder, which means nothing on another machine
+        self._model = model
+        self.name = identity.name if options.nside is None else f"{identity.name} nside {options.nside}"
+        self.description = f"{identity.name}, file encoded and decoded by the command in processes of their own"
+        self.settings: dict[str, Any] = {**identity._asdict(), **options._asdict()}
+        self._options = options
+        self._command = tuple(command)
+
+    def measure(self, clip: Path, quality: float) -> Point:
+        """Encode the clip into a file, decode the file, compare.
+
+        Raises:
+            CodecError: a process failed; with its message and its exit code.
+        """
+        with tempfile.TemporaryDirectory(prefix="deepsphere-") as folder:
+            stream, film = Path(folder, "coded.dsc"), Path(folder, "decoded.mkv")
+            encoded = self._run(clip, "encode", clip, stream, *self._encode_flags(quality))
+            decoded = self._run(clip, "decode", stream, film, *self._common_flags())
+            info = self._run(clip, "info", stream)
+            size = stream.stat().st_size
+            comparison = compare_videos(clip, film, frames=(0, self._options.frames))
+        pixels = encoded["width"] * encoded["height"]
+        return Point(
+            quality=quality,
+            bpp=size * 8 / (comparison.frames * pixels),
+            **comparison.mean._asdict(),
+            bpp_i=_bpp_of_type(info, "I", pixels),
+            bpp_p=_bpp_of_type(info, "P", pixels),
+            encode_seconds=encoded["encode_seconds"],
+            decode_seconds=decoded["decode_seconds"],
+        )
+
+    def _encode_flags(self, quality: float) -> list[str]:
+        options = self._options
+        flags = ["--quality", f"{quality:g}", "--gop", str(options.gop)]
+        if options.frames is not None:
+            flags += ["--frames", f"0:{options.frames}"]
+        if options.nside is not None:
+            flags += ["--nside", str(options.nside)]
+        return flags + self._common_flags()
+
+    def _common_flags(self) -> list[str]:
+        threads = [] if self._options.threads is None else ["--threads", str(self._options.threads)]
+        return ["--model", self._model, "--device", self._options.device, *threads]
+
+    def _run(self, clip: Path, command: str, *arguments: str | Path) -> dict[str, Any]:
+        line = [*self._command, command, *map(str, arguments), "--json"]
+        done = subprocess.run(line, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        if done.returncode:
+            said = done.stderr.strip().splitlines() or ["it said nothing"]
+            error = CodecError(
+                f"{command} of {clip} ended with exit code {done.returncode}: {said[-1].split('error: ')[-1]}"
+            )
+            error.exit_code = done.returncode if done.returncode in (2, 3, 4) else 1
+            raise error
+        return json.loads(done.stdout)
+
+
+def identify(model: str) -> Identity:
+    """Load a model, to learn its name and hashes.
+
+    Raises:
+        UsageError: there is no such model.
+    """
+    from deepsphere_codec.models import load_model  # the anchors need no models
+
+    loaded = load_model(model, device="cpu")
+    return Identity(loaded.name, loaded.weights_hash, loaded.tables_hash)
+
+
+def _bpp_of_type(info: Mapping[str, Any], frame_type: str, pixels: int) -> float | None:
+    """Mean payload of one frame type in bits per pixel; None where the film has no such frame."""
+    found = info.get("frame_types", {}).get(frame_type)
+    return found["bytes"] * 8 / (found["count"] * pixels) if found and found["count"] else None

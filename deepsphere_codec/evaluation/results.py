@@ -1,0 +1,174 @@
+"""Results of one codec on a set of clips, and the JSON file they live in.
+
+    {"name", "description", "codec", "settings", "clips": {clip: [point, …]}, "mean": [point, …], "environment"}
+
+A file holds one such object, or a list of them. What could not be measured is null; decibels count at most 100.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from deepsphere_codec.atomic import atomic_output
+from deepsphere_codec.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Point:
+    """One clip, or a mean over clips, at one quality.
+
+    quality is the codec's own scale (an anchor's crf, the ceiling's nside). bpp counts all bytes of the file per pixel
+    of the ERP source; bpp_i and bpp_p count the payloads per pixel of an I-frame, and of any other frame. Seconds are
+    those of all frames together.
+    """
+
+    quality: float
+    bpp: float | None
+    ws_psnr_yuv: float
+    ws_psnr_y: float | None = None
+    psnr_y: float | None = None
+    s_psnr_nn_y: float | None = None
+    ms_ssim_y: float | None = None
+    bpp_i: float | None = None
+    bpp_p: float | None = None
+    encode_seconds: float | None = None
+    decode_seconds: float | None = None
+
+
+KEYS = {name: name if name.endswith("_seconds") else name.replace("_", "-") for name in Point.__dataclass_fields__}
+REQUIRED = ("quality", "bpp", "ws_psnr_yuv")
+
+
+@dataclass(frozen=True)
+class Results:
+    """What one codec with one set of settings reached; `mean` follows from `clips`."""
+
+    name: str  # of the curve
+    description: str
+    codec: str
+    settings: Mapping[str, Any]  # JSON's own types only, so that they compare equal when read back
+    clips: Mapping[str, Sequence[Point]] = field(default_factory=dict)
+    environment: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def mean(self) -> list[Point]:
+        return mean_points(self.clips)
+
+    def with_point(self, clip: str, point: Point) -> Results:
+        """A copy in which the clip has this point in place of any other of its quality."""
+        others = [each for each in self.clips.get(clip, ()) if each.quality != point.quality]
+        points = sorted([*others, point], key=lambda each: each.quality)
+        return replace(self, clips=dict(sorted({**self.clips, clip: points}.items())))
+
+    def on_clips(self, clips: Iterable[str]) -> Results:
+        """A copy with these clips only."""
+        return replace(self, clips={clip: self.clips[clip] for clip in clips})
+
+
+def mean_points(clips: Mapping[str, Sequence[Point]]) -> list[Point]:
+    """Means over clips, one for each quality that every clip has; a value that one clip lacks has no mean."""
+    by_quality = [{point.quality: point for point in points} for points in clips.values()]
+    common = set.intersection(*(set(points) for points in by_quality)) if by_quality else set()
+    return [_mean([points[quality] for points in by_quality]) for quality in sorted(common)]
+
+
+def _mean(points: Sequence[Point]) -> Point:
+    columns = {name: [getattr(point, name) for point in points] for name in KEYS}
+    means: dict[str, Any] = {
+        name: None if None in values else sum(values) / len(values) for name, values in columns.items()
+    }
+    return Point(**means)
+
+
+def read_results(path: str | Path) -> list[Results]:
+    """Read a results file.
+
+    Raises:
+        UsageError: the file cannot be read, or something in it is missing or of the wrong kind; says where.
+    """
+    data = _load(path)
+    return [results_from_json(each, str(path)) for each in (data if isinstance(data, list) else [data])]
+
+
+def is_results_file(path: str | Path) -> bool:
+    """Whether a JSON file sets out to be results: other measurements lie beside them.
+
+    Raises:
+        UsageError: the file cannot be read.
+    """
+    data = _load(path)
+    return all(isinstance(each, dict) and "clips" in each for each in (data if isinstance(data, list) else [data]))
+
+
+def _load(path: str | Path) -> Any:
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from error
+    except ValueError as error:
+        raise UsageError(f"{path} is no JSON file: {error}") from error
+
+
+def write_results(path: str | Path, results: Sequence[Results]) -> None:
+    """Write a results file, whole or not at all: one object, or a list where there are several."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = [results_to_json(each) for each in results]
+    text = json.dumps(data[0] if len(data) == 1 else data, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    with atomic_output(path, force=True) as place:
+        place.write_text(text, encoding="utf-8")
+
+
+def results_to_json(results: Results) -> dict[str, Any]:
+    """The object that a results file holds."""
+    return {
+        "name": results.name,
+        "description": results.description,
+        "codec": results.codec,
+        "settings": dict(results.settings),
+        "clips": {clip: [_point_to_json(point) for point in points] for clip, points in results.clips.items()},
+        "mean": [_point_to_json(point) for point in results.mean],
+        "environment": dict(results.environment),
+    }
+
+
+def results_from_json(data: Any, where: str = "results") -> Results:
+    """Check such an object and read it; keys unknown here are left aside, and the means are made anew.
+
+    Raises:
+        UsageError: something is missing or of the wrong kind; says where.
+    """
+    kinds = {"name": str, "description": str, "codec": str, "settings": dict, "clips": dict, "environment": dict}
+    for key, kind in kinds.items():
+        if not isinstance(data, dict) or not isinstance(data.get(key), kind):
+            raise UsageError(f"{where}: {key!r} is missing or no {kind.__name__}; is this a results file?")
+    clips = {}
+    for clip, points in data["clips"].items():
+        if not isinstance(points, list):
+            raise UsageError(f"{where}: the points of {clip!r} are no list")
+        clips[clip] = [_point_from_json(point, f"{where}: {clip}, point {n}") for n, point in enumerate(points)]
+    return Results(**{key: data[key] for key in kinds if key != "clips"}, clips=clips)
+
+
+def _point_to_json(point: Point) -> dict[str, float | None]:
+    return {KEYS[name]: value for name, value in asdict(point).items()}
+
+
+def _point_from_json(data: Any, where: str) -> Point:
+    if not isinstance(data, dict):
+        raise UsageError(f"{where}: got {data!r}, expected an object")
+    values: dict[str, Any] = {name: data.get(key) for name, key in KEYS.items()}
+    for name, value in values.items():
+        absent = value is None and (name not in REQUIRED or (name == "bpp" and "bpp" in data))
+        if not absent and not _is_number(value):
+            raise UsageError(f"{where}: {KEYS[name]!r} is {value!r}, expected a finite number")
+    return Point(**values)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

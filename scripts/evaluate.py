@@ -1,0 +1,68 @@
+"""Measure codecs on a folder of clips.
+
+    scripts/evaluate.py --codec NAME --clips FOLDER --quality 1 3 5 7 --frames 32 --out results/NAME.json
+
+NAME is a model (its name or folder), a classical codec (x264, x265, x265-zerolatency, svtav1), or `ceiling`, what the
+resampling alone leaves. A folder as --out gets one file for each codec. Run it again to go on where it was broken off.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from deepsphere_codec.errors import UsageError
+from deepsphere_codec.evaluation.anchors import ANCHORS, AnchorCodec
+from deepsphere_codec.evaluation.ceiling import CeilingCodec
+from deepsphere_codec.evaluation.evaluate import Codec, evaluate, find_clips
+from deepsphere_codec.evaluation.model import CodingOptions, ModelCodec, identify
+from deepsphere_codec.evaluation.script import point_bar, run
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Measure codecs on a folder of 360° clips.")
+    parser.add_argument(
+        "--codec", nargs="+", required=True, metavar="NAME", help=f"a model, {', '.join(ANCHORS)}, ceiling"
+    )
+    parser.add_argument("--clips", type=Path, required=True, metavar="FOLDER")
+    parser.add_argument(
+        "--quality", type=float, nargs="+", metavar="Q", help="on the codec's own scale; not for ceiling"
+    )
+    parser.add_argument("--frames", type=int, default=32, metavar="N", help="of each clip, from its first (32)")
+    parser.add_argument("--gop", type=int, default=32, metavar="N", help="of a model (32)")
+    parser.add_argument(
+        "--nside", type=int, metavar="N", help="of a model (a quarter of the width) or the ceiling (256)"
+    )
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="of a model")
+    parser.add_argument("--threads", type=int, metavar="N", help="of a model (all)")
+    parser.add_argument("--out", type=Path, required=True, help="results file, or a folder")
+    return parser.parse_args(arguments)
+
+
+def make_codec(name: str, args: argparse.Namespace) -> Codec:
+    if name in ANCHORS:
+        return AnchorCodec(name, args.frames)
+    if name == CeilingCodec.codec:
+        return CeilingCodec(args.frames, args.nside)
+    options = CodingOptions(args.frames, args.gop, args.nside, args.device, args.threads)
+    return ModelCodec(name, identify(name), options)
+
+
+def main() -> None:
+    args = parse()
+    clips = find_clips(args.clips)
+    codecs = [make_codec(name, args) for name in args.codec]
+    names = [codec.codec for codec in codecs]
+    if len(set(names)) < len(names):
+        raise UsageError(
+            f"two codecs have one name ({', '.join(sorted(names))}); measure them one by one, with an --out each"
+        )
+    with point_bar() as on_point:
+        for codec in codecs:
+            qualities = None if codec.codec == CeilingCodec.codec else args.quality
+            evaluate([codec], clips, args.out, qualities=qualities, on_point=on_point)
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

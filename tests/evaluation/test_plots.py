@@ -1,0 +1,81 @@
+"""Figures: they come out, with every name in them; and the script that draws them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from deepsphere_codec.errors import UsageError
+from deepsphere_codec.evaluation.labels import spread
+from deepsphere_codec.evaluation.plots import plot_clips, plot_mean
+from deepsphere_codec.evaluation.results import Point, Results, write_results
+
+MakeResults = Callable[..., Results]
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def some_results(make_results: MakeResults) -> list[Results]:
+    ceiling = Results("ceiling", "made up", "ceiling", {}, {f"clip{n}.mp4": [Point(256, None, 46.5)] for n in range(3)})
+    return [make_results("x265 medium", codec="x265"), make_results("sphere-dvc", 2.0), ceiling]
+
+
+def test_svg_holds_every_name_as_text_and_is_the_same_again(tmp_path: Path, some_results: list[Results]) -> None:
+    plot_mean(some_results, tmp_path / "new" / "rd.svg")
+    text = (tmp_path / "new" / "rd.svg").read_text()
+    for name in ("x265 medium", "sphere-dvc", "resampling ceiling, nside 256: 46.5 dB", "mean over 3 clips"):
+        assert name in text
+    plot_mean(some_results, tmp_path / "again.svg")
+    assert (tmp_path / "again.svg").read_text() == text
+
+
+def test_png_and_one_panel_for_each_clip(tmp_path: Path, some_results: list[Results]) -> None:
+    plot_clips(some_results, tmp_path / "clips.png")
+    assert (tmp_path / "clips.png").read_bytes().startswith(b"\x89PNG")
+    plot_clips(some_results, tmp_path / "clips.svg")
+    text = (tmp_path / "clips.svg").read_text()
+    assert all(f">clip{n}<" in text for n in range(3))
+
+
+def test_a_far_ceiling_leaves_the_axis_to_the_curves(tmp_path: Path, some_results: list[Results]) -> None:
+    clips = {f"clip{n}.mp4": [Point(256, None, 66.0 + n)] for n in range(3)}
+    results = [*some_results[:2], Results("ceiling", "made up", "ceiling", {}, clips, {})]
+    plot_mean(results, tmp_path / "rd.svg")
+    assert "resampling ceiling, nside 256: 67.0 dB" in (tmp_path / "rd.svg").read_text()
+    plot_clips(results, tmp_path / "clips.svg")
+    text = (tmp_path / "clips.svg").read_text()
+    assert "ceiling 66.0 dB" in text and "ceiling: resampling alone, nside 256" in text
+
+
+def test_what_cannot_be_drawn_is_refused(tmp_path: Path, some_results: list[Results]) -> None:
+    with pytest.raises(UsageError, match="ends in neither .svg nor .png"):
+        plot_mean(some_results, tmp_path / "rd.pdf")
+    for draw in (plot_mean, plot_clips):
+        with pytest.raises(UsageError, match="no curve to draw"):
+            draw([], tmp_path / "rd.svg")
+
+
+def test_labels_keep_their_distance() -> None:
+    assert spread([0, 100], 10) == [0, 100]
+    assert spread([50, 50], 10) == [45, 55]
+    placed = spread([0, 1, 2, 30, 31, 90], 10)
+    assert all(b - a >= 10 - 1e-9 for a, b in zip(placed, placed[1:], strict=False))
+    assert placed[-1] == 90
+
+
+def test_the_script_draws_and_prints_the_table(tmp_path: Path, some_results: list[Results]) -> None:
+    for results in some_results:
+        write_results(tmp_path / f"{results.codec}.json", [results])
+    (tmp_path / "benchmark.json").write_text("{}")
+    inputs = sorted(map(str, tmp_path.glob("*.json")))
+    line = [sys.executable, str(ROOT / "scripts" / "plot_rd.py"), *inputs, "--out", str(tmp_path / "rd.svg")]
+    done = subprocess.run(line, capture_output=True, text=True, cwd=ROOT, env={"PYTHONPATH": str(ROOT)})
+    assert done.returncode == 0, done.stderr
+    assert "sphere-dvc" in done.stdout and "+100.0 %" in done.stdout and "ceiling" not in done.stdout
+    assert "benchmark.json holds no results" in done.stderr
+    assert (tmp_path / "rd.svg").exists() and (tmp_path / "rd-clips.svg").exists()
