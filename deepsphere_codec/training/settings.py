@@ -1,0 +1,114 @@
+"""What a training run is told: a TOML file, refused where it cannot work."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from deepsphere_codec.data.patches import PatchSettings
+from deepsphere_codec.errors import UsageError
+from deepsphere_codec.models.config import ModelConfig
+
+PARTS = ("intra", "inter", "all")
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How it is trained.
+
+    Attributes:
+        part: Which weights move: "intra", "inter" (I-frames frozen) or "all".
+        steps: Of the whole run; the learning rate falls along a cosine from `rate` to `rate_last` over them.
+        batch: Patches a step.
+        rate, rate_last, warmup: Learning rate, its end, and steps until it is reached.
+        clip: Largest norm of the gradient.
+        warp_steps: Until then the warped reference and the prediction count in the loss as well (weight 0.1).
+        relocate: Steps after which the patch moves to another place of the sphere.
+        checkpoint_minutes: Between checkpoints.
+        seed: Of everything random.
+        start: File of weights to start from; "" for none.
+    """
+
+    part: str = "intra"
+    steps: int = 10000
+    batch: int = 4
+    rate: float = 5e-4
+    rate_last: float = 1e-5
+    warmup: int = 200
+    clip: float = 1.0
+    warp_steps: int = 2000
+    relocate: int = 100
+    checkpoint_minutes: float = 3.0
+    seed: int = 1
+    start: str = ""
+
+    def __post_init__(self) -> None:
+        if self.part not in PARTS:
+            raise UsageError(f"train.part is {self.part!r}: expected one of {', '.join(PARTS)}")
+        if min(self.steps, self.batch, self.relocate) < 1:
+            raise UsageError("train.steps, train.batch and train.relocate must be at least 1")
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """A whole run.
+
+    Attributes:
+        name: Of the run; its checkpoint and log lie in `runs/name`.
+        films: Folder of films and photographs to train on.
+        film_frames: Frames kept of each film when it is prepared.
+    """
+
+    name: str
+    films: str = "../shared/data/train"
+    film_frames: int = 32
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: PatchSettings = field(default_factory=PatchSettings)
+    train: Schedule = field(default_factory=Schedule)
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self) | {"model": self.model.to_dict()}
+
+
+def load_settings(path: Path, changes: list[str]) -> TrainSettings:
+    """Read a TOML file and apply `section.key=value` changes (values in TOML's spelling; bare words are strings).
+
+    Raises:
+        UsageError: not a file, not TOML, an unknown name, or a value that cannot work.
+    """
+    try:
+        tree = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{path} is not TOML: {error}") from error
+    for change in changes:
+        _apply(tree, change)
+    sections: dict[str, Any] = {"model": ModelConfig, "data": PatchSettings, "train": Schedule}
+    values = {name: _build(kind, name, tree.pop(name, {})) for name, kind in sections.items()}
+    values = {"name": path.stem} | tree | values
+    return _build(TrainSettings, "", values)
+
+
+def _apply(tree: dict[str, Any], change: str) -> None:
+    key, equals, text = change.partition("=")
+    if not equals:
+        raise UsageError(f"--set {change}: expected section.key=value")
+    try:
+        value = tomllib.loads(f"v = {text}")["v"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    *sections, last = key.strip().split(".")
+    for section in sections:
+        tree = tree.setdefault(section, {})
+    tree[last] = value
+
+
+def _build(kind: Any, section: str, values: dict[str, Any]) -> Any:
+    known = {f.name for f in fields(kind)}
+    if unknown := sorted(set(values) - known):
+        place = f"[{section}] " if section else ""
+        raise UsageError(f"{place}{unknown[0]} is unknown: expected one of {', '.join(sorted(known))}")
+    return kind(**values)
