@@ -24,6 +24,7 @@ class ModelConfig:
         kinds: The two convolutions of a residual block.
         cheb_order: Taps of the Chebyshev filters.
         neighbors: k of the graphs.
+        intra_step: I-frames are coded this much above the quality asked for, since a whole GOP refers to them.
     """
 
     work_channels: int = 64
@@ -37,6 +38,7 @@ class ModelConfig:
     kinds: tuple[str, str] = ("directional", "chebyshev")
     cheb_order: int = 3
     neighbors: int = 8
+    intra_step: float = 1.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "kinds", tuple(self.kinds))
@@ -45,6 +47,9 @@ class ModelConfig:
             if field.name == "kinds":
                 if len(value) != 2 or any(kind not in KINDS for kind in value):
                     raise UsageError(f"kinds is {list(value)}: expected two of {', '.join(KINDS)}")
+            elif field.name == "intra_step":
+                if not isinstance(value, int | float) or not 0 <= value < QUALITIES:
+                    raise UsageError(f"intra_step is {value!r}: expected 0 or more, below {QUALITIES}")
             elif not isinstance(value, int) or value < 1:
                 raise UsageError(f"{field.name} is {value!r}: expected a whole number of at least 1")
         if self.neighbors not in (8, 20):

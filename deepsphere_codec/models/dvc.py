@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from deepsphere_codec.entropy.coder import SymbolReader, SymbolWriter
 from deepsphere_codec.entropy.hyperprior import ScaleHyperprior
 from deepsphere_codec.layers.padding import Grid
-from deepsphere_codec.models.config import ModelConfig
+from deepsphere_codec.models.config import QUALITIES, ModelConfig
 from deepsphere_codec.models.inter import InterCodec
 from deepsphere_codec.models.intra import IntraCodec
 from deepsphere_codec.models.pyramid import Pyramid
@@ -43,7 +43,7 @@ class SphereDVC(nn.Module):
     def encode_intra(self, x: Float[Tensor, "1 npix 3"], quality: float) -> Coded:
         """Code an I-frame."""
         writer = SymbolWriter()
-        x_hat = self.intra.write(x, self._quality(x, quality), writer)
+        x_hat = self.intra.write(x, self._intra_quality(x, quality), writer)
         return Coded(writer.finish(), x_hat)
 
     @torch.no_grad()
@@ -56,7 +56,7 @@ class SphereDVC(nn.Module):
     @torch.no_grad()
     def decode_intra(self, payload: bytes, quality: float) -> Float[Tensor, "1 npix 3"]:
         """The I-frame of these bytes."""
-        return self.intra.read(SymbolReader(payload), self._quality(self.pyramid.frame(0), quality))
+        return self.intra.read(SymbolReader(payload), self._intra_quality(self.pyramid.frame(0), quality))
 
     @torch.no_grad()
     def decode_inter(
@@ -70,6 +70,9 @@ class SphereDVC(nn.Module):
         for module in self.modules():
             if isinstance(module, ScaleHyperprior):
                 module.build_tables()
+
+    def _intra_quality(self, like: Tensor, quality: float) -> Float[Tensor, " one"]:
+        return self._quality(like, min(quality + self.config.intra_step, QUALITIES))
 
     @staticmethod
     def _quality(like: Tensor, quality: float) -> Float[Tensor, " one"]:

@@ -28,7 +28,7 @@ def upsample_field(v: Float[Tensor, "batch npix 3"], padding: FacePadding, facto
 
     Written out, because `torch.nn.functional.interpolate` rounds differently with one thread and with many.
     """
-    images = padding(v).permute(0, 2, 3, 1)
+    images = _with_corners(padding(v), padding).permute(0, 2, 3, 1)
     for axis in (1, 2):
         side = images.shape[axis] - 2
         children = []
@@ -38,6 +38,20 @@ def upsample_field(v: Float[Tensor, "batch npix 3"], padding: FacePadding, facto
             children.append(torch.lerp(images.narrow(axis, first, side), images.narrow(axis, first + 1, side), mix))
         images = torch.stack(children, axis + 1).flatten(axis, axis + 1)
     return images.reshape(v.shape[0], -1, v.shape[2])
+
+
+def _with_corners(images: Float[Tensor, "images c side side"], padding: FacePadding) -> Tensor:
+    """Where three faces meet there is no diagonal node: the mean of the two beside it, so that motion does not fade."""
+    if not padding.whole:
+        return images
+    by_face = images.unflatten(0, (-1, 12))
+    polar, belt = ((0, -1), (-1, 0)), ((0, 0), (-1, -1))  # (y, x) of the missing ones
+    inward = {0: 1, -1: -2}
+    for faces, corners in ((slice(0, 4), polar), (slice(4, 8), belt), (slice(8, 12), polar)):
+        for y, x in corners:
+            beside = by_face[:, faces, :, y, inward[x]] + by_face[:, faces, :, inward[y], x]
+            by_face[:, faces, :, y, x] = beside / 2
+    return images
 
 
 class MotionEstimator(nn.Module):

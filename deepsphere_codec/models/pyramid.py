@@ -78,7 +78,9 @@ class Pyramid(nn.Module):
         self.grids = _ancestors(patch)
         for depth in _LAYER_DEPTHS:
             graph = _restrict(build_graph(self.grids[depth].nside, self.neighbors), self.grids[depth])
-            self.laplacian(depth).set_weight(rescaled_laplacian(graph)[1].float())
+            index, weight = rescaled_laplacian(graph)
+            self.laplacian(depth).index.copy_(index)  # of 20 neighbours, sorted by number, the order changes
+            self.laplacian(depth).set_weight(weight.float())
         for depth in range(WORK_DEPTH + 1):
             self.frame(depth).copy_(_frame(self.grids[depth]))
         for depth in range(LATENT_DEPTH + 1):

@@ -33,7 +33,8 @@ class LoadedModel:
         name: As the stream's header says it.
         config: Sizes and choices.
         card: Where the weights come from.
-        weights_hash, tables_hash: SHA-256, hex; a stream names those that it was coded with.
+        weights_hash, tables_hash: SHA-256, hex, of configuration and weights, and of the tables; a stream names those
+            that it was coded with.
         nside_multiple: What nside must be a multiple of.
     """
 
@@ -44,7 +45,7 @@ class LoadedModel:
         self.config = ModelConfig.from_dict(card["model"])
         self._tables = {key: value for key, value in tensors.items() if key.endswith(_TABLE_ENDS)}
         self._weights = {key: value for key, value in tensors.items() if key not in self._tables}
-        self.weights_hash, self.tables_hash = tensors_hash(self._weights), tensors_hash(self._tables)
+        self.weights_hash, self.tables_hash = _weights_hash(self.config, self._weights), tensors_hash(self._tables)
         self._networks: dict[int, SphereDVC] = {}
 
     def network(self, nside: int) -> SphereDVC:
@@ -104,12 +105,13 @@ def save_model(folder: Path, name: str, network: SphereDVC, card: dict[str, Any]
     tables = {key: b for key, b in tables.items() if not key.rpartition(".")[2].startswith("_")}
     folder.mkdir(parents=True, exist_ok=True)
     save_file(weights | tables, folder / _WEIGHTS)
+    (folder / _WEIGHTS).chmod(0o644)  # safetensors makes it the owner's alone
     about = {
         "name": name,
         **card,
         "model": network.config.to_dict(),
         "parameters": sum(p.numel() for p in network.parameters()),
-        "weights_hash": tensors_hash(weights),
+        "weights_hash": _weights_hash(network.config, weights),
         "tables_hash": tensors_hash(tables),
     }
     (folder / _CARD).write_text(json.dumps(about, indent=2) + "\n")
@@ -140,6 +142,12 @@ def tensors_hash(tensors: dict[str, Tensor]) -> str:
         digest.update(f"{key} {value.dtype} {list(value.shape)}\n".encode())
         digest.update(value.contiguous().numpy().tobytes())
     return digest.hexdigest()
+
+
+def _weights_hash(config: ModelConfig, weights: dict[str, Tensor]) -> str:
+    """Of the weights and of the configuration that says what they mean."""
+    about = json.dumps(config.to_dict(), sort_keys=True)
+    return hashlib.sha256(f"{about}\n{tensors_hash(weights)}".encode()).hexdigest()
 
 
 def _halve(key: str, p: Tensor) -> Tensor:

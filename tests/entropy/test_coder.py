@@ -1,0 +1,132 @@
+"""Symbols to bytes and back: every value, any order of tables, and no more bytes than the distributions promise."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from deepsphere_codec.entropy.coder import SymbolReader, SymbolWriter, Tables
+from deepsphere_codec.entropy.hyperprior import LEVELS, ScaleHyperprior
+
+TOTAL = 1 << 16
+# Two distributions: {-1, 0, 1} and {10, 11}; a row's last entry is what lies outside its symbols. The second is padded.
+PROBABILITIES = ((16384, 32768, 16000, 384), (60000, 5000, 536))
+TABLES = Tables(
+    torch.tensor([[0, 16384, 49152, 65152, TOTAL], [0, 60000, 65000, TOTAL, 0]], dtype=torch.int32),
+    torch.tensor([5, 4], dtype=torch.int32),
+    torch.tensor([-1, 10], dtype=torch.int32),
+)
+SHIFTED = Tables(TABLES.cdf, TABLES.length, TABLES.offset + 100)
+
+
+def round_trip(symbols: list[int], rows: list[int], tables: Tables = TABLES) -> bytes:
+    """The payload, once it has been seen to read back."""
+    writer = SymbolWriter()
+    writer.write(torch.tensor(symbols), torch.tensor(rows), tables)
+    payload = writer.finish()
+    assert SymbolReader(payload).read(torch.tensor(rows), tables).tolist() == symbols
+    return payload
+
+
+def draw(n: int) -> tuple[list[int], list[int], float]:
+    """Symbols drawn as the tables say, their rows, and how many bits that is worth."""
+    rows = torch.randint(2, (n,)).tolist()
+    symbols, bits = [], 0.0
+    for row, u in zip(rows, torch.rand(n).tolist(), strict=True):
+        frequencies = PROBABILITIES[row][:-1]
+        entry = next(i for i in range(len(frequencies)) if u * sum(frequencies) < sum(frequencies[: i + 1]))
+        symbols.append(int(TABLES.offset[row]) + entry)
+        bits -= math.log2(frequencies[entry] / TOTAL)
+    return symbols, rows, bits
+
+
+def test_symbols_cost_what_their_row_says():
+    symbols, rows, bits = draw(20000)
+    assert len(round_trip(symbols, rows)) * 8 == pytest.approx(bits, rel=0.001, abs=80)  # a state of 64 bits ends it
+
+
+@pytest.mark.parametrize("far", [2, -2, 9, 12, 64, -65, 1000, -1000, 123456, -123456, 2**24])
+def test_values_outside_the_table_come_through(far):
+    round_trip([far, 0, far, far + 1, -1], [0, 0, 1, 1, 0])
+
+
+def test_every_value_around_the_table_comes_through():
+    values = list(range(-40, 41))
+    for row in (0, 1):
+        round_trip(values, [row] * len(values))
+
+
+def test_several_tables_in_one_payload_are_read_in_the_order_they_were_written():
+    parts = [(draw(50), tables) for tables in (TABLES, SHIFTED, TABLES)]
+    writer = SymbolWriter()
+    for (symbols, rows, _), tables in parts:
+        writer.write(torch.tensor(symbols) + (tables.offset - TABLES.offset)[0], torch.tensor(rows), tables)
+    reader = SymbolReader(writer.finish())
+    for (symbols, rows, _), tables in parts:
+        shift = int((tables.offset - TABLES.offset)[0])
+        assert (reader.read(torch.tensor(rows), tables) - shift).tolist() == symbols
+
+
+def test_a_write_may_be_read_in_pieces():
+    symbols, rows, _ = draw(100)
+    writer = SymbolWriter()
+    writer.write(torch.tensor(symbols), torch.tensor(rows), TABLES)
+    reader = SymbolReader(writer.finish())
+    pieces = [reader.read(torch.tensor(rows[i : i + 7]), TABLES) for i in range(0, 100, 7)]
+    assert torch.cat(pieces).tolist() == symbols
+    assert pieces[0].dtype == torch.int64
+
+
+def test_nothing_written_costs_nothing_and_reads_as_nothing():
+    none = torch.zeros(0, dtype=torch.int64)
+    plain, padded = SymbolWriter(), SymbolWriter()
+    for writer, parts in ((plain, [False]), (padded, [True, False, True])):
+        for empty in parts:
+            writer.write(none if empty else torch.tensor([0, 1]), none if empty else torch.tensor([0, 0]), TABLES)
+    payload = padded.finish()
+    assert payload == plain.finish()
+    reader = SymbolReader(payload)
+    first = reader.read(none, TABLES)
+    assert first.numel() == 0 and first.dtype == torch.int64
+    assert reader.read(torch.tensor([0, 0]), TABLES).tolist() == [0, 1]
+
+
+def test_a_payload_of_nothing_at_all():
+    writer = SymbolWriter()
+    payload = writer.finish()
+    assert len(payload) <= 4
+    assert SymbolReader(payload).read(torch.zeros(0, dtype=torch.int64), TABLES).numel() == 0
+
+
+def test_lists_leave_the_padding_out():
+    rows, lengths, offsets = TABLES.lists()
+    assert rows == [[0, 16384, 49152, 65152, TOTAL], [0, 60000, 65000, TOTAL]]
+    assert lengths == [5, 4] and offsets == [-1, 10]
+
+
+@pytest.mark.parametrize("name", ["y", "z"])
+def test_built_tables_are_distributions(hyperprior: ScaleHyperprior, name):
+    """What rANS needs: each row rises strictly from 0 to 2^16, so that no symbol is impossible."""
+    tables = Tables(*(getattr(hyperprior, f"{name}_{part}") for part in Tables._fields))
+    rows, lengths, offsets = tables.lists()
+    assert len(rows) == len(offsets) == (LEVELS if name == "y" else 6)
+    assert all(value.dtype == torch.int32 for value in tables)
+    for row, length in zip(rows, lengths, strict=True):
+        assert len(row) == length >= 3
+        assert row[0] == 0 and row[-1] == TOTAL
+        assert all(low < high for low, high in zip(row, row[1:], strict=False))
+
+
+def test_latents_tables_are_gaussians_around_zero(hyperprior: ScaleHyperprior):
+    """Row i has scale 0.04 … 64, geometric: its probabilities are those of the Gaussian's integral."""
+    rows, _, offsets = Tables(hyperprior.y_cdf, hyperprior.y_length, hyperprior.y_offset).lists()
+    for i in (20, 40, 63):
+        scale = 0.04 * (64 / 0.04) ** (i / 63)
+        for symbol in (-2, -1, 0, 1, 2):
+            entry = symbol - offsets[i]
+            found = (rows[i][entry + 1] - rows[i][entry]) / TOTAL
+            edges = [0.5 * math.erf((symbol + half) / scale / math.sqrt(2)) for half in (-0.5, 0.5)]
+            assert found == pytest.approx(edges[1] - edges[0], rel=0.02, abs=2e-4 if i < 63 else 4e-4)
+        assert offsets[i] < -5 * scale
