@@ -1,4 +1,8 @@
-"""Make a released model of trained checkpoints: `scripts/release.py NAME --intra RUN --inter RUN`."""
+"""Make a released model of trained checkpoints, and note on its card what it reaches.
+
+scripts/release.py NAME --intra CHECKPOINT --inter CHECKPOINT
+scripts/release.py NAME --measured results/NAME.json
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,7 @@ import torch
 from safetensors import safe_open
 
 from deepsphere_codec.errors import CodecError
+from deepsphere_codec.evaluation.results import read_results
 from deepsphere_codec.models.config import ModelConfig
 from deepsphere_codec.models.dvc import SphereDVC
 from deepsphere_codec.models.zoo import save_model
@@ -25,15 +30,21 @@ LICENCE = (
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description="Make a released model, or note on its card what it reaches.")
     parser.add_argument("name")
-    parser.add_argument("--intra", type=Path, required=True, help="checkpoint that the I-frames' weights come from")
-    parser.add_argument("--inter", type=Path, required=True, help="checkpoint that the P-frames' weights come from")
+    parser.add_argument("--intra", type=Path, help="checkpoint that the I-frames' weights come from")
+    parser.add_argument("--inter", type=Path, help="checkpoint that the P-frames' weights come from")
+    parser.add_argument("--measured", type=Path, help="results of scripts/evaluate.py, for the card")
     parser.add_argument("--out", type=Path, default=FOLDER)
     parser.add_argument("--hardware", default="two CPU cores", help="what it was trained on, for the card")
     args = parser.parse_args(arguments)
+    if bool(args.measured) == bool(args.intra and args.inter):
+        parser.error("give --intra and --inter, or --measured")
     try:
-        release(args)
+        if args.measured:
+            note(args.out / args.name / "card.json", args.measured)
+        else:
+            release(args)
     except CodecError as error:
         print(f"release: error: {error}", file=sys.stderr)
         return error.exit_code
@@ -45,21 +56,33 @@ def release(args: argparse.Namespace) -> None:
     config = ModelConfig.from_dict(states["inter"]["settings"]["model"])
     torch.manual_seed(0)
     network = SphereDVC(config, HealpixGrid.cached(64))
-    load_checkpoint(args.inter, network)
-    inter = {name: p.detach().clone() for name, p in network.inter.named_parameters()}
-    load_checkpoint(args.intra, network)
-    for name, p in network.inter.named_parameters():
-        p.data.copy_(inter[name])
+    load_checkpoint(args.intra, network, only="intra.")
+    load_checkpoint(args.inter, network, only="inter.")
     card = {
         "licence": LICENCE,
         "data": "64 clips of 32 frames of 360° video and 44 panoramas, 1024×512; patches of 128×128 nodes at nside 256",
         "hardware": args.hardware,
         "training": {
-            part: {"steps": state["step"], **state["settings"]["train"], "frames": state["settings"]["data"]["frames"]}
+            part: _training(state["settings"]["train"], state["step"], state["settings"]["data"]["frames"])
             for part, state in states.items()
         },
     }
     save_model(args.out / args.name, args.name, network, card)
+
+
+def _training(schedule: dict, step: int, frames: int) -> dict:
+    """What the card says: the steps that were done, which may be fewer than were planned."""
+    return {**schedule, "steps": step, "steps_planned": schedule["steps"], "frames": frames}
+
+
+def note(card: Path, measured: Path) -> None:
+    """Put the mean rate and distortion of a results file on the card of the weights that they were measured with."""
+    about, results = json.loads(card.read_text()), read_results(measured)[0]
+    if results.settings.get("weights_hash") != about["weights_hash"]:
+        raise CodecError(f"{measured} was measured with other weights than {card.parent}'s")
+    points = [{"quality": p.quality, "bpp": p.bpp, "ws-psnr-yuv": p.ws_psnr_yuv} for p in results.mean]
+    about["measured"] = {"clips": len(results.clips), "frames": results.settings["frames"], "points": points}
+    card.write_text(json.dumps(about, indent=2) + "\n")
 
 
 def _state(path: Path) -> dict:

@@ -63,7 +63,7 @@ def train(args: argparse.Namespace) -> int:
         path = folder if args.resume == "auto" else Path(args.resume)
         if args.resume != "auto" or trainer.checkpoint.exists():
             trainer.resume(path / "checkpoint.safetensors")
-    until = time.monotonic() + 60 * args.minutes if args.minutes else float("inf")
+    until = time.monotonic() + 60 * args.minutes if args.minutes is not None else float("inf")
     with tqdm(total=settings.train.steps, initial=trainer.step, unit="step", disable=None) as bar:
 
         def show(entry: dict) -> None:

@@ -18,6 +18,7 @@ from deepsphere_codec.errors import UsageError
 from deepsphere_codec.sphere.patch import PatchGrid
 
 _WRAP = 8  # columns repeated across the seam, more than a cubic kernel needs
+_PLACES = 64  # patches begin at multiples of it, so that all parents exist
 
 
 @dataclass(frozen=True)
@@ -38,12 +39,20 @@ class PatchSettings:
     spin: float = 0.25
     spin_degrees: float = 1.0
 
+    def __post_init__(self) -> None:
+        if self.nside % _PLACES or self.side % _PLACES or not 0 < self.side <= self.nside:
+            raise UsageError(
+                f"data.side is {self.side}, data.nside {self.nside}: expected multiples of {_PLACES}, side <= nside"
+            )
+        if self.frames < 1 or not 0 <= self.spin <= 1 or self.spin_degrees < 0:
+            raise UsageError("data.frames must be at least 1, data.spin in 0..1 and data.spin_degrees at least 0")
+
 
 def random_block(nside: int, side: int, seed: Sequence[int]) -> PatchGrid:
-    """A block anywhere on the sphere, its corner on a multiple of 64 so that all parents exist."""
+    """A block anywhere on the sphere, its corner on a multiple of 64."""
     rng = np.random.default_rng(seed)
-    places = (nside - side) // 64 + 1
-    x, y = (64 * int(rng.integers(places)) for _ in range(2))
+    places = (nside - side) // _PLACES + 1
+    x, y = (_PLACES * int(rng.integers(places)) for _ in range(2))
     return PatchGrid(nside, int(rng.integers(12)), x, y, side)
 
 
@@ -113,7 +122,7 @@ class PatchDataset(Dataset):
             photos = [film for film in self.films if len(film) == 1]
             self.films = moving + photos[:: max(1, 6 * len(photos) // max(1, len(moving)))]
         if not self.films:
-            raise UsageError(f"{folder} holds no prepared film: run scripts/train.py with data.source set")
+            raise UsageError(f"{folder} holds no prepared film of {settings.frames} frames, and no panorama")
 
     def block(self, step: int) -> PatchGrid:
         """The block of a step."""

@@ -29,13 +29,15 @@ def save_checkpoint(path: Path, model: nn.Module, optimizer: Adam, state: dict[s
     os.replace(beside, path)
 
 
-def load_checkpoint(path: Path, model: nn.Module, optimizer: Adam | None = None) -> dict[str, Any]:
+def load_checkpoint(path: Path, model: nn.Module, optimizer: Adam | None = None, only: str = "") -> dict[str, Any]:
     """Fill the model (and the optimiser) and return the state; parameters that the file lacks keep their values.
 
+    Args:
+        only: Beginning of the names of the parameters that are filled.
     Raises:
         UsageError: not such a file, or a weight of another shape.
     """
-    parameters = dict(model.named_parameters())
+    parameters = {name: p for name, p in model.named_parameters() if name.startswith(only)}
     try:
         with safe_open(path, "pt") as file:
             stored = set(file.keys())

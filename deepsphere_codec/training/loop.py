@@ -49,6 +49,8 @@ class Trainer:
         self.step = 0
         if schedule.start:
             load_checkpoint(Path(schedule.start), self.model)
+        if schedule.start_intra:
+            load_checkpoint(Path(schedule.start_intra), self.model, only="intra.")
 
     @property
     def checkpoint(self) -> Path:
@@ -140,7 +142,7 @@ class Trainer:
         if schedule.part == "intra":
             return intra_loss(self.model, x, quality)
         warp_weight = WARP_WEIGHT if self.step < schedule.warp_steps else 0.0
-        return inter_loss(self.model, x, quality, warp_weight, schedule.part == "all")
+        return inter_loss(self.model, x, quality, schedule.chain, warp_weight, schedule.part == "all")
 
     def _relocate(self) -> None:
         block = self.dataset.block(self.step)

@@ -55,22 +55,31 @@ def inter_loss(
     model: SphereDVC,
     x: Float[Tensor, "batch frames npix 3"],
     quality: Tensor,
+    chain: int,
     warp_weight: float,
     with_intra: bool,
 ) -> Loss:
-    """Of a chain of P-frames after a decoded I-frame; each refers to the one decoded before it.
+    """Of a chain of P-frames, each after the decoded one before it.
+
+    The chain does not always begin at the I-frame: a random number of P-frames is coded first, and not learned from.
+    Otherwise errors that build up over a GOP are never seen (33 dB fell to 24 within 15 frames of a still film).
 
     Args:
+        chain: P-frames learned from; x has at least one frame more.
         warp_weight: Of the warped reference's and the prediction's error.
-        with_intra: Train the I-frame as well.
+        with_intra: Train the I-frame as well; the chain then begins at it.
     """
+    planes, aside, rates, motion = [], [], [], []
     with torch.set_grad_enabled(with_intra):
         x_hat, rate = model.intra(x[:, 0], quality)
-    planes, aside, rates, motion = [], [], [], []
     if with_intra:
         planes.append(squared_error(x[:, 0], x_hat))
         rates.append(rate)
-    for t in range(1, x.shape[1]):
+    before = 0 if with_intra else int(torch.randint(x.shape[1] - chain, ()))
+    with torch.no_grad():
+        for t in range(1, before + 1):
+            x_hat = model.inter(x[:, t], x_hat, quality).x_hat
+    for t in range(before + 1, before + chain + 1):
         out = model.inter(x[:, t], x_hat, quality)
         x_hat = out.x_hat
         planes.append(squared_error(x[:, t], x_hat))

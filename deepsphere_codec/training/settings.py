@@ -12,6 +12,12 @@ from deepsphere_codec.errors import UsageError
 from deepsphere_codec.models.config import ModelConfig
 
 PARTS = ("intra", "inter", "all")
+_TYPES: dict[Any, tuple[Any, str]] = {
+    "int": (int, "a whole number"),
+    "float": ((int, float), "a number"),
+    "str": (str, "text"),
+    "tuple[str, str]": ((list, tuple), "a list of two"),
+}
 
 
 @dataclass(frozen=True)
@@ -25,10 +31,12 @@ class Schedule:
         rate, rate_last, warmup: Learning rate, its end, and steps until it is reached.
         clip: Largest norm of the gradient.
         warp_steps: Until then the warped reference and the prediction count in the loss as well (weight 0.1).
+        chain: P-frames that a step learns from, each after the one before it.
         relocate: Steps after which the patch moves to another place of the sphere.
         checkpoint_minutes: Between checkpoints.
         seed: Of everything random.
-        start: File of weights to start from; "" for none.
+        start: Checkpoint to start from; "" for none.
+        start_intra: Checkpoint that the I-frames' weights are taken from instead; "" for the same.
     """
 
     part: str = "intra"
@@ -39,16 +47,18 @@ class Schedule:
     warmup: int = 200
     clip: float = 1.0
     warp_steps: int = 2000
+    chain: int = 1
     relocate: int = 100
     checkpoint_minutes: float = 3.0
     seed: int = 1
     start: str = ""
+    start_intra: str = ""
 
     def __post_init__(self) -> None:
         if self.part not in PARTS:
             raise UsageError(f"train.part is {self.part!r}: expected one of {', '.join(PARTS)}")
-        if min(self.steps, self.batch, self.relocate) < 1:
-            raise UsageError("train.steps, train.batch and train.relocate must be at least 1")
+        if min(self.steps, self.batch, self.chain, self.relocate) < 1:
+            raise UsageError("train.steps, train.batch, train.chain and train.relocate must be at least 1")
 
 
 @dataclass(frozen=True)
@@ -67,6 +77,11 @@ class TrainSettings:
     model: ModelConfig = field(default_factory=ModelConfig)
     data: PatchSettings = field(default_factory=PatchSettings)
     train: Schedule = field(default_factory=Schedule)
+
+    def __post_init__(self) -> None:
+        needed = self.train.chain + 1 if self.train.part != "intra" else 1
+        if self.data.frames < needed:
+            raise UsageError(f"data.frames is {self.data.frames}: a chain of {self.train.chain} needs {needed} or more")
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self) | {"model": self.model.to_dict()}
@@ -103,12 +118,20 @@ def _apply(tree: dict[str, Any], change: str) -> None:
     *sections, last = key.strip().split(".")
     for section in sections:
         tree = tree.setdefault(section, {})
+        if not isinstance(tree, dict):
+            raise UsageError(f"--set {change}: {section} is not a section")
     tree[last] = value
 
 
-def _build(kind: Any, section: str, values: dict[str, Any]) -> Any:
-    known = {f.name for f in fields(kind)}
-    if unknown := sorted(set(values) - known):
-        place = f"[{section}] " if section else ""
+def _build(kind: Any, section: str, values: Any) -> Any:
+    place = f"[{section}] " if section else ""
+    if not isinstance(values, dict):
+        raise UsageError(f"{section} is {values!r}: expected a section, such as {section}.{fields(kind)[0].name}")
+    known = {f.name: f.type for f in fields(kind)}
+    if unknown := sorted(set(values) - set(known)):
         raise UsageError(f"{place}{unknown[0]} is unknown: expected one of {', '.join(sorted(known))}")
+    for name, value in values.items():
+        accepted, what = _TYPES.get(known[name], (object, ""))
+        if not isinstance(value, accepted) or (isinstance(value, bool) and what):
+            raise UsageError(f"{place}{name} is {value!r}: expected {what}")
     return kind(**values)

@@ -1,0 +1,182 @@
+"""The training loop: interrupted or not, it comes to the same weights; and it stops before it spoils them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from deepsphere_codec.errors import CodecError
+from deepsphere_codec.training import loop
+from deepsphere_codec.training.loop import Trainer
+from deepsphere_codec.training.settings import TrainSettings, load_settings
+
+
+@pytest.fixture
+def settings(configuration: Path) -> TrainSettings:
+    return load_settings(configuration, [])
+
+
+@pytest.fixture
+def make(settings: TrainSettings, clips: Path, tmp_path: Path):
+    """A trainer whose run lies in a folder of that name; keywords change its schedule."""
+
+    def trainer(name: str, **schedule) -> Trainer:
+        changed = replace(settings, train=replace(settings.train, **schedule))
+        return Trainer(changed, tmp_path / name, clips, torch.device("cpu"), workers=0)
+
+    return trainer
+
+
+def one_step(trainer: Trainer) -> None:
+    trainer.run(until=0)  # long past: it ends after the step
+
+
+def weights(trainer: Trainer, beginning: str = "") -> dict[str, torch.Tensor]:
+    named = trainer.model.named_parameters()
+    return {name: p.detach().clone() for name, p in named if name.startswith(beginning)}
+
+
+def equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    assert a.keys() == b.keys() and a
+    return all(torch.equal(a[name], b[name]) for name in a)
+
+
+@pytest.mark.parametrize("part", ["intra", "inter", "all"])
+def test_an_interrupted_run_comes_to_the_same_weights(make, part):
+    """Six steps, another trainer, six more: bit for bit twelve, over the patch's moves and the schedule's bends."""
+    straight, first, second = (make(name, part=part) for name in ("straight", "first", "second"))
+    straight.run()
+    for _ in range(6):
+        one_step(first)
+    assert first.step == 6 and not equal(weights(first), weights(straight))
+    second.resume(first.checkpoint)
+    assert equal(weights(first), weights(second))
+    second.run()
+    assert straight.step == second.step == 12
+    assert equal(weights(straight), weights(second))
+    tails = [(trainer.folder / "log.jsonl").read_text().splitlines()[-1] for trainer in (straight, second)]
+    entries = [{key: value for key, value in json.loads(tail).items() if key != "seconds"} for tail in tails]
+    assert entries[0] == entries[1] and entries[0]["step"] == 12
+
+
+def test_another_seed_is_another_run(make):
+    one, two = make("one"), make("two", seed=2)
+    assert not equal(weights(one), weights(two))
+    assert not torch.equal(one.dataset[0][0], two.dataset[0][0])
+
+
+@pytest.mark.parametrize("part, moves, stays", [("intra", "intra.", "inter."), ("inter", "inter.", "intra.")])
+def test_only_the_part_that_is_trained_moves(make, part, moves, stays):
+    trainer = make("run", part=part)
+    moving, still = weights(trainer, moves), weights(trainer, stays)
+    one_step(trainer)
+    assert not equal(moving, weights(trainer, moves)) and equal(still, weights(trainer, stays))
+
+
+def test_a_run_may_start_from_anothers_weights(make):
+    first = make("first")
+    one_step(first)
+    second = make("second", start=str(first.checkpoint))
+    assert second.step == 0 and equal(weights(first), weights(second))
+    other = make("other", seed=3)
+    one_step(other)
+    third = make("third", start=str(first.checkpoint), start_intra=str(other.checkpoint))
+    assert equal(weights(third, "intra."), weights(other, "intra."))
+    assert equal(weights(third, "inter."), weights(first, "inter."))
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_the_last_checkpoint_stays(make):
+    trainer = make("run")
+    one_step(trainer)
+    one_step(trainer)
+    before = trainer.checkpoint.read_bytes()
+    next(trainer.model.inter.g_s.parameters()).data.fill_(torch.nan)
+    with pytest.raises(CodecError, match="the loss is nan at step 2: go on from .*checkpoint.safetensors"):
+        trainer.run()
+    assert trainer.checkpoint.read_bytes() == before
+    fresh = make("fresh")
+    fresh.resume(trainer.checkpoint)
+    assert fresh.step == 2 and all(torch.isfinite(p).all() for p in weights(fresh).values())
+
+
+def test_checkpoints_are_written_on_the_way(make, monkeypatch):
+    trainer = make("run", steps=3, warmup=1, checkpoint_minutes=0.0)
+    saved = []
+    monkeypatch.setattr(trainer, "save", lambda: saved.append(trainer.step))
+    trainer.run()
+    assert saved == [1, 2, 3, 3]
+
+
+def test_the_checkpoint_tells_the_step_and_the_settings(make):
+    from safetensors import safe_open
+
+    trainer = make("run")
+    one_step(trainer)
+    with safe_open(trainer.checkpoint, "pt") as file:
+        state = json.loads(file.metadata()["state"])
+    assert state == {"step": 1, "settings": json.loads(json.dumps(trainer.settings.to_dict()))}
+
+
+def test_the_rate_rises_and_falls_and_each_step_is_told(make, monkeypatch):
+    monkeypatch.setattr(loop, "LOG_EVERY", 1)
+    trainer, entries = make("run", rate=1e-3, rate_last=1e-4), []
+    trainer.run(on_step=entries.append)
+    rates = [entry["rate"] for entry in entries]
+    assert [entry["step"] for entry in entries] == list(range(1, 13))
+    assert rates[:3] == pytest.approx([1e-3 / 3, 2e-3 / 3, 1e-3]), "three steps of warming up"
+    assert rates[3] == pytest.approx(1e-3) and all(a > b for a, b in zip(rates[3:], rates[4:], strict=False))
+    assert 1e-4 < rates[-1] < 1.3e-4
+    assert [group["lr"] for group in trainer.optimizer.param_groups] == [rates[-1]]
+    assert entries[0].keys() >= {"loss", "bits_per_node", "bits_motion", "psnr-y", "gradient", "seconds"}
+    log = [json.loads(line) for line in (trainer.folder / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in log] == list(range(1, 13))
+
+
+def test_the_network_moves_with_the_patch(make):
+    """Films are sampled for the step's block: the operators and the motion's charts must be of the same place."""
+    trainer = make("run", relocate=2, seed=5)
+    places = set()
+    for step in range(8):
+        one_step(trainer)
+        assert trainer.model.pyramid.grids[0] == trainer.dataset.block(step)
+        places.add(trainer.dataset.block(step))
+        there = loop.SphereDVC(trainer.settings.model, trainer.dataset.block(step))
+        mine = dict(trainer.model.named_buffers())
+        assert all(torch.equal(mine[name], buffer) for name, buffer in there.named_buffers() if ".steps_" in name)
+        assert all(torch.equal(mine[name], buffer) for name, buffer in there.named_buffers() if "pyramid" in name)
+    assert len(places) > 2
+
+
+def test_warped_frames_count_until_their_step(make, monkeypatch):
+    weights_seen = []
+    original = loop.inter_loss
+
+    def spy(model, x, quality, chain, warp_weight, with_intra):
+        weights_seen.append((chain, warp_weight, with_intra))
+        return original(model, x, quality, chain, warp_weight, with_intra)
+
+    monkeypatch.setattr(loop, "inter_loss", spy)
+    make("run", part="inter", steps=4, warp_steps=2).run()
+    assert weights_seen == [(2, 0.1, False)] * 2 + [(2, 0.0, False)] * 2
+
+
+def test_gradients_are_clipped(make, monkeypatch):
+    monkeypatch.setattr(loop, "LOG_EVERY", 1)
+    trainer, entries = make("run", part="intra", steps=1, clip=1e-3), []
+    trainer.run(on_step=entries.append)
+    assert entries[0]["gradient"] > 1, "measured before"
+    norms = [p.grad.norm() for p in trainer.model.intra.parameters() if p.grad is not None]
+    assert float(torch.stack(norms).norm()) == pytest.approx(1e-3, rel=1e-3)
+
+
+def test_it_learns(make, monkeypatch):
+    """Fifty steps from nothing: the loss falls to a fraction."""
+    monkeypatch.setattr(loop, "LOG_EVERY", 1)
+    trainer, entries = make("run", part="intra", steps=50, rate=5e-3, relocate=10), []
+    trainer.run(on_step=entries.append)
+    losses = [entry["loss"] for entry in entries]
+    assert sum(losses[-10:]) < 0.3 * sum(losses[:10])
