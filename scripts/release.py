@@ -35,6 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--intra", type=Path, help="checkpoint that the I-frames' weights come from")
     parser.add_argument("--inter", type=Path, help="checkpoint that the P-frames' weights come from")
     parser.add_argument("--measured", type=Path, help="results of scripts/evaluate.py, for the card")
+    parser.add_argument("--remarks", default="", help="what else to know of the training, for the card")
     parser.add_argument("--out", type=Path, default=FOLDER)
     parser.add_argument("--hardware", default="two CPU cores", help="what it was trained on, for the card")
     args = parser.parse_args(arguments)
@@ -42,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error("give --intra and --inter, or --measured")
     try:
         if args.measured:
-            note(args.out / args.name / "card.json", args.measured)
+            note(args.out / args.name / "card.json", args.measured, args.remarks)
         else:
             release(args)
     except CodecError as error:
@@ -75,13 +76,15 @@ def _training(schedule: dict, step: int, frames: int) -> dict:
     return {**schedule, "steps": step, "steps_planned": schedule["steps"], "frames": frames}
 
 
-def note(card: Path, measured: Path) -> None:
+def note(card: Path, measured: Path, remarks: str) -> None:
     """Put the mean rate and distortion of a results file on the card of the weights that they were measured with."""
     about, results = json.loads(card.read_text()), read_results(measured)[0]
     if results.settings.get("weights_hash") != about["weights_hash"]:
         raise CodecError(f"{measured} was measured with other weights than {card.parent}'s")
     points = [{"quality": p.quality, "bpp": p.bpp, "ws-psnr-yuv": p.ws_psnr_yuv} for p in results.mean]
     about["measured"] = {"clips": len(results.clips), "frames": results.settings["frames"], "points": points}
+    if remarks:
+        about["remarks"] = remarks
     card.write_text(json.dumps(about, indent=2) + "\n")
 
 
