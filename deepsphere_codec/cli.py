@@ -197,7 +197,18 @@ def _compare(args: argparse.Namespace) -> Result:
 def _models(args: argparse.Namespace) -> Result:
     from deepsphere_codec.models import list_models
 
-    return {"models": list_models()}
+    cards = list_models()
+    if args.json:
+        return {"models": cards}
+    return {"models": [_in_short(card) for card in cards]}
+
+
+def _in_short(card: Mapping[str, Any]) -> Result:
+    """What a reader of a terminal wants of a model's card; --json has all of it."""
+    points = card.get("measured", {}).get("points", [])
+    reached = ", ".join(f"{p['ws-psnr-yuv']:.1f} dB at {p['bpp']:.3f} bpp (quality {p['quality']:g})" for p in points)
+    shown = {"name": card["name"], "parameters": card.get("parameters"), "reaches": reached or "not measured"}
+    return shown | {key: card[key] for key in ("data", "hardware", "licence", "weights_hash") if key in card}
 
 
 def _device(name: str) -> str:

@@ -125,6 +125,13 @@ def test_models(capsys: pytest.CaptureFixture[str]) -> None:
     assert [card["name"] for card in listed["models"]] == [card["name"] for card in list_models()]
 
 
+def test_models_in_short(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models"]) == 0
+    shown, cards = capsys.readouterr().out, list_models()
+    assert all(f"{card['measured']['points'][0]['bpp']:.3f} bpp" in shown for card in cards)
+    assert len(shown.splitlines()) <= 8 * len(cards), "the settings of the training are for --json"
+
+
 def test_an_existing_output_gives_way_to_force(film: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for output in ("o.dsc", "o.mkv"):
         (tmp_path / output).write_bytes(b"old")
