@@ -84,7 +84,7 @@ def load_model(name: str | Path = DEFAULT_MODEL, device: str | torch.device = "c
     if not (folder / _CARD).exists():
         known = ", ".join(card["name"] for card in list_models()) or "none"
         raise UsageError(f"model {str(name)!r} is neither one of ours ({known}) nor a folder with {_CARD}")
-    card, tensors = _read(folder)
+    card, tensors = _read(folder.resolve(), _stamp(folder))
     return LoadedModel(card["name"], card, tensors, torch.device(device))
 
 
@@ -154,8 +154,13 @@ def _halve(key: str, p: Tensor) -> Tensor:
     return p.cpu().contiguous() if ".h_s." in key else p.cpu().half().contiguous()
 
 
+def _stamp(folder: Path) -> tuple[int, ...]:
+    """Changes when the files do, so that a model that is saved again is read again."""
+    return tuple(path.stat().st_mtime_ns for path in (folder / _WEIGHTS, folder / _CARD) if path.exists())
+
+
 @lru_cache(maxsize=4)
-def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def _read(folder: Path, stamp: tuple[int, ...]) -> tuple[dict[str, Any], dict[str, Tensor]]:
     try:
         card = json.loads((folder / _CARD).read_text())
         tensors = load_file(folder / _WEIGHTS)

@@ -95,6 +95,12 @@ def test_any_weight_changes_the_weights_hash(copied, saved, name):
     assert model.weights_hash != original.weights_hash and model.tables_hash == original.tables_hash
 
 
+def test_a_model_that_is_saved_again_is_read_again(copied):
+    before = load_model(copied).weights_hash
+    edit_tensors(copied, lambda tensors: tensors["inter.motion_s.layers.0.bias"].add_(0.5))
+    assert load_model(copied).weights_hash != before
+
+
 def test_the_configuration_changes_the_weights_hash(copied, saved):
     """The same numbers mean something else in another network: a stream has to tell them apart."""
     edit_card(copied, lambda card: card["model"].update(intra_step=0.5))
