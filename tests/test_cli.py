@@ -224,7 +224,15 @@ def test_an_interrupted_command_leaves_nothing(
         source = tmp_path / "film.dsc"
     before = set(os.listdir(tmp_path))
     line = [sys.executable, "-c", SLOW_COMMAND, str(ROOT / "tests"), command, str(source), str(tmp_path / output)]
-    process = subprocess.Popen(line, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    # A shell starts jobs in the background with SIGINT ignored, and a child inherits that.
+    process = subprocess.Popen(
+        line,
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     try:
         deadline = time.monotonic() + 60
         while set(os.listdir(tmp_path)) == before and process.poll() is None and time.monotonic() < deadline:

@@ -84,7 +84,11 @@ def test_a_signal_saves_and_tells_how_to_go_on(script, arguments, send, monkeypa
         return take(self, x, quality)
 
     monkeypatch.setattr(Trainer, "_one", interrupted)
-    assert script.main(arguments) == 130
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background
+    try:
+        assert script.main(arguments) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert "train: stopped at step 3; go on with --resume auto" in capsys.readouterr().err
     assert step_of(Path("runs/narrow")) == 3
     monkeypatch.undo()
