@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
+import pytest
 import torch
 
 from deepsphere_codec.errors import UsageError
 from deepsphere_codec.video import VideoInfo, YuvFrame, create_video
+
+T = TypeVar("T")
+OnThreads = Callable[[int, Callable[[], T]], T]
 
 
 @contextmanager
@@ -24,6 +28,30 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def same_numbers_on_one_thread() -> Iterator[None]:
+    """Imported by the conftest of a folder whose tests compare numbers to the last bit."""
+    torch.manual_seed(1)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def on_threads() -> OnThreads:
+    """Calls something with a number of threads."""
+
+    def run(threads: int, call: Callable[[], T]) -> T:
+        torch.set_num_threads(threads)
+        try:
+            return call()
+        finally:
+            torch.set_num_threads(1)
+
+    return run
 
 
 class Coded(NamedTuple):

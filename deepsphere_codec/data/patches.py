@@ -16,6 +16,7 @@ from torch.utils.data import Dataset
 
 from deepsphere_codec.errors import UsageError
 from deepsphere_codec.sphere.patch import PatchGrid
+from deepsphere_codec.sphere.rotation import rotation_from_quaternion, rotation_from_vector
 
 _WRAP = 8  # columns repeated across the seam, more than a cubic kernel needs
 _PLACES = 64  # patches begin at multiples of it, so that all parents exist
@@ -58,22 +59,14 @@ def random_block(nside: int, side: int, seed: Sequence[int]) -> PatchGrid:
 
 def random_rotation(rng: np.random.Generator) -> np.ndarray:
     """Uniform over SO(3), [3, 3], from a uniform unit quaternion."""
-    w, x, y, z = (q := rng.normal(size=4)) / np.linalg.norm(q)
-    return np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-            [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-            [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
-        ]
-    )
+    return rotation_from_quaternion(torch.from_numpy(rng.normal(size=4))).numpy()
 
 
 def small_rotation(rng: np.random.Generator, degrees: float) -> np.ndarray:
     """About a random axis, by an angle uniform up to the given one, [3, 3]."""
     axis = rng.normal(size=3)
     axis *= math.radians(degrees) * rng.random() / np.linalg.norm(axis)
-    cross = np.array([[0, -axis[2], axis[1]], [axis[2], 0, -axis[0]], [-axis[1], axis[0], 0]])
-    return torch.linalg.matrix_exp(torch.from_numpy(cross)).numpy()
+    return rotation_from_vector(torch.from_numpy(axis)).numpy()
 
 
 def sample_film(

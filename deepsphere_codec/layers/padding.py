@@ -31,7 +31,7 @@ class FacePadding(nn.Module):
         super().__init__()
         self.depth = depth
         self.whole = isinstance(grid, HealpixGrid)
-        self.faces, self.side = (12, grid.nside) if isinstance(grid, HealpixGrid) else (1, grid.side)
+        self.faces, self.side = 12 if self.whole else 1, grid.side
         if isinstance(grid, HealpixGrid):
             halo = torch.from_numpy(grid.halo(depth)).flatten()
             self.register_buffer("missing", (halo < 0).nonzero().flatten(), persistent=False)

@@ -38,7 +38,7 @@ class Warp(nn.Module):
         super().__init__()
         self.nside, self.npix = grid.nside, grid.npix
         self.whole = isinstance(grid, HealpixGrid)
-        self.side = grid.nside if isinstance(grid, HealpixGrid) else grid.side
+        self.side = grid.side
         buffers = {
             "halo": torch.from_numpy(_stencil_table(grid)),
             "centers": torch.empty(grid.npix, 3),
@@ -53,10 +53,8 @@ class Warp(nn.Module):
 
     def place(self, grid: Grid) -> None:
         """Move to another patch of the same size (or set the whole sphere once)."""
-        if isinstance(grid, HealpixGrid):
-            face, y, x = (axis.reshape(-1) for axis in np.indices((12, grid.nside, grid.nside)))
-        else:
-            face, x, y = grid.face_xy
+        face, x, y = grid.face_xy
+        if not isinstance(grid, HealpixGrid):
             self.origin.copy_(torch.tensor([grid.x0, grid.y0]))
         self.centers.copy_(torch.from_numpy(grid.centers))
         self.home.copy_(torch.from_numpy(np.stack([x, y], 1)))
@@ -167,7 +165,7 @@ def _cubic(t: Tensor) -> Float[Tensor, "*shape 4"]:
 
 def _stencil_table(grid: Grid) -> np.ndarray:
     """Node index of each cell of the padded faces, flat; the missing ones take the corner node of their face."""
-    side = grid.nside if isinstance(grid, HealpixGrid) else grid.side
+    side = grid.side
     inner = np.clip(np.arange(-_DEPTH, side + _DEPTH), 0, side - 1)
     own = inner[:, None] * side + inner[None, :]
     if not isinstance(grid, HealpixGrid):

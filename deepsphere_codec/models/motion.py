@@ -14,7 +14,7 @@ from deepsphere_codec.layers.padding import Grid
 from deepsphere_codec.models.config import ModelConfig
 from deepsphere_codec.models.pyramid import LATENT_DEPTH, WORK_DEPTH, Pyramid
 from deepsphere_codec.models.transforms import Down, Up, fold
-from deepsphere_codec.sphere import HealpixGrid, face_xy_to_dir
+from deepsphere_codec.sphere import face_xy_to_dir
 
 MOTION_SCALE = 0.004
 """Radians to a unit of the networks' numbers: about one node at nside 256. Radians do not depend on resolution."""
@@ -196,10 +196,7 @@ def _combine(field: Float[Tensor, "batch npix 2"], frame: Float[Tensor, "npix 2 
 
 def _chart_steps(grid: Grid) -> Float[Tensor, "npix 2 3"]:
     """Tangent vectors of one step in x and one in y, by central differences."""
-    if isinstance(grid, HealpixGrid):
-        face, y, x = (axis.reshape(-1) for axis in np.indices((12, grid.nside, grid.nside)))
-    else:
-        face, x, y = grid.face_xy
+    face, x, y = grid.face_xy
     steps = []
     for dx, dy in ((0.5, 0.0), (0.0, 0.5)):
         ahead = face_xy_to_dir(face, x + dx, y + dy, grid.nside)

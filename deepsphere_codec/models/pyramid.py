@@ -67,7 +67,7 @@ class Pyramid(nn.Module):
 
     def side(self, depth: int) -> int:
         """Nodes along a face (or along the patch)."""
-        return _side(self.grids[depth])
+        return self.grids[depth].side
 
     def frame(self, depth: int) -> Float[Tensor, "npix 2 3"]:
         """Tangent basis (e_x, e_y) of each node (depths 0 to 2)."""
@@ -87,14 +87,10 @@ class Pyramid(nn.Module):
             self.warp(depth).place(self.grids[depth])
 
 
-def _side(grid: Grid) -> int:
-    return grid.nside if isinstance(grid, HealpixGrid) else grid.side
-
-
 def _ancestors(grid: Grid) -> list[Grid]:
     multiple = 1 << COARSEST_DEPTH
-    if grid.nside % multiple or _side(grid) % multiple:
-        raise ValueError(f"nside is {grid.nside} (side {_side(grid)}): expected a multiple of {multiple}")
+    if grid.nside % multiple or grid.side % multiple:
+        raise ValueError(f"nside is {grid.nside} (side {grid.side}): expected a multiple of {multiple}")
     grids = [grid]
     for _ in range(COARSEST_DEPTH):
         last = grids[-1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import TypeVar
 
 import torch
 from jaxtyping import Float
@@ -10,11 +11,13 @@ from torch import Tensor, nn
 
 from deepsphere_codec.models.config import QUALITIES
 
+RealQuality = TypeVar("RealQuality", float, Tensor)
+
 LAMBDAS = tuple(0.0008 * 2.0**q for q in range(QUALITIES))
 """Trade-off at quality 1 … 8: loss = bits per node + lmbda · 255² · squared error."""
 
 
-def lmbda_of(quality: float) -> float:
+def lmbda_of(quality: RealQuality) -> RealQuality:
     """Trade-off at a real-valued quality, geometric in between."""
     return LAMBDAS[0] * 2.0 ** (quality - 1)
 

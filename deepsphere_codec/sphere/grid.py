@@ -56,8 +56,14 @@ class HealpixGrid:
         """Number of nodes, 12 nside^2."""
         return 12 * self.nside * self.nside
 
+    @property
+    def side(self) -> int:
+        """Nodes along a face's edge: nside. (Of a patch, along the patch's.)"""
+        return self.nside
+
     @cached_property
-    def _face_xy(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def face_xy(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Face and position (x, y) in it of each node, [npix] each."""
         n = self.nside
         face, y, x = (axis.reshape(-1) for axis in np.indices((12, n, n)))
         return face, x, y
@@ -65,7 +71,7 @@ class HealpixGrid:
     @cached_property
     def centers(self) -> NodeVectors:
         """Unit vectors of the node centres, [npix, 3], float64."""
-        return face_xy_to_dir(*self._face_xy, self.nside)
+        return face_xy_to_dir(*self.face_xy, self.nside)
 
     @cached_property
     def frame(self) -> tuple[NodeVectors, NodeVectors]:
@@ -73,7 +79,7 @@ class HealpixGrid:
 
         e_x is the unit direction of increasing x, e_y the perpendicular nearest to increasing y.
         """
-        return face_frame(*self._face_xy, self.nside)
+        return face_frame(*self.face_xy, self.nside)
 
     def halo(self, depth: int) -> Padded:
         """Indices of the faces with a border of their neighbours' nodes.
@@ -105,14 +111,14 @@ class HealpixGrid:
         if self.nside % 2:
             raise ValueError(f"nside {self.nside} is odd: only grids of an even nside have parents")
         half = self.nside // 2
-        face, x, y = self._face_xy
+        face, x, y = self.face_xy
         return (face * half + y // 2) * half + x // 2
 
     @cached_property
     def children(self) -> Int64[np.ndarray, "npix 4"]:
         """Indices of each node's children in the grid of 2 nside, [npix, 4], (x, y) = (0,0), (1,0), (0,1), (1,1)."""
         double = 2 * self.nside
-        face, x, y = self._face_xy
+        face, x, y = self.face_xy
         first = (face * double + 2 * y) * double + 2 * x
         return first[:, None] + np.array([0, 1, double, double + 1])
 
@@ -120,7 +126,7 @@ class HealpixGrid:
     def to_ring(self) -> NodeIndex:
         """RING index of each node, [npix]: `ring_map[grid.to_ring]` is the same map in face-major order."""
         n = self.nside
-        face, x, y = self._face_xy
+        face, x, y = self.face_xy
         ring = FACE_ROW[face] * n - x - y - 1
         quarter = np.minimum(np.minimum(ring, 4 * n - ring), n)
         before_north, before_south = 2 * quarter * (quarter - 1), self.npix - 2 * quarter * (quarter + 1)
@@ -144,7 +150,7 @@ class HealpixGrid:
         n = self.nside
         if n & (n - 1):
             raise ValueError(f"nside {n} is not a power of two: NESTED order does not exist for it; use RING")
-        face, x, y = self._face_xy
+        face, x, y = self.face_xy
         nested = face * n * n
         for bit in range(n.bit_length() - 1):
             nested = nested | (x >> bit & 1) << 2 * bit | (y >> bit & 1) << 2 * bit + 1

@@ -69,7 +69,11 @@ def random_rotation(generator: torch.Generator | None = None) -> Float64[Tensor,
 
     Source: a unit quaternion from four normal deviates, Shoemake, Graphics Gems III, 1992.
     """
-    quaternion = torch.randn(4, generator=generator, dtype=torch.float64)
+    return rotation_from_quaternion(torch.randn(4, generator=generator, dtype=torch.float64))
+
+
+def rotation_from_quaternion(quaternion: Float64[Tensor, " 4"]) -> Float64[Tensor, "3 3"]:
+    """The rotation of a quaternion (w, x, y, z) of any length but zero, float64."""
     w, x, y, z = (quaternion / quaternion.norm()).tolist()
     return torch.tensor(
         [

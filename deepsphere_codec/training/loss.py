@@ -10,7 +10,7 @@ from torch import Tensor
 
 from deepsphere_codec.entropy.hyperprior import Rate
 from deepsphere_codec.models.dvc import SphereDVC
-from deepsphere_codec.models.quality import LAMBDAS
+from deepsphere_codec.models.quality import lmbda_of
 
 PLANE_WEIGHTS = (6 / 8, 1 / 8, 1 / 8)
 """Of Y, Cb and Cr, those of the YUV figure that is reported."""
@@ -41,7 +41,7 @@ def squared_error(x: Float[Tensor, "batch npix 3"], x_hat: Float[Tensor, "batch 
 
 def lmbda(quality: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
     """Trade-off of each sample."""
-    return LAMBDAS[0] * 2.0 ** (quality - 1) * 255**2
+    return lmbda_of(quality) * 255**2
 
 
 def intra_loss(model: SphereDVC, x: Float[Tensor, "batch frames npix 3"], quality: Tensor) -> Loss:

@@ -2,42 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import TypeVar
+from collections.abc import Callable
 
 import pytest
 import torch
+from support import on_threads, same_numbers_on_one_thread  # noqa: F401
 
 from deepsphere_codec.layers.padding import Grid
 from deepsphere_codec.models import ModelConfig, SphereDVC
 from deepsphere_codec.sphere import HealpixGrid
 
-T = TypeVar("T")
-OnThreads = Callable[[int, Callable[[], T]], T]
 MakeNetwork = Callable[[ModelConfig, Grid], SphereDVC]
-
-
-@pytest.fixture(autouse=True)
-def _same_numbers_on_one_thread() -> Iterator[None]:
-    torch.manual_seed(1)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture
-def on_threads() -> OnThreads:
-    """Calls something with a number of threads."""
-
-    def run(threads: int, call: Callable[[], T]) -> T:
-        torch.set_num_threads(threads)
-        try:
-            return call()
-        finally:
-            torch.set_num_threads(1)
-
-    return run
 
 
 @pytest.fixture(scope="session")

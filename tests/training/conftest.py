@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
+from support import same_numbers_on_one_thread  # noqa: F401
 
 NARROW = {
     "work_channels": 8,
@@ -19,15 +18,6 @@ NARROW = {
     "hyper_hidden": 4,
     "motion_channels": 8,
 }
-
-
-@pytest.fixture(autouse=True)
-def _same_numbers_on_one_thread() -> Iterator[None]:
-    torch.manual_seed(1)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")
