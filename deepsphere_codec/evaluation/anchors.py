@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from deepsphere_codec.errors import UsageError
 from deepsphere_codec.evaluation.compare import compare_frames
 from deepsphere_codec.evaluation.results import Point
-from deepsphere_codec.video import VideoInfo, YuvFrame, open_video
+from deepsphere_codec.video import VideoInfo, YuvFrame, create_video, open_video
 from deepsphere_codec.video.anchor import AnchorPacket, AnchorSettings, decode_anchor, encode_anchor
 
 GOP = 32
@@ -78,18 +78,20 @@ class AnchorCodec:
             "frames": frames,
         }
 
-    def measure(self, clip: Path, quality: float) -> Point:
+    def measure(self, clip: Path, quality: float, *, keep: Path | None = None) -> Point:
         """Encode, decode and compare one clip; quality is the crf.
 
+        Args:
+            keep: Where to leave the decoded film (`.mkv`); nowhere unless given.
         Raises:
-            UsageError: the clip cannot be read.
+            UsageError: the clip cannot be read, or the decoded film cannot be written.
         """
         settings = self._settings._replace(options={**self._settings.options, "crf": f"{quality:g}"})
         with open_video(clip, frames=self._frames) as source:
             info, stream = source.info, encode_anchor(source, source.info, settings)
         decoded = _Timed(decode_anchor(stream))
         with open_video(clip, frames=self._frames) as source:
-            metrics = compare_frames(zip(source, decoded, strict=True)).mean
+            metrics = compare_frames(zip(source, _kept(decoded, info, keep), strict=True)).mean
         first = [packet for packet in stream.packets if packet.is_keyframe]
         other = [packet for packet in stream.packets if not packet.is_keyframe]
         return Point(
@@ -116,6 +118,17 @@ class _Timed(Iterator[YuvFrame]):
             return next(self._frames)
         finally:
             self.seconds += time.perf_counter() - start
+
+
+def _kept(frames: Iterator[YuvFrame], info: VideoInfo, path: Path | None) -> Iterator[YuvFrame]:
+    """The frames, written to a film on the way where there is a path."""
+    if path is None:
+        yield from frames
+        return
+    with create_video(path, info) as writer:
+        for frame in frames:
+            writer.write(frame)
+            yield frame
 
 
 def _bpp(packets: Sequence[AnchorPacket], info: VideoInfo) -> float | None:

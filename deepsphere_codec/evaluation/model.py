@@ -59,14 +59,16 @@ class ModelCodec:
         self._options = options
         self._command = tuple(command)
 
-    def measure(self, clip: Path, quality: float) -> Point:
+    def measure(self, clip: Path, quality: float, *, keep: Path | None = None) -> Point:
         """Encode the clip into a file, decode the file, compare.
 
+        Args:
+            keep: Where to leave the decoded film (`.mkv`); nowhere unless given.
         Raises:
             CodecError: a process failed; with its message and its exit code.
         """
         with tempfile.TemporaryDirectory(prefix="deepsphere-") as folder:
-            stream, film = Path(folder, "coded.dsc"), Path(folder, "decoded.mkv")
+            stream, film = Path(folder, "coded.dsc"), keep or Path(folder, "decoded.mkv")
             encoded = self._run(clip, "encode", clip, stream, *self._encode_flags(quality))
             decoded = self._run(clip, "decode", stream, film, *self._common_flags())
             info = self._run(clip, "info", stream)
