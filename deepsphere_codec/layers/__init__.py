@@ -2,6 +2,8 @@
 
 from deepsphere_codec.layers.cheb import ChebConv, mix_channels
 from deepsphere_codec.layers.directional import DirectionalConv
+from deepsphere_codec.layers.gate import GatedChebConv
+from deepsphere_codec.layers.hybrid import HybridConv
 from deepsphere_codec.layers.norm import GDN
 from deepsphere_codec.layers.operators import RescaledLaplacian
 from deepsphere_codec.layers.padding import FacePadding
@@ -13,6 +15,8 @@ __all__ = [
     "ChebConv",
     "DirectionalConv",
     "FacePadding",
+    "GatedChebConv",
+    "HybridConv",
     "RescaledLaplacian",
     "Warp",
     "fold_children",

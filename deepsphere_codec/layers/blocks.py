@@ -10,10 +10,12 @@ from torch import Tensor, nn
 
 from deepsphere_codec.layers.cheb import ChebConv
 from deepsphere_codec.layers.directional import DirectionalConv
+from deepsphere_codec.layers.gate import GatedChebConv
+from deepsphere_codec.layers.hybrid import HybridConv
 from deepsphere_codec.layers.operators import RescaledLaplacian
 from deepsphere_codec.layers.padding import FacePadding
 
-KINDS = ("chebyshev", "directional")
+KINDS = ("chebyshev", "directional", "hybrid", "gated")
 
 
 class Resolution(NamedTuple):
@@ -25,12 +27,24 @@ class Resolution(NamedTuple):
 
 
 def sphere_conv(kind: str, in_channels: int, out_channels: int, at: Resolution, order: int = 3) -> nn.Module:
-    """A convolution on the sphere, "chebyshev" (radial) or "directional" (nine taps in the face frame)."""
+    """A convolution on the sphere; every kind has a `weight`, and without it gives its bias alone.
+
+    Args:
+        kind: "chebyshev" (radial), "directional" (nine taps in the face frame), "hybrid" (Chebyshev and two first
+            differences) or "gated" (Chebyshev, of the signal times a gain that depends on the node's position).
+        order: Taps of the Chebyshev filters.
+    Raises:
+        ValueError: kind is none of these.
+    """
     if kind == "chebyshev":
         return ChebConv(in_channels, out_channels, order, at.laplacian)
     if kind == "directional":
         return DirectionalConv(in_channels, out_channels, at.padding)
-    raise ValueError(f"convolution {kind!r} is unknown: expected {' or '.join(KINDS)}")
+    if kind == "hybrid":
+        return HybridConv(in_channels, out_channels, order, at.laplacian, at.padding)
+    if kind == "gated":
+        return GatedChebConv(in_channels, out_channels, order, at.laplacian, at.side)
+    raise ValueError(f"convolution {kind!r} is unknown: expected one of {', '.join(KINDS)}")
 
 
 class ResidualBlock(nn.Module):

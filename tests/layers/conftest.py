@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 import torch
 from scipy.spatial import cKDTree
-from torch import Tensor
+from support import on_threads  # noqa: F401
+from torch import Tensor, nn
 
+from deepsphere_codec.graph import build_graph
+from deepsphere_codec.layers import RescaledLaplacian
 from deepsphere_codec.sphere import HealpixGrid
 
 YAW = np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
@@ -35,6 +40,32 @@ def move_nside8(request) -> Mover:
 @pytest.fixture
 def yaw_nside8() -> Mover:
     return mover(8, YAW)
+
+
+class Twins(NamedTuple):
+    """A pattern on a face of nside 8 and its mirror image, x turned round about a node."""
+
+    laplacian: RescaledLaplacian  # all weights alike, so that the mirror is one of its symmetries
+    center: int
+    pattern: Tensor
+    mirrored: Tensor
+
+    def difference(self, layer: nn.Module) -> float:
+        """Largest, of what a layer makes of the two at the node in the middle."""
+        with torch.no_grad():
+            return float((layer(self.pattern) - layer(self.mirrored))[0, self.center].abs().max())
+
+
+@pytest.fixture
+def twins() -> Twins:
+    """What radial filters of two hops cannot tell apart at the node in the middle."""
+    graph = build_graph(8)
+    alike = replace(graph, weights=(graph.weights > 0).astype(np.float32), lmax=12.0)
+    window = torch.randn(5, 5)
+    pictures = torch.zeros(2, 12, 8, 8)
+    pictures[0, 5, 1:6, 2:7], pictures[1, 5, 1:6, 2:7] = window, window.flip(1)
+    pattern, mirrored = pictures.view(2, 1, 768, 1)
+    return Twins(RescaledLaplacian(alike), (5 * 8 + 3) * 8 + 4, pattern, mirrored)
 
 
 @pytest.fixture(params=["bag", "csr", "scatter"])

@@ -1,0 +1,72 @@
+"""Hybrid convolution: a Chebyshev filter, radial, and two first differences, which see direction."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from deepsphere_codec.layers.cheb import mix_channels
+from deepsphere_codec.layers.operators import RescaledLaplacian
+from deepsphere_codec.layers.padding import FacePadding
+
+
+class HybridConv(nn.Module):
+    """`y = [T0 x | … | T(K-1) x | Dx x | Dy x] W + b`.
+
+    T are the Chebyshev polynomials of the rescaled Laplacian (`ChebConv`), Dx and Dy central differences along x and y
+    of the face frame, in nodes: `(Dx x)(x, y) = (x(x + 1, y) - x(x - 1, y)) / 2`, across the borders of faces as well.
+    The nodes beside an edge always exist; the eight places without a diagonal neighbour are not looked at. At the
+    border of a patch the node itself stands for the missing one, so the difference is half a one-sided one.
+
+    Args:
+        in_channels, out_channels: Channels of the signal before and after.
+        order: Number of Chebyshev taps K ≥ 1; the differences are two more.
+        laplacian: Operator of the resolution.
+        padding: Of the same resolution, of depth 1.
+        bias: Whether b is there.
+    Raises:
+        ValueError: order < 1.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        order: int,
+        laplacian: RescaledLaplacian,
+        padding: FacePadding,
+        bias: bool = True,
+    ) -> None:
+        super().__init__()
+        if order < 1:
+            raise ValueError(f"order is {order}: a Chebyshev filter needs at least one tap")
+        assert padding.depth == 1
+        self.order, self.laplacian, self.padding = order, laplacian, padding
+        taps = order + 2
+        std = math.sqrt(2 / (in_channels * taps))
+        self.weight = nn.Parameter(torch.randn(taps * in_channels, out_channels) * std)
+        self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
+
+    def forward(self, x: Float[Tensor, "batch npix fin"]) -> Float[Tensor, "batch npix fout"]:
+        taps = self.weight.split(x.shape[2])
+        y = mix_channels(x, taps[0], self.bias)
+        for term, tap in zip(self._terms(x), taps[1:], strict=True):  # one by one and in place, as ChebConv does
+            y = y.add_(mix_channels(term, tap))
+        return y
+
+    def _terms(self, x: Float[Tensor, "batch npix fin"]) -> Iterator[Float[Tensor, "batch npix fin"]]:
+        """All that is mixed but x itself."""
+        before, last = x, x
+        for k in range(1, self.order):
+            term = self.laplacian(last) if k == 1 else self.laplacian(last).mul_(2).sub_(before)
+            before, last = last, term
+            yield term
+        # Channels last as they lie in memory, so that the gradients of the slices do, too.
+        padded = self.padding(x).permute(0, 2, 3, 1)
+        rows, columns = padded[:, 1:-1], padded[:, :, 1:-1]
+        for ahead, behind in ((rows[:, :, 2:], rows[:, :, :-2]), (columns[:, 2:], columns[:, :-2])):
+            yield (ahead - behind).mul_(0.5).view(x.shape)

@@ -1,0 +1,70 @@
+"""Every kind of convolution behind one interface, and the block made of two of them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from deepsphere_codec.graph import build_graph
+from deepsphere_codec.layers import (
+    ChebConv,
+    DirectionalConv,
+    FacePadding,
+    GatedChebConv,
+    HybridConv,
+    RescaledLaplacian,
+)
+from deepsphere_codec.layers.blocks import KINDS, ResidualBlock, Resolution, sphere_conv
+from deepsphere_codec.sphere import HealpixGrid
+
+CLASSES = {"chebyshev": ChebConv, "directional": DirectionalConv, "hybrid": HybridConv, "gated": GatedChebConv}
+
+
+@pytest.fixture(scope="module")
+def at() -> Resolution:
+    return Resolution(8, RescaledLaplacian(build_graph(8)), FacePadding(HealpixGrid.cached(8), 1))
+
+
+def test_all_kinds_are_tested():
+    assert set(CLASSES) == set(KINDS)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_kind_is_its_class_on_the_resolutions_operators(kind, at):
+    layer = sphere_conv(kind, 3, 5, at, 2)
+    assert type(layer) is CLASSES[kind]
+    assert layer(torch.randn(2, 768, 3)).shape == (2, 768, 5)
+    shared = {id(at.laplacian), id(at.padding)}
+    assert shared & {id(module) for module in layer.modules()}
+    assert not layer.bias.any()
+
+
+@pytest.mark.parametrize("kind, parameters", [("chebyshev", 4 * 9), ("hybrid", 6 * 9), ("gated", 4 * 9 + 16 * 3)])
+def test_order_is_that_of_the_polynomial(kind, parameters, at):
+    assert sum(p.numel() for p in sphere_conv(kind, 3, 3, at, 4).parameters()) == parameters + 3
+
+
+def test_an_unknown_kind_is_refused(at):
+    with pytest.raises(ValueError, match="'radial' is unknown: expected one of chebyshev, directional, hybrid, gated"):
+        sphere_conv("radial", 1, 1, at)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_block_starts_as_the_identity_and_learns(kind, at):
+    block = ResidualBlock(4, at, (kind, kind))
+    x = torch.randn(2, 768, 4)
+    assert torch.equal(block(x), x)
+    optimizer = torch.optim.SGD(block.parameters(), 0.1)
+    for _ in range(2):
+        optimizer.zero_grad()
+        (block(x) - x.roll(1, 2)).square().mean().backward()
+        optimizer.step()
+    assert all(p.grad is not None and p.grad.any() for p in block.parameters())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_number_of_threads_changes_no_bit(kind, at, on_threads):
+    block, x = ResidualBlock(24, at, (kind, kind)), torch.randn(1, 768, 24)
+    torch.nn.init.normal_(block.conv2.weight)
+    with torch.no_grad():
+        assert torch.equal(on_threads(1, lambda: block(x)), on_threads(2, lambda: block(x)))
