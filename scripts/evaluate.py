@@ -36,6 +36,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="of a model")
     parser.add_argument("--threads", type=int, metavar="N", help="of a model (all)")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="points measured side by side (1)")
     parser.add_argument("--out", type=Path, required=True, help="results file, or a folder")
     return parser.parse_args(arguments)
 
@@ -51,6 +52,8 @@ def make_codec(name: str, args: argparse.Namespace) -> Codec:
 
 def main() -> None:
     args = parse()
+    if args.jobs < 1:
+        raise UsageError(f"--jobs is {args.jobs}; it takes at least 1")
     clips = find_clips(args.clips)
     codecs = [make_codec(name, args) for name in args.codec]
     names = [codec.codec for codec in codecs]
@@ -61,7 +64,7 @@ def main() -> None:
     with point_bar() as on_point:
         for codec in codecs:
             qualities = None if codec.codec == CeilingCodec.codec else args.quality
-            evaluate([codec], clips, args.out, qualities=qualities, on_point=on_point)
+            evaluate([codec], clips, args.out, qualities=qualities, jobs=args.jobs, on_point=on_point)
 
 
 if __name__ == "__main__":

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from deepsphere_codec.errors import UsageError
+from deepsphere_codec.errors import CodecError, UsageError
 from deepsphere_codec.evaluation.environment import environment
 from deepsphere_codec.evaluation.results import Point, Results, read_results, write_results
 
@@ -61,6 +62,7 @@ def evaluate(
     out: str | Path,
     *,
     qualities: Sequence[float] | None = None,
+    jobs: int = 1,
     on_point: OnPoint | None = None,
 ) -> list[Results]:
     """Measure codecs on clips and write results JSON after each point.
@@ -72,6 +74,7 @@ def evaluate(
         clips: Films, known by their file names.
         out: A results file for all codecs together; or a folder, which gets one file for each codec.
         qualities: On the codecs' own scale; each codec's default unless given.
+        jobs: Points that are measured side by side; they share the processor, so give models one thread each.
         on_point: Called after each point that was measured.
     Returns:
         The results of each codec.
@@ -90,7 +93,7 @@ def evaluate(
             kept[path][results.codec] = results
             write_results(path, list(kept[path].values()))
 
-        finished.append(_evaluate_one(codec, clips, kept[path].get(codec.codec), qualities, save, on_point))
+        finished.append(_evaluate_one(codec, clips, kept[path].get(codec.codec), qualities, jobs, save, on_point))
     return finished
 
 
@@ -99,21 +102,43 @@ def _evaluate_one(
     clips: Sequence[Path],
     before: Results | None,
     qualities: Sequence[float] | None,
+    jobs: int,
     save: Callable[[Results], None],
     on_point: OnPoint | None,
 ) -> Results:
-    results = Results(codec.name, codec.description, codec.codec, codec.settings, {}, environment())
+    results = Results(codec.name, codec.description, codec.codec, codec.settings, {}, environment() | {"jobs": jobs})
     results = replace(results, clips=_reusable(before, codec.settings))
     # All clips at one quality before the next: what is there after an hour is a whole point of the mean curve.
     wanted = [(clip, float(quality)) for quality in qualities or codec.qualities for clip in clips]
     missing = [(clip, quality) for clip, quality in wanted if not _has(results.clips, clip.name, quality)]
-    for done, (clip, quality) in enumerate(missing, 1):
-        point = codec.measure(clip, quality)
+    for done, (clip, point) in enumerate(_side_by_side(codec, missing, jobs), 1):
         results = results.with_point(clip.name, point)
         save(results)
         if on_point:
             on_point(Measured(codec.codec, clip.name, point, done, len(missing)))
     return results
+
+
+def _side_by_side(codec: Codec, wanted: Sequence[tuple[Path, float]], jobs: int) -> Iterator[tuple[Path, Point]]:
+    """Points as they come, `jobs` at a time; after a failure what runs comes to its end, and then it is raised."""
+    failed: list[CodecError] = []
+    with ThreadPoolExecutor(jobs) as pool:  # threads: the work is done by processes and libraries of their own
+        clip_of = {pool.submit(codec.measure, clip, quality): clip for clip, quality in wanted}
+        place = {future: i for i, future in enumerate(clip_of)}
+        pending = set(clip_of)
+        try:
+            while pending:
+                finished, pending = wait(pending, return_when=FIRST_COMPLETED)
+                for future in sorted(finished, key=place.__getitem__):
+                    if isinstance(error := future.exception(), CodecError):
+                        failed.append(error)
+                        pending = {other for other in pending if not other.cancel()}
+                    else:
+                        yield clip_of[future], future.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+    if failed:
+        raise failed[0]
 
 
 def _reusable(before: Results | None, settings: Mapping[str, Any]) -> Mapping[str, Sequence[Point]]:

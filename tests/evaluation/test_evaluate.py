@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -56,6 +58,8 @@ class FakeCodec:
 
     def measure(self, clip: Path, quality: float) -> Point:
         self.calls.append((clip.name, quality))
+        if clip.name.startswith("slow"):
+            time.sleep(0.05)
         if clip.name == "bad.mp4":
             raise UsageError("bad.mp4 cannot be read")
         return Point(quality, 0.1 * quality, 30 + quality)
@@ -75,6 +79,34 @@ def test_all_clips_at_all_qualities(tmp_path: Path) -> None:
         ("a.mp4", 2.0, 3, 4),
         ("b.mp4", 2.0, 4, 4),
     ]
+
+
+class Meeting(FakeCodec):
+    """Measures a point only while it measures another one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.both = threading.Barrier(2)
+
+    def measure(self, clip: Path, quality: float) -> Point:
+        self.both.wait(timeout=30)
+        return super().measure(clip, quality)
+
+
+def test_points_side_by_side_are_those_one_after_the_other(tmp_path: Path) -> None:
+    (alone,) = evaluate([FakeCodec()], CLIPS, tmp_path / "alone.json")
+    (together,) = evaluate([Meeting()], CLIPS, tmp_path / "together.json", jobs=2)
+    assert together.clips == alone.clips and together.environment["jobs"] == 2
+    assert read_results(tmp_path / "together.json") == [together]
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_failure_ends_the_run_and_keeps_what_was_measured(tmp_path: Path, jobs: int) -> None:
+    clips = [*CLIPS, Path("bad.mp4"), *(Path(f"slow-{n}.mp4") for n in range(40))]
+    with pytest.raises(UsageError, match="bad.mp4 cannot be read"):
+        evaluate([FakeCodec()], clips, tmp_path / "r.json", qualities=[1], jobs=jobs)
+    measured = set(read_results(tmp_path / "r.json")[0].clips)
+    assert {"a.mp4", "b.mp4"} <= measured and len(measured) < 40
 
 
 def test_a_broken_run_goes_on_where_it_was(tmp_path: Path) -> None:
