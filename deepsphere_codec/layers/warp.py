@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from deepsphere_codec.layers.padding import Grid
 from deepsphere_codec.sphere import HealpixGrid
 
-_DEPTH = 2  # the cubic stencil reaches two nodes beyond the face
+STENCIL_DEPTH = 2
+"""Nodes that the cubic stencil reaches beyond a face."""
 _PIECE = 1 << 15
 
 
@@ -53,6 +54,7 @@ class Warp(nn.Module):
 
     def place(self, grid: Grid) -> None:
         """Move to another patch of the same size (or set the whole sphere once)."""
+        self.grid = grid
         face, x, y = grid.face_xy
         if not isinstance(grid, HealpixGrid):
             self.origin.copy_(torch.tensor([grid.x0, grid.y0]))
@@ -76,11 +78,9 @@ class Warp(nn.Module):
 
     def _sample(self, flat: Tensor, v: Tensor, shift: Tensor, nodes: slice) -> Float[Tensor, "batch nodes c"]:
         face, position = self.positions(v, nodes)
-        corner = position.detach().floor()
-        wx, wy = _cubic(position[..., 0] - corner[..., 0]), _cubic(position[..., 1] - corner[..., 1])
-        weight = (wy[..., :, None] * wx[..., None, :]).reshape(-1, 16)
+        corner, weight = cubic_stencil(position)
         rows = (self._stencil(face, corner.int()) + shift).view(-1, 16)
-        y = F.embedding_bag(rows, flat, per_sample_weights=weight.to(flat.dtype), mode="sum")
+        y = F.embedding_bag(rows, flat, per_sample_weights=weight.view(-1, 16).to(flat.dtype), mode="sum")
         return y.view(*v.shape[:2], flat.shape[1])
 
     def positions(
@@ -103,11 +103,11 @@ class Warp(nn.Module):
 
     def _stencil(self, face: Tensor, corner: Tensor) -> Tensor:
         """Index of the 16 nodes around each position, [batch, nodes, 16], y outer and x inner."""
-        width = self.side + 2 * _DEPTH
+        width = self.side + 2 * STENCIL_DEPTH
         taps = torch.arange(-1, 3, device=corner.device, dtype=torch.int32)
         around = (taps[:, None] * width + taps[None, :]).flatten()
         # Positions reach half a node over the face's border, or a rounding error more.
-        corner = corner.clamp(-1, self.side - 1) + _DEPTH
+        corner = corner.clamp(-1, self.side - 1) + STENCIL_DEPTH
         first = corner[..., 1] * width + corner[..., 0]
         if self.whole:
             first = first + face * (width * width)
@@ -155,6 +155,15 @@ def dir_to_face_position(q: Float[Tensor, "*batch npix 3"], nside: int) -> tuple
     return face, torch.stack([u, w], -1) * nside - 0.5
 
 
+def cubic_stencil(
+    position: Float[Tensor, "*shape 2"],
+) -> tuple[Float[Tensor, "*shape 2"], Float[Tensor, "*shape 16"]]:
+    """The node below each position, and the weights of the 4×4 nodes around (offsets -1 … 2), y outer and x inner."""
+    corner = position.detach().floor()
+    wx, wy = _cubic(position[..., 0] - corner[..., 0]), _cubic(position[..., 1] - corner[..., 1])
+    return corner, (wy[..., :, None] * wx[..., None, :]).flatten(-2)
+
+
 def _cubic(t: Tensor) -> Float[Tensor, "*shape 4"]:
     """Weights of the nodes at -1, 0, 1, 2 for a point at t in [0, 1): Keys' kernel with a = -1/2; (0, 1, 0, 0) at 0."""
     t2, t3 = t * t, t * t * t
@@ -166,10 +175,10 @@ def _cubic(t: Tensor) -> Float[Tensor, "*shape 4"]:
 def _stencil_table(grid: Grid) -> np.ndarray:
     """Node index of each cell of the padded faces, flat; the missing ones take the corner node of their face."""
     side = grid.side
-    inner = np.clip(np.arange(-_DEPTH, side + _DEPTH), 0, side - 1)
+    inner = np.clip(np.arange(-STENCIL_DEPTH, side + STENCIL_DEPTH), 0, side - 1)
     own = inner[:, None] * side + inner[None, :]
     if not isinstance(grid, HealpixGrid):
         return own.reshape(-1).astype(np.int32)
     table = own[None] + np.arange(12)[:, None, None] * side * side
-    halo = grid.halo(_DEPTH) if side >= _DEPTH else np.full_like(table, -1)
+    halo = grid.halo(STENCIL_DEPTH) if side >= STENCIL_DEPTH else np.full_like(table, -1)
     return np.where(halo >= 0, halo, table).reshape(-1).astype(np.int32)

@@ -68,3 +68,15 @@ def test_number_of_threads_changes_no_bit(kind, at, on_threads):
     torch.nn.init.normal_(block.conv2.weight)
     with torch.no_grad():
         assert torch.equal(on_threads(1, lambda: block(x)), on_threads(2, lambda: block(x)))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_can_be_trained_in_bfloat16(kind, at):
+    block, x = ResidualBlock(8, at, (kind, kind)), torch.randn(2, 768, 8)
+    torch.nn.init.normal_(block.conv2.weight, std=0.1)
+    exact = block(x).detach()
+    with torch.autocast("cpu", torch.bfloat16):
+        y = block(x)
+    y.float().square().mean().backward()
+    assert (y - exact).abs().max() < 0.05 * exact.abs().max()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in block.parameters())
