@@ -13,7 +13,7 @@ from torch import Tensor
 
 from deepsphere_codec.bitstream import Header
 from deepsphere_codec.errors import DamagedStream, IncompatibleStream, UsageError
-from deepsphere_codec.models import LoadedModel
+from deepsphere_codec.models import LoadedModel, State
 from deepsphere_codec.sphere import ErpResampler, chroma_down, chroma_up
 from deepsphere_codec.video import VideoInfo, YuvFrame
 
@@ -83,7 +83,7 @@ class VideoEncoder:
         self._device = model.device
         self._resampler = ErpResampler(info.height, info.width, nside)
         self._iterations = fit_iterations
-        self._x_ref: Float[Tensor, "1 npix 3"] | None = None
+        self._state: State | None = None
         self._count = 0
 
     @torch.inference_mode()
@@ -91,15 +91,15 @@ class VideoEncoder:
         """Code the next frame; its reconstruction becomes the reference of the one after it."""
         x = signal_from_frame(frame, self._resampler, self._iterations).to(self._device)
         quality = self.header.quality
-        if self._x_ref is None or self._count % self.header.gop_size == 0:
+        if self._state is None or self._count % self.header.gop_size == 0:
             frame_type: Literal["I", "P"] = "I"
             coded = self._network.encode_intra(x, quality)
         else:
             frame_type = "P"
-            coded = self._network.encode_inter(x, self._x_ref, quality)
-        self._x_ref = coded.x_hat
+            coded = self._network.encode_inter(x, self._state, quality)
+        self._state = coded.state
         self._count += 1
-        return EncodedFrame(frame_type, coded.payload, coded.x_hat)
+        return EncodedFrame(frame_type, coded.payload, coded.state.x_hat)
 
     def reconstruction(self, x_hat: Float[Tensor, "1 npix 3"]) -> YuvFrame:
         """The frame that the decoder will show for x_hat."""
@@ -124,7 +124,7 @@ class VideoDecoder:
         self._quality = header.quality
         self._network = model.network(header.nside)
         self._resampler = ErpResampler(self.info.height, self.info.width, header.nside)
-        self._x_ref: Float[Tensor, "1 npix 3"] | None = None
+        self._state: State | None = None
 
     @torch.inference_mode()
     def decode(self, frame_type: str, payload: bytes) -> Float[Tensor, "1 npix 3"]:
@@ -134,12 +134,12 @@ class VideoDecoder:
             DamagedStream: a P-frame comes first, or the payload is not what the model writes.
         """
         if frame_type == "I":
-            self._x_ref = self._network.decode_intra(payload, self._quality)
-        elif self._x_ref is not None:
-            self._x_ref = self._network.decode_inter(payload, self._x_ref, self._quality)
+            self._state = self._network.decode_intra(payload, self._quality)
+        elif self._state is not None:
+            self._state = self._network.decode_inter(payload, self._state, self._quality)
         else:
             raise DamagedStream(f"a {frame_type}-frame comes before any I-frame; the stream has lost its beginning")
-        return self._x_ref
+        return self._state.x_hat
 
     @torch.inference_mode()
     def frame(self, x_hat: Float[Tensor, "1 npix 3"]) -> YuvFrame:

@@ -1,6 +1,6 @@
 """Make a released model of trained checkpoints, and note on its card what it reaches.
 
-scripts/release.py NAME --intra CHECKPOINT --inter CHECKPOINT
+scripts/release.py NAME --intra CHECKPOINT --inter CHECKPOINT [--motion CHECKPOINT]
 scripts/release.py NAME --measured results/NAME.json
 """
 
@@ -23,6 +23,8 @@ from deepsphere_codec.sphere import HealpixGrid
 from deepsphere_codec.training.checkpoint import load_checkpoint
 
 FOLDER = Path(__file__).parents[1] / "deepsphere_codec" / "models" / "weights"
+PREFIXES = {"intra": "intra.", "inter": "inter.", "motion": "inter.estimator."}
+"""Of the weights' names, in the order in which they are put in place."""
 LICENCE = (
     "Research use. Trained on footage of which some is CC BY-NC-SA 4.0 and some comes from research pages "
     "that state no licence."
@@ -34,6 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("name")
     parser.add_argument("--intra", type=Path, help="checkpoint that the I-frames' weights come from")
     parser.add_argument("--inter", type=Path, help="checkpoint that the P-frames' weights come from")
+    parser.add_argument("--motion", type=Path, help="checkpoint that the motion estimator's weights come from")
     parser.add_argument("--measured", type=Path, help="results of scripts/evaluate.py, for the card")
     parser.add_argument("--remarks", default="", help="what else to know of the training, for the card")
     parser.add_argument("--out", type=Path, default=FOLDER)
@@ -53,15 +56,17 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def release(args: argparse.Namespace) -> None:
-    states = {part: _state(getattr(args, part)) for part in ("intra", "inter")}
+    parts = {part: path for part in PREFIXES if (path := getattr(args, part))}
+    states = {part: _state(path) for part, path in parts.items()}
     config = ModelConfig.from_dict(states["inter"]["settings"]["model"])
     torch.manual_seed(0)
     network = SphereDVC(config, HealpixGrid.cached(64))
-    load_checkpoint(args.intra, network, only="intra.")
-    load_checkpoint(args.inter, network, only="inter.")
+    for part, path in parts.items():
+        load_checkpoint(path, network, only=PREFIXES[part])
     card = {
         "licence": LICENCE,
-        "data": "64 clips of 32 frames of 360° video and 44 panoramas, 1024×512; patches of 128×128 nodes at nside 256",
+        "data": f"64 clips of {states['inter']['settings']['film_frames']} frames of 360° video and 44 panoramas, "
+        "1024×512; patches of 128×128 nodes at nside 256",
         "hardware": args.hardware,
         "training": {
             part: _training(state["settings"]["train"], state["step"], state["settings"]["data"]["frames"])

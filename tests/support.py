@@ -1,7 +1,8 @@
-"""What the tests of the codec and of the command share: small films, and a model that is quick and nearly lossless."""
+"""What tests share: small films, a textured sphere, and a model that is quick to run and nearly lossless."""
 
 from __future__ import annotations
 
+import math
 import time
 import zlib
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ import pytest
 import torch
 
 from deepsphere_codec.errors import UsageError
+from deepsphere_codec.sphere import HealpixGrid, log_map, rotation_from_vector
 from deepsphere_codec.video import VideoInfo, YuvFrame, create_video
 
 T = TypeVar("T")
@@ -54,9 +56,16 @@ def on_threads() -> OnThreads:
     return run
 
 
+class FakeState(NamedTuple):
+    """The last picture, and how many frames the I-frame lies back, which each P-frame's payload repeats."""
+
+    x_hat: torch.Tensor
+    frames: int
+
+
 class Coded(NamedTuple):
     payload: bytes
-    x_hat: torch.Tensor
+    state: FakeState
 
 
 class FakeNetwork:
@@ -69,28 +78,32 @@ class FakeNetwork:
     def encode_intra(self, x: torch.Tensor, quality: float) -> Coded:
         time.sleep(self.delay)
         assert tuple(x.shape) == self.shape and x.dtype == torch.float32
-        return self._coded(_levels(x), torch.zeros(self.shape))
+        return self._coded(_levels(x), torch.zeros(self.shape), 0)
 
-    def encode_inter(self, x: torch.Tensor, x_ref: torch.Tensor, quality: float) -> Coded:
+    def encode_inter(self, x: torch.Tensor, state: FakeState, quality: float) -> Coded:
         time.sleep(self.delay)
-        assert x.shape == x_ref.shape
-        return self._coded(_levels(x) - _levels(x_ref), _levels(x_ref))
+        assert x.shape == state.x_hat.shape
+        before = _levels(state.x_hat)
+        return self._coded(_levels(x) - before, before, state.frames + 1)
 
-    def decode_intra(self, payload: bytes, quality: float) -> torch.Tensor:
+    def decode_intra(self, payload: bytes, quality: float) -> FakeState:
         time.sleep(self.delay)
-        return self._read(payload) / 255
+        return self._read(payload, torch.zeros(self.shape))
 
-    def decode_inter(self, payload: bytes, x_ref: torch.Tensor, quality: float) -> torch.Tensor:
+    def decode_inter(self, payload: bytes, state: FakeState, quality: float) -> FakeState:
         time.sleep(self.delay)
-        return (_levels(x_ref) + self._read(payload)) / 255
+        decoded = self._read(payload, _levels(state.x_hat))
+        assert decoded.frames == state.frames + 1, "the state is not the one that the encoder had"
+        return decoded
 
-    def _coded(self, levels: torch.Tensor, base: torch.Tensor) -> Coded:
+    def _coded(self, levels: torch.Tensor, base: torch.Tensor, frames: int) -> Coded:
         payload = zlib.compress(levels.to(torch.int16).numpy().tobytes(), 1)
-        return Coded(payload, (base + levels) / 255)
+        return Coded(frames.to_bytes(2, "little") + payload, FakeState((base + levels) / 255, frames))
 
-    def _read(self, payload: bytes) -> torch.Tensor:
-        levels = np.frombuffer(zlib.decompress(payload), np.int16).copy()
-        return torch.from_numpy(levels).float().reshape(self.shape)
+    def _read(self, payload: bytes, base: torch.Tensor) -> FakeState:
+        levels = np.frombuffer(zlib.decompress(payload[2:]), np.int16).copy()
+        x_hat = (base + torch.from_numpy(levels).float().reshape(self.shape)) / 255
+        return FakeState(x_hat, int.from_bytes(payload[:2], "little"))
 
 
 def _levels(x: torch.Tensor) -> torch.Tensor:
@@ -145,3 +158,33 @@ def write_y4m(path: Path, width: int, height: int, frames: int) -> Path:
     data = b"FRAME\n" + bytes(width * height) + bytes([128]) * chroma
     path.write_bytes(b"YUV4MPEG2 W%d H%d F25:1 Ip A1:1 C420mpeg2\n" % (width, height) + data * frames)
     return path
+
+
+def centers(nside: int) -> torch.Tensor:
+    """Directions of all nodes, float64."""
+    return torch.from_numpy(HealpixGrid.cached(nside).centers)
+
+
+def texture(p: torch.Tensor, detail: float = 8.0) -> torch.Tensor:
+    """Forty waves of random direction, `detail` radians of phase to a radian of the sphere: luma [1, n, 1]."""
+    generator = torch.Generator().manual_seed(3)
+    waves = detail * torch.randn(40, 3, generator=generator, dtype=torch.float64)
+    phases = 2 * math.pi * torch.rand(40, generator=generator, dtype=torch.float64)
+    return (0.5 + 0.056 * (p @ waves.t() + phases).sin().sum(-1)).float()[None, :, None]
+
+
+def turn(axis: tuple[float, float, float], degrees: float) -> torch.Tensor:
+    """The rotation about an axis of any length."""
+    vector = torch.tensor(axis, dtype=torch.float64)
+    return rotation_from_vector(vector / vector.norm() * math.radians(degrees))
+
+
+def true_field(rotation: torch.Tensor, nside: int) -> torch.Tensor:
+    """The content of x_ref turns by R to make x, so v(p) leads from p back to R⁻¹ p (architecture.md, 6)."""
+    p = centers(nside)
+    return log_map(p, p @ rotation)
+
+
+def psnr(x: torch.Tensor, x_hat: torch.Tensor) -> float:
+    """Of signals up to 1, decibels."""
+    return -10 * math.log10(float((x - x_hat).square().mean()))

@@ -11,6 +11,7 @@ import importlib
 import sys
 import types
 import warnings
+from typing import Any
 
 
 def _stand_in_for_torchvision() -> None:
@@ -31,4 +32,19 @@ with warnings.catch_warnings():
     from compressai.ans import BufferedRansEncoder, RansDecoder
     from compressai.entropy_models import EntropyBottleneck, GaussianConditional
 
-__all__ = ["BufferedRansEncoder", "EntropyBottleneck", "GaussianConditional", "RansDecoder"]
+__all__ = [
+    "BufferedRansEncoder",
+    "EntropyBottleneck",
+    "GaussianConditional",
+    "RansDecoder",
+    "planar_scale_space_flow",
+]
+
+
+def planar_scale_space_flow() -> Any:
+    """CompressAI's ssf2020, a codec of planar video, with random weights and its tables built: to compare times."""
+    from compressai.zoo import ssf2020
+
+    network = ssf2020(1, pretrained=False).eval()
+    network.update(force=True)
+    return network

@@ -9,6 +9,10 @@ from jaxtyping import Int
 from torch import Tensor
 
 from deepsphere_codec.entropy.backend import BufferedRansEncoder, RansDecoder
+from deepsphere_codec.errors import DamagedStream
+
+_STATE_BYTES, _STATE_MIN = 8, 2**31  # what a payload begins with, and the least that the coder leaves there
+_BEYOND = bytes(1 << 22)
 
 
 class Tables(NamedTuple):
@@ -53,11 +57,19 @@ class SymbolReader:
     """Reads symbols back in the order in which they were written."""
 
     def __init__(self, payload: bytes) -> None:
+        self._begun = len(payload) >= _STATE_BYTES and int.from_bytes(payload[:_STATE_BYTES], "little") >= _STATE_MIN
         self._decoder = RansDecoder()
-        self._decoder.set_stream(payload)
+        # CompressAI's decoder does not look where the payload ends. Zeros lie there, not memory that is not ours.
+        self._decoder.set_stream(payload + _BEYOND)
 
     def read(self, rows: Int[Tensor, " n"], tables: Tables) -> Int[Tensor, " n"]:
-        """The next symbols, int64, one for each row asked for."""
+        """The next symbols, int64, one for each row asked for.
+
+        Raises:
+            DamagedStream: no payload begins like this one.
+        """
         if not rows.numel():
             return torch.zeros(0, dtype=torch.int64)
+        if not self._begun:
+            raise DamagedStream("a frame's symbols do not begin as the coder's do")
         return torch.tensor(self._decoder.decode_stream(rows.tolist(), *tables.lists()), dtype=torch.int64)

@@ -1,8 +1,8 @@
 """Networks of integers: what they compute is the same on every machine, in any order of summation.
 
-A weight is a multiple of 2^-10, an activation an integer of 0 … 255. Their products sum to far less than 2^53, so in
-float64 every partial sum is exact, whatever the order, the device or the number of threads; then comes a floor and a
-clamp. Training sees the same rounding, with gradients that pass straight through it.
+A weight is a multiple of 2^-10, an activation an integer of at most 10 bits and a sign. Their products sum to far less
+than 2^53, so in float64 every partial sum is exact, whatever the order, the device or the number of threads; then comes
+a floor and a clamp. Training sees the same rounding, with gradients that pass straight through it.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from deepsphere_codec.layers.padding import FacePadding
 WEIGHT_STEP = 2.0**-10
 _WEIGHT_LIMIT = 32.0  # with 2^-10 steps: integers below 2^15
 ACTIVATION_LIMIT = 255
+_INPUT_LIMIT = 1023  # of whatever goes into a layer
 
 
 def with_gradient_of(value: Tensor, x: Tensor) -> Tensor:
@@ -32,12 +33,13 @@ def round_straight(x: Tensor) -> Tensor:
 
 
 class ExactConv(nn.Module):
-    """Integers → integers: `clamp(floor(W a + b + 1/2), 0, limit)` with W in steps of 2^-10.
+    """Integers → integers: `clamp(floor(W a + b + 1/2), low, limit)` with W in steps of 2^-10.
 
     Args:
         in_channels, out_channels: Channels before and after.
         padding: For nine taps in face directions; None for a channel mix at each node.
         limit: Largest value that comes out.
+        low: Smallest value that comes out.
         gain: Standard deviation of what comes out, in units of what goes in, at the start of training.
         bias: Start of b.
     """
@@ -50,29 +52,43 @@ class ExactConv(nn.Module):
         limit: int = ACTIVATION_LIMIT,
         gain: float = 1.0,
         bias: float = 0.0,
+        low: int = 0,
     ) -> None:
         super().__init__()
         self.padding = padding
-        self.limit = limit
+        self.low, self.limit = low, limit
         size = 1 if padding is None else 3
         std = gain / math.sqrt(in_channels * size * size)
         self.weight = nn.Parameter(torch.randn(out_channels, in_channels, size, size) * std)
         self.bias = nn.Parameter(torch.full((out_channels,), bias))
         # All sums stay below 2^53 in units of the weight's step; see the module's first lines.
-        assert in_channels * size * size * _WEIGHT_LIMIT / WEIGHT_STEP * ACTIVATION_LIMIT < 2**52
+        assert in_channels * size * size * _WEIGHT_LIMIT / WEIGHT_STEP * _INPUT_LIMIT < 2**52
 
     def forward(self, a: Float[Tensor, "batch npix fin"]) -> Float[Tensor, "batch npix fout"]:
         """Exact in float64, whatever the device; in float32 (training) the same up to its rounding."""
         weight, bias = (self._on_grid(p).to(a.dtype) for p in (self.weight, self.bias))
         if self.padding is None:
             total = a @ weight[:, :, 0, 0].t() + bias
+        elif a.dtype == torch.float64:
+            total = _nine_products(self.padding, a, weight) + bias
         else:
             total = self.padding.flatten(F.conv2d(self.padding(a), weight, bias))
         # Slopes go on 1 % outside the clamp, or a saturated unit would never learn again.
-        bounded = total.clamp(0, self.limit)
+        bounded = total.clamp(self.low, self.limit)
         leaky = bounded + 0.01 * (total - bounded)
-        return with_gradient_of((total + 0.5).floor().clamp(0, self.limit), leaky)
+        return with_gradient_of((total + 0.5).floor().clamp(self.low, self.limit), leaky)
 
     @staticmethod
     def _on_grid(p: Tensor) -> Tensor:
         return round_straight(p.clamp(-_WEIGHT_LIMIT, _WEIGHT_LIMIT) / WEIGHT_STEP) * WEIGHT_STEP
+
+
+def _nine_products(padding: FacePadding, a: Tensor, weight: Tensor) -> Float[Tensor, "batch npix fout"]:
+    """A 3×3 convolution as nine matrix products: a library's convolution may go by way of a transform that rounds."""
+    images = padding(a).permute(0, 2, 3, 1)
+    height, width = images.shape[1] - 2, images.shape[2] - 2
+    total = a.new_zeros(images.shape[0], height, width, weight.shape[0])
+    for dy in range(3):
+        for dx in range(3):
+            total += images[:, dy : dy + height, dx : dx + width] @ weight[:, :, dy, dx].t()
+    return total.reshape(a.shape[0], -1, weight.shape[0])

@@ -2,6 +2,7 @@
 
 from deepsphere_codec.models.config import ModelConfig
 from deepsphere_codec.models.dvc import Coded, SphereDVC
+from deepsphere_codec.models.memory import State
 from deepsphere_codec.models.zoo import DEFAULT_MODEL, LoadedModel, list_models, load_model, save_model
 
 __all__ = [
@@ -10,6 +11,7 @@ __all__ = [
     "LoadedModel",
     "ModelConfig",
     "SphereDVC",
+    "State",
     "list_models",
     "load_model",
     "save_model",

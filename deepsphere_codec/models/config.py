@@ -9,44 +9,63 @@ from deepsphere_codec.errors import UsageError
 from deepsphere_codec.layers.blocks import KINDS
 
 QUALITIES = 8
+FAMILIES = ("dvc", "ssf")
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Sizes and choices of the spherical DVC codec.
+    """Sizes and choices of the spherical codecs.
 
     Attributes:
+        family: How P-frames are predicted: "dvc" (warp and compensation network) or "ssf" (scale-space warp).
         work_channels: Width at nside / 4, where the transforms begin and end.
         middle_channels: Width at nside / 8.
         intra_latents, residual_latents, motion_latents: Channels of y, at nside / 16.
         hyper_channels, hyper_hidden: Channels of z, at nside / 64, and width of the hyper networks.
         motion_channels: Width of the motion networks.
         kinds: The two convolutions of a residual block.
+        stem: The convolutions that begin and end the transforms.
         cheb_order: Taps of the Chebyshev filters.
         neighbors: k of the graphs.
         intra_step: I-frames are coded this much above the quality asked for, since a whole GOP refers to them.
+        inter_steps: P-frames likewise, in turn: a better one now and then serves those after it.
     """
 
+    family: str = "dvc"
     work_channels: int = 64
     middle_channels: int = 128
-    intra_latents: int = 160
-    residual_latents: int = 128
+    intra_latents: int = 256
+    residual_latents: int = 192
     motion_latents: int = 48
     hyper_channels: int = 32
     hyper_hidden: int = 48
     motion_channels: int = 64
-    kinds: tuple[str, str] = ("directional", "chebyshev")
+    kinds: tuple[str, str] = ("directional", "directional")
+    stem: str = "directional"
     cheb_order: int = 3
     neighbors: int = 8
     intra_step: float = 1.0
+    inter_steps: tuple[float, ...] = (-1.0,)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "kinds", tuple(self.kinds))
+        object.__setattr__(self, "inter_steps", tuple(self.inter_steps))
         for field in fields(self):
             value = getattr(self, field.name)
             if field.name == "kinds":
                 if len(value) != 2 or any(kind not in KINDS for kind in value):
                     raise UsageError(f"kinds is {list(value)}: expected two of {', '.join(KINDS)}")
+            elif field.name == "family":
+                if value not in FAMILIES:
+                    raise UsageError(f"family is {value!r}: expected {' or '.join(FAMILIES)}")
+            elif field.name == "stem":
+                if value not in KINDS:
+                    raise UsageError(f"stem is {value!r}: expected one of {', '.join(KINDS)}")
+            elif field.name == "inter_steps":
+                if not value or not all(isinstance(step, int | float) and abs(step) < QUALITIES for step in value):
+                    raise UsageError(
+                        f"inter_steps is {list(value)}: expected numbers between -{QUALITIES} and {QUALITIES}"
+                    )
             elif field.name == "intra_step":
                 if not isinstance(value, int | float) or not 0 <= value < QUALITIES:
                     raise UsageError(f"intra_step is {value!r}: expected 0 or more, below {QUALITIES}")
@@ -64,4 +83,4 @@ class ModelConfig:
         return cls(**values)
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self) | {"kinds": list(self.kinds)}
+        return asdict(self) | {"kinds": list(self.kinds), "inter_steps": list(self.inter_steps)}

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from deepsphere_codec.entropy.coder import SymbolReader, SymbolWriter
-from deepsphere_codec.entropy.hyperprior import Rate, ScaleHyperprior
+from deepsphere_codec.entropy.hyperprior import FINE, Hyperprior, Rate
 from deepsphere_codec.models.config import ModelConfig
 from deepsphere_codec.models.pyramid import COARSEST_DEPTH, LATENT_DEPTH, Pyramid
 from deepsphere_codec.models.quality import QualityBank
+
+
+class Decoded(NamedTuple):
+    """Latents as the synthesis takes them, and as the entropy coder of the frame after remembers them.
+
+    Attributes:
+        y_hat: Scaled back.
+        fine: Whole numbers, FINE times what was coded.
+    """
+
+    y_hat: Float[Tensor, "batch latent m"]
+    fine: Float[Tensor, "batch latent m"]
 
 
 class LatentCodec(nn.Module):
@@ -17,34 +32,51 @@ class LatentCodec(nn.Module):
 
     Args:
         channels: Of y.
+        memory_channels: Channels of what is remembered of frames before; 0 for none.
         start: Gain at quality 1 to begin with; a step in quality doubles lmbda, so the gain grows by √2.
     """
 
-    def __init__(self, channels: int, config: ModelConfig, pyramid: Pyramid, start: float = 1.0) -> None:
+    def __init__(
+        self, channels: int, memory_channels: int, config: ModelConfig, pyramid: Pyramid, start: float = 2.0
+    ) -> None:
         super().__init__()
         at = pyramid.at
         self.gain = QualityBank(channels, start, 2**0.5)
         self.inverse_gain = QualityBank(channels, 1 / start, 2**-0.5)
-        self.hyperprior = ScaleHyperprior(
+        self.hyperprior = Hyperprior(
             channels,
             config.hyper_channels,
             config.hyper_hidden,
+            memory_channels,
             at[LATENT_DEPTH],
             at[LATENT_DEPTH + 1],
             at[COARSEST_DEPTH],
         )
 
     def forward(
-        self, y: Float[Tensor, "batch latent m"], quality: Float[Tensor, " batch"], straight: bool = False
-    ) -> tuple[Float[Tensor, "batch latent m"], Rate]:
-        """Training: y_hat, with gradients, and the estimated rate."""
-        y_hat, rate = self.hyperprior(y * self.gain(quality), straight)
-        return y_hat * self.inverse_gain(quality), rate
+        self,
+        y: Float[Tensor, "batch latent m"],
+        quality: Float[Tensor, " batch"],
+        memory: Tensor | None = None,
+        straight: bool = False,
+    ) -> tuple[Decoded, Rate]:
+        """Training: what is decoded, with gradients, and the estimated rate."""
+        with torch.autocast(y.device.type, enabled=False):  # whole numbers need all their digits
+            y_hat, rate = self.hyperprior(y.float() * self.gain(quality), memory, straight)
+            return self._decoded(y_hat, quality), rate
 
-    def write(self, y: Tensor, quality: Tensor, writer: SymbolWriter) -> Tensor:
-        """Code y; the y_hat that the decoder will have."""
-        return self.hyperprior.write(y * self.gain(quality), writer) * self.inverse_gain(quality)
+    def write(self, y: Tensor, quality: Tensor, writer: SymbolWriter, memory: Tensor | None = None) -> Decoded:
+        """Code y; what the decoder will have."""
+        return self._decoded(self.hyperprior.write(y * self.gain(quality), writer, memory), quality)
 
-    def read(self, reader: SymbolReader, like: Tensor, quality: Tensor) -> Tensor:
-        """Decode y_hat, shaped like `like`."""
-        return self.hyperprior.read(reader, like) * self.inverse_gain(quality)
+    def read(self, reader: SymbolReader, quality: Tensor, memory: Tensor | None = None) -> Decoded:
+        """Decode."""
+        return self._decoded(self.hyperprior.read(reader, quality, memory), quality)
+
+    def nothing(self, quality: Tensor) -> Decoded:
+        """Where no latents are coded: all of them zero."""
+        zeros = quality.new_zeros(len(quality), len(self.hyperprior.anchors), self.hyperprior.channels)
+        return Decoded(zeros, zeros)
+
+    def _decoded(self, y_hat: Tensor, quality: Tensor) -> Decoded:
+        return Decoded(y_hat * self.inverse_gain(quality), (FINE * y_hat).detach())

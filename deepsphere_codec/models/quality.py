@@ -9,9 +9,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from deepsphere_codec.models.config import QUALITIES
+from deepsphere_codec.models.config import QUALITIES, ModelConfig
 
 RealQuality = TypeVar("RealQuality", float, Tensor)
+
+PLANE_WEIGHTS = (6 / 8, 1 / 8, 1 / 8)
+"""Of Y, Cb and Cr in the distortion, those of the YUV figure that is reported."""
 
 LAMBDAS = tuple(0.0008 * 2.0**q for q in range(QUALITIES))
 """Trade-off at quality 1 … 8: loss = bits per node + lmbda · 255² · squared error."""
@@ -20,6 +23,16 @@ LAMBDAS = tuple(0.0008 * 2.0**q for q in range(QUALITIES))
 def lmbda_of(quality: RealQuality) -> RealQuality:
     """Trade-off at a real-valued quality, geometric in between."""
     return LAMBDAS[0] * 2.0 ** (quality - 1)
+
+
+def intra_quality(quality: RealQuality, config: ModelConfig) -> RealQuality:
+    """What an I-frame is coded at where the film is asked for at `quality`."""
+    return quality + config.intra_step
+
+
+def inter_quality(quality: RealQuality, config: ModelConfig, age: int) -> RealQuality:
+    """What the P-frame that follows `age` others is coded at."""
+    return quality + config.inter_steps[age % len(config.inter_steps)]
 
 
 class QualityBank(nn.Module):

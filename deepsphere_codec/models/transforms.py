@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from deepsphere_codec.layers import GDN, ChebConv, DirectionalConv, fold_children, unfold_children
-from deepsphere_codec.layers.blocks import ResidualBlock
+from deepsphere_codec.layers import GDN, ChebConv, fold_children, unfold_children
+from deepsphere_codec.layers.blocks import ResidualBlock, sphere_conv
 from deepsphere_codec.models.config import ModelConfig
 from deepsphere_codec.models.pyramid import LATENT_DEPTH, WORK_DEPTH, Pyramid
 from deepsphere_codec.models.quality import QualityBank
@@ -49,22 +50,99 @@ class Up(nn.Module):
         return unfold_children(self.mix(x), self.side)
 
 
+class BlockAnalysis(nn.Module):
+    """Blocks of nodes (all descendants of a node at nside / 16) times a matrix, which starts as a cosine transform.
+
+    The straight way through a transform: with it, training begins at the quality of a block transform codec.
+
+    Args:
+        channels: Of the signal at nside / 4 whose first `basis.shape[0] // 16` are transformed.
+        basis: Orthonormal columns, [inputs, outputs]; see `cosine_basis`.
+        latents: Channels that come out; those beyond the basis' start at zero.
+    """
+
+    def __init__(self, basis: Float[Tensor, "i o"], latents: int, pyramid: Pyramid) -> None:
+        super().__init__()
+        self.pyramid = pyramid
+        self.mix = ChebConv(basis.shape[0], latents, 1, pyramid.at[LATENT_DEPTH].laplacian, bias=False)
+        self.mix.weight.data.zero_()
+        self.mix.weight.data[:, : basis.shape[1]] = basis
+
+    def forward(self, x: Float[Tensor, "batch work c"]) -> Float[Tensor, "batch latent m"]:
+        x = x[..., : self.mix.weight.shape[0] // 16]
+        return self.mix(fold_children(fold_children(x, self.pyramid.side(WORK_DEPTH)), self.pyramid.side(3)))
+
+
+class BlockSynthesis(nn.Module):
+    """The transpose of `BlockAnalysis` to begin with: latents → [B, work, out] at nside / 4."""
+
+    def __init__(self, basis: Float[Tensor, "i o"], latents: int, pyramid: Pyramid) -> None:
+        super().__init__()
+        self.pyramid = pyramid
+        self.mix = ChebConv(latents, basis.shape[0], 1, pyramid.at[LATENT_DEPTH].laplacian, bias=False)
+        self.mix.weight.data.zero_()
+        self.mix.weight.data[: basis.shape[1]] = basis.t()
+
+    def forward(self, y_hat: Float[Tensor, "batch latent m"]) -> Float[Tensor, "batch work c"]:
+        return unfold_children(unfold_children(self.mix(y_hat), self.pyramid.side(LATENT_DEPTH)), self.pyramid.side(3))
+
+
+def cosine_basis(planes: tuple[float, ...], levels: int, count: int) -> Float[Tensor, "i o"]:
+    """Cosine transforms of square blocks, the parts of most energy first, on signals folded `levels` times.
+
+    Args:
+        planes: Energy of each plane of the signal, relative to the others.
+        levels: Blocks are 2^levels nodes wide.
+        count: Basis functions that are kept, of all planes together.
+    Returns:
+        Orthonormal columns; rows in the order of `fold_children` applied `levels` times to [batch, npix, planes].
+    Source: the discrete cosine transform II; energies of a picture whose spectrum falls with the square of frequency.
+    """
+    size = 1 << levels
+    steps = torch.arange(size, dtype=torch.float64)
+    waves = torch.cos(torch.pi / size * (steps[None, :] + 0.5) * steps[:, None]) * (2 / size) ** 0.5
+    waves[0] /= 2**0.5
+    energy = 1 / (1 + steps[:, None].square() + steps[None, :].square())
+    ranked = torch.stack([weight * energy for weight in planes]).flatten().argsort(descending=True, stable=True)
+    columns = []
+    for place in ranked[:count].tolist():
+        plane, frequency = divmod(place, size * size)
+        block = torch.zeros(1, size * size, len(planes), dtype=torch.float64)
+        block[0, :, plane] = (waves[frequency // size][:, None] * waves[frequency % size][None, :]).flatten()
+        for level in range(levels):
+            block = fold_children(block, size >> level)
+        columns.append(block.flatten())
+    return torch.stack(columns, 1).float()
+
+
+PLANE_ENERGIES = (1.0, 0.08, 0.08)
+"""Of Y, Cb and Cr in the training films, times what each counts in the loss, so that latents go where they pay."""
+
+
 class Analysis(nn.Module):
     """`g_a`: [B, work, in] at nside / 4 → latents [B, npix / 256, latents].
 
     Args:
-        in_channels: Channels at nside / 4.
+        in_channels: Channels at nside / 4; the signal to be coded comes first, then what it is conditioned on.
         latents: Channels of y.
         widths: Channels at nside / 4 and nside / 8.
+        basis: The straight way's, for the signal to be coded.
     """
 
     def __init__(
-        self, in_channels: int, latents: int, widths: tuple[int, int], config: ModelConfig, pyramid: Pyramid
+        self,
+        in_channels: int,
+        latents: int,
+        widths: tuple[int, int],
+        basis: Float[Tensor, "i o"],
+        config: ModelConfig,
+        pyramid: Pyramid,
     ) -> None:
         super().__init__()
         at, (wide, middle) = pyramid.at, widths
+        self.straight = BlockAnalysis(basis, latents, pyramid)
         self.layers = nn.Sequential(
-            DirectionalConv(in_channels, wide, at[WORK_DEPTH].padding),
+            sphere_conv(config.stem, in_channels, wide, at[WORK_DEPTH], config.cheb_order),
             ResidualBlock(wide, at[WORK_DEPTH], config.kinds, config.cheb_order),
             GDN(wide),
             Down(wide, middle, pyramid, WORK_DEPTH),
@@ -72,34 +150,38 @@ class Analysis(nn.Module):
             ResidualBlock(middle, at[WORK_DEPTH + 1], config.kinds, config.cheb_order),
             GDN(middle),
             Down(middle, latents, pyramid, WORK_DEPTH + 1),
-            ResidualBlock(latents, at[LATENT_DEPTH], config.kinds, config.cheb_order),
         )
+        nn.init.zeros_(self.layers[-1].mix.weight)  # type: ignore[arg-type, union-attr]
 
     def forward(self, x: Float[Tensor, "batch work c"]) -> Float[Tensor, "batch latent m"]:
-        return self.layers(x)
+        return self.straight(x) + self.layers(x)
 
 
 class Synthesis(nn.Module):
     """`g_s`: latents → features at nside / 4 → [B, work, out].
 
+    The straight way's picture is what `finish` looks at as well: it mends blocks' borders, as a loop filter does.
+
     Args:
         latents: Channels of y_hat.
-        out_channels: Channels at nside / 4 that come out.
         context_channels: Channels at nside / 4 of something else that the decoder knows (the prediction); 0 for none.
         widths: Channels at nside / 4 and nside / 8.
+        basis: The straight way's.
     """
 
     def __init__(
         self,
         latents: int,
-        out_channels: int,
         context_channels: int,
         widths: tuple[int, int],
+        basis: Float[Tensor, "i o"],
         config: ModelConfig,
         pyramid: Pyramid,
     ) -> None:
         super().__init__()
         at, (wide, middle) = pyramid.at, widths
+        out_channels = basis.shape[0] // 16
+        self.straight = BlockSynthesis(basis, latents, pyramid)
         self.rise = nn.Sequential(
             ResidualBlock(latents, at[LATENT_DEPTH], config.kinds, config.cheb_order),
             Up(latents, middle, pyramid, LATENT_DEPTH),
@@ -109,12 +191,13 @@ class Synthesis(nn.Module):
             Up(middle, wide, pyramid, WORK_DEPTH + 1),
             GDN(wide, inverse=True),
         )
-        self.context = ChebConv(context_channels, wide, 1, at[WORK_DEPTH].laplacian) if context_channels else None
+        self.context = ChebConv(out_channels + context_channels, wide, 1, at[WORK_DEPTH].laplacian)
         self.strength = QualityBank(wide)
         self.finish = nn.Sequential(
             ResidualBlock(wide, at[WORK_DEPTH], config.kinds, config.cheb_order),
-            DirectionalConv(wide, out_channels, at[WORK_DEPTH].padding),
+            sphere_conv(config.stem, wide, out_channels, at[WORK_DEPTH], config.cheb_order),
         )
+        nn.init.zeros_(self.finish[-1].weight)  # type: ignore[arg-type]
 
     def forward(
         self,
@@ -122,8 +205,7 @@ class Synthesis(nn.Module):
         quality: Float[Tensor, " batch"],
         context: Float[Tensor, "batch work c"] | None = None,
     ) -> Float[Tensor, "batch work o"]:
-        features = self.rise(y_hat)
-        if self.context is not None:
-            assert context is not None
-            features = features + self.context(context)
-        return self.finish(features * self.strength(quality))
+        straight = self.straight(y_hat)
+        seen = straight if context is None else torch.cat([straight, context], -1)
+        features = self.rise(y_hat) + self.context(seen)
+        return straight + self.finish(features * self.strength(quality))

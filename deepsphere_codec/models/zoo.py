@@ -12,8 +12,9 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
+from deepsphere_codec.entropy.exact import ExactConv
 from deepsphere_codec.errors import UsageError
 from deepsphere_codec.models.config import ModelConfig
 from deepsphere_codec.models.dvc import SphereDVC
@@ -98,7 +99,10 @@ def save_model(folder: Path, name: str, network: SphereDVC, card: dict[str, Any]
 
     The tables are built from the halved weights, so that they are those of what is loaded again.
     """
-    weights = {key: _halve(key, p.detach()) for key, p in network.named_parameters()}
+    whole = _of_integer_networks(network)
+    weights = {
+        key: (p if key in whole else p.half()).detach().cpu().contiguous() for key, p in network.named_parameters()
+    }
     fill(network, weights, {})
     network.build_tables()
     tables = {key: b.cpu().contiguous() for key, b in network.named_buffers() if key.endswith(_TABLE_ENDS)}
@@ -150,8 +154,10 @@ def _weights_hash(config: ModelConfig, weights: dict[str, Tensor]) -> str:
     return hashlib.sha256(f"{about}\n{tensors_hash(weights)}".encode()).hexdigest()
 
 
-def _halve(key: str, p: Tensor) -> Tensor:
-    return p.cpu().contiguous() if ".h_s." in key else p.cpu().half().contiguous()
+def _of_integer_networks(network: nn.Module) -> set[str]:
+    """Names of the weights that lie on a grid finer than float16."""
+    exact = [(name, module) for name, module in network.named_modules() if isinstance(module, ExactConv)]
+    return {f"{name}.{key}" for name, module in exact for key, _ in module.named_parameters()}
 
 
 def _stamp(folder: Path) -> tuple[int, ...]:

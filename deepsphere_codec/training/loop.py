@@ -18,7 +18,7 @@ from deepsphere_codec.data.patches import PatchDataset
 from deepsphere_codec.errors import CodecError
 from deepsphere_codec.models.dvc import SphereDVC
 from deepsphere_codec.training.checkpoint import load_checkpoint, save_checkpoint
-from deepsphere_codec.training.loss import Loss, inter_loss, intra_loss
+from deepsphere_codec.training.loss import Loss, inter_loss, intra_loss, motion_loss
 from deepsphere_codec.training.settings import TrainSettings
 
 WARP_WEIGHT = 0.1  # as DVC's first stages
@@ -89,7 +89,7 @@ class Trainer:
     def _trained(self) -> list[torch.nn.Parameter]:
         part = self.settings.train.part
         codecs: dict[str, list[torch.nn.Module]] = {"intra": [self.model.intra], "inter": [self.model.inter]}
-        codecs["all"] = codecs["intra"] + codecs["inter"]
+        codecs |= {"all": codecs["intra"] + codecs["inter"], "motion": [self.model.inter.estimator]}
         trained = [p for module in codecs[part] for p in module.parameters()]
         for p in self.model.parameters():
             p.requires_grad_(False)
@@ -139,10 +139,14 @@ class Trainer:
 
     def _loss(self, x: Tensor, quality: Tensor) -> Loss:
         schedule = self.settings.train
-        if schedule.part == "intra":
-            return intra_loss(self.model, x, quality)
-        warp_weight = WARP_WEIGHT if self.step < schedule.warp_steps else 0.0
-        return inter_loss(self.model, x, quality, schedule.chain, warp_weight, schedule.part == "all")
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=schedule.precision == "bfloat16"):
+            if schedule.part == "motion":
+                return motion_loss(self.model, x)
+            if schedule.part == "intra":
+                return intra_loss(self.model, x, quality)
+            warp_weight = WARP_WEIGHT if self.step < schedule.warp_steps else 0.0
+            with_intra = schedule.part == "all"
+            return inter_loss(self.model, x, quality, schedule.chain, warp_weight, with_intra, schedule.skipped)
 
     def _relocate(self) -> None:
         block = self.dataset.block(self.step)

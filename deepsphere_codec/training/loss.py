@@ -10,10 +10,8 @@ from torch import Tensor
 
 from deepsphere_codec.entropy.hyperprior import Rate
 from deepsphere_codec.models.dvc import SphereDVC
-from deepsphere_codec.models.quality import lmbda_of
-
-PLANE_WEIGHTS = (6 / 8, 1 / 8, 1 / 8)
-"""Of Y, Cb and Cr, those of the YUV figure that is reported."""
+from deepsphere_codec.models.fields import upsample_field
+from deepsphere_codec.models.quality import PLANE_WEIGHTS, inter_quality, intra_quality, lmbda_of
 
 
 class Loss(NamedTuple):
@@ -36,7 +34,7 @@ class Loss(NamedTuple):
 
 def squared_error(x: Float[Tensor, "batch npix 3"], x_hat: Float[Tensor, "batch npix 3"]) -> Float[Tensor, "batch 3"]:
     """Mean over nodes; they have equal areas, so none needs a weight."""
-    return (x - x_hat).square().mean(1)
+    return (x - x_hat.float()).square().mean(1)
 
 
 def lmbda(quality: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
@@ -46,9 +44,25 @@ def lmbda(quality: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
 
 def intra_loss(model: SphereDVC, x: Float[Tensor, "batch frames npix 3"], quality: Tensor) -> Loss:
     """Of the first frame alone."""
-    x_hat, rate = model.intra(x[:, 0], quality)
-    planes = squared_error(x[:, 0], x_hat)
-    return _loss([planes], [], [rate], [], x, quality)
+    picture, rate = model.intra(x[:, 0], quality)
+    planes = squared_error(x[:, 0], picture.x_hat)
+    return _loss([_Frame(quality, planes, None, rate)], x)
+
+
+def motion_loss(model: SphereDVC, x: Float[Tensor, "batch frames npix 3"]) -> Loss:
+    """Of the estimated field alone, from the second frame back to the first: robust error of the warped luma.
+
+    The reference gets noise, since at work it is a decoded picture.
+    """
+    estimator, pyramid = model.inter.estimator, model.pyramid
+    luma, luma_ref = x[:, 1, :, :1], x[:, 0, :, :1]
+    noise = torch.rand(x.shape[0], 1, 1, device=x.device) * (4 / 255)
+    v = estimator.estimate(estimator.stack(luma), estimator.stack(luma_ref + noise * torch.randn_like(luma_ref)))
+    warped = pyramid.warp(0)(luma_ref, upsample_field(v, pyramid.padding(1), 2))
+    error = (luma - warped).float()
+    total = 255 * (error.square() + (1 / 255) ** 2).sqrt().mean()
+    mse = float(error.detach().square().mean())
+    return Loss(total, mse, mse, 0.0, 0.0)
 
 
 def inter_loss(
@@ -58,6 +72,7 @@ def inter_loss(
     chain: int,
     warp_weight: float,
     with_intra: bool,
+    skipped: float = 0.0,
 ) -> Loss:
     """Of a chain of P-frames, each after the decoded one before it.
 
@@ -68,38 +83,62 @@ def inter_loss(
         chain: P-frames learned from; x has at least one frame more.
         warp_weight: Of the warped reference's and the prediction's error.
         with_intra: Train the I-frame as well; the chain then begins at it.
+        skipped: Share of the P-frames that repeat the frame before, as the encoder has them do where little moves; a
+            frame that is coded then learns to serve those after it, too.
     """
-    planes, aside, rates, motion = [], [], [], []
+    frames: list[_Frame] = []
+    asked = intra_quality(quality, model.config)
     with torch.set_grad_enabled(with_intra):
-        x_hat, rate = model.intra(x[:, 0], quality)
+        picture, rate = model.intra(x[:, 0], asked)
+    last = squared_error(x[:, 0], picture.x_hat)
     if with_intra:
-        planes.append(squared_error(x[:, 0], x_hat))
-        rates.append(rate)
+        frames.append(_Frame(asked, last, None, rate))
+    state = model.inter.begin(*picture)
     before = 0 if with_intra else int(torch.randint(x.shape[1] - chain, ()))
-    with torch.no_grad():
-        for t in range(1, before + 1):
-            x_hat = model.inter(x[:, t], x_hat, quality).x_hat
-    for t in range(before + 1, before + chain + 1):
-        out = model.inter(x[:, t], x_hat, quality)
-        x_hat = out.x_hat
-        planes.append(squared_error(x[:, t], x_hat))
-        if warp_weight:
-            aside.append(warp_weight * (squared_error(x[:, t], out.x_warp) + squared_error(x[:, t], out.x_pred)))
-        rates.append(out.rate_residual)
-        motion.append(out.rate_motion)
-    return _loss(planes, aside, rates, motion, x, quality)
+    left = chain
+    for t in range(1, x.shape[1]):
+        asked = inter_quality(quality, model.config, state.age)
+        unmoved = squared_error(x[:, t], state.x_hat)
+        # As the encoder decides, roughly; a repeated frame where much moves would drown everything else in its error.
+        calm = bool((unmoved[:, 0] < CALM * last[:, 0]).all())
+        if torch.rand(()) < skipped and calm and left < x.shape[1] - t:
+            state = state.unchanged()
+            if with_intra or left < chain:
+                frames.append(_Frame(asked, unmoved, None, None))
+            continue
+        if not left:
+            break
+        with torch.set_grad_enabled(t > before):
+            out = model.inter(x[:, t], state, asked)
+        state, last = out.state, squared_error(x[:, t], out.x_hat)
+        if t > before:
+            left -= 1
+            aside = warp_weight * (squared_error(x[:, t], out.x_warp) + squared_error(x[:, t], out.x_pred))
+            frames.append(_Frame(asked, last, aside, out.rate_residual, out.rate_motion))
+    return _loss(frames, x)
 
 
-def _loss(
-    planes: list[Tensor], aside: list[Tensor], rates: list[Rate], motion: list[Rate], x: Tensor, quality: Tensor
-) -> Loss:
-    frames = len(planes)
+CALM = 2.0
+"""A frame may repeat the one before it where that no more than doubles the squared error of luma."""
+
+
+class _Frame(NamedTuple):
+    """Of one coded frame: the quality that it was coded at, errors of its planes, other errors, and bits."""
+
+    quality: Float[Tensor, " batch"]
+    planes: Float[Tensor, "batch 3"]
+    aside: Float[Tensor, "batch 3"] | None
+    rate: Rate | None
+    motion: Rate | None = None
+
+
+def _loss(frames: list[_Frame], x: Tensor) -> Loss:
     weights = x.new_tensor(PLANE_WEIGHTS)
-    error = torch.stack(planes).sum(0) / frames
-    counted = error + torch.stack(aside).sum(0) / frames if aside else error
-    nodes = x.shape[0] * x.shape[2] * frames
-    bits_motion = x.new_tensor(0.0) + sum(r.latents + r.hyper for r in motion) / nodes
-    bits = bits_motion + sum(r.latents + r.hyper for r in rates) / nodes
-    total = (lmbda(quality) * (counted @ weights)).mean() + bits
-    mean = error.detach().mean(0)
-    return Loss(total, float(mean @ weights), float(mean[0]), float(bits.detach()), float(bits_motion.detach()))
+    nodes = x.shape[0] * x.shape[2] * len(frames)
+    bits_motion = x.new_tensor(0.0) + sum(sum(f.motion) for f in frames if f.motion) / nodes
+    bits = bits_motion + sum(sum(f.rate) for f in frames if f.rate) / nodes
+    counted = [f.planes if f.aside is None else f.planes + f.aside for f in frames]
+    distortion = sum((lmbda(f.quality) * (c @ weights)).mean() for f, c in zip(frames, counted, strict=True))
+    planes = torch.stack([f.planes.detach().mean(0) for f in frames]).mean(0)
+    total = distortion / len(frames) + bits
+    return Loss(total, float(planes @ weights), float(planes[0]), float(bits.detach()), float(bits_motion.detach()))

@@ -11,7 +11,8 @@ from deepsphere_codec.data.patches import PatchSettings
 from deepsphere_codec.errors import UsageError
 from deepsphere_codec.models.config import ModelConfig
 
-PARTS = ("intra", "inter", "all")
+PARTS = ("intra", "motion", "inter", "all")
+PRECISIONS = ("float32", "bfloat16")
 _TYPES: dict[Any, tuple[Any, str]] = {
     "int": (int, "a whole number"),
     "float": ((int, float), "a number"),
@@ -25,16 +26,20 @@ class Schedule:
     """How it is trained.
 
     Attributes:
-        part: Which weights move: "intra", "inter" (I-frames frozen) or "all".
+        part: Which weights move: "intra", "motion" (the estimator's), "inter" (P-frames', behind I-frames that stand
+            still) or "all".
         steps: Of the whole run; the learning rate falls along a cosine from `rate` to `rate_last` over them.
         batch: Patches a step.
         rate, rate_last, warmup: Learning rate, its end, and steps until it is reached.
         clip: Largest norm of the gradient.
         warp_steps: Until then the warped reference and the prediction count in the loss as well (weight 0.1).
         chain: P-frames that a step learns from, each after the one before it.
+        skipped: Share of the P-frames of a chain that repeat the frame before.
         relocate: Steps after which the patch moves to another place of the sphere.
         checkpoint_minutes: Between checkpoints.
         seed: Of everything random.
+        precision: Of the networks' layers: "float32", or "bfloat16" (a quarter to a third faster where the processor
+            has it; what the entropy coder needs stays in float32).
         start: Checkpoint to start from; "" for none.
         start_intra: Checkpoint that the I-frames' weights are taken from instead; "" for the same.
     """
@@ -48,15 +53,21 @@ class Schedule:
     clip: float = 1.0
     warp_steps: int = 2000
     chain: int = 1
+    skipped: float = 0.0
     relocate: int = 100
     checkpoint_minutes: float = 3.0
     seed: int = 1
+    precision: str = "float32"
     start: str = ""
     start_intra: str = ""
 
     def __post_init__(self) -> None:
         if self.part not in PARTS:
             raise UsageError(f"train.part is {self.part!r}: expected one of {', '.join(PARTS)}")
+        if self.precision not in PRECISIONS:
+            raise UsageError(f"train.precision is {self.precision!r}: expected one of {', '.join(PRECISIONS)}")
+        if not 0 <= self.skipped < 1:
+            raise UsageError(f"train.skipped is {self.skipped}: expected 0 or more, below 1")
         if min(self.steps, self.batch, self.chain, self.relocate) < 1:
             raise UsageError("train.steps, train.batch, train.chain and train.relocate must be at least 1")
 

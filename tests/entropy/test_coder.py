@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from deepsphere_codec.entropy.coder import SymbolReader, SymbolWriter, Tables
-from deepsphere_codec.entropy.hyperprior import LEVELS, ScaleHyperprior
+from deepsphere_codec.entropy.hyperprior import LEVELS, Hyperprior
+from deepsphere_codec.errors import DamagedStream
 
 TOTAL = 1 << 16
 # Two distributions: {-1, 0, 1} and {10, 11}; a row's last entry is what lies outside its symbols. The second is padded.
@@ -100,6 +101,26 @@ def test_a_payload_of_nothing_at_all():
     assert SymbolReader(payload).read(torch.zeros(0, dtype=torch.int64), TABLES).numel() == 0
 
 
+@pytest.mark.parametrize("payload", [b"", b"\0", bytes(7), bytes(8), bytes(1000), b"\xff\xff\xff\x7f" + bytes(100)])
+def test_a_payload_that_the_coder_never_begins_like_is_damaged(payload):
+    """Its state is 2^31 at least; less would stay zero and never end."""
+    reader = SymbolReader(payload)
+    assert reader.read(torch.zeros(0, dtype=torch.int64), TABLES).numel() == 0
+    with pytest.raises(DamagedStream, match="do not begin as the coder's do"):
+        reader.read(torch.tensor([0]), TABLES)
+
+
+@pytest.mark.parametrize("cut", [8, 12, 100, 300])
+def test_beyond_a_payloads_end_lie_zeros_and_not_what_memory_holds(cut):
+    symbols, rows, _ = draw(3000)
+    payload = round_trip(symbols, rows)
+    assert len(payload) > cut
+    missing = bytes(len(payload) - cut)
+    found = [SymbolReader(part).read(torch.tensor(rows), TABLES) for part in (payload[:cut], payload[:cut] + missing)]
+    assert torch.equal(*found), "the same each time, and on every machine"
+    assert found[0].tolist() != symbols
+
+
 def test_lists_leave_the_padding_out():
     rows, lengths, offsets = TABLES.lists()
     assert rows == [[0, 16384, 49152, 65152, TOTAL], [0, 60000, 65000, TOTAL]]
@@ -107,7 +128,7 @@ def test_lists_leave_the_padding_out():
 
 
 @pytest.mark.parametrize("name", ["y", "z"])
-def test_built_tables_are_distributions(hyperprior: ScaleHyperprior, name):
+def test_built_tables_are_distributions(hyperprior: Hyperprior, name):
     """What rANS needs: each row rises strictly from 0 to 2^16, so that no symbol is impossible."""
     tables = Tables(*(getattr(hyperprior, f"{name}_{part}") for part in Tables._fields))
     rows, lengths, offsets = tables.lists()
@@ -119,7 +140,7 @@ def test_built_tables_are_distributions(hyperprior: ScaleHyperprior, name):
         assert all(low < high for low, high in zip(row, row[1:], strict=False))
 
 
-def test_latents_tables_are_gaussians_around_zero(hyperprior: ScaleHyperprior):
+def test_latents_tables_are_gaussians_around_zero(hyperprior: Hyperprior):
     """Row i has scale 0.04 … 64, geometric: its probabilities are those of the Gaussian's integral."""
     rows, _, offsets = Tables(hyperprior.y_cdf, hyperprior.y_length, hyperprior.y_offset).lists()
     for i in (20, 40, 63):

@@ -6,10 +6,11 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from support import on_threads, same_numbers_on_one_thread  # noqa: F401
+from support import centers, on_threads, same_numbers_on_one_thread, turn  # noqa: F401
 
 from deepsphere_codec.layers.padding import Grid
 from deepsphere_codec.models import ModelConfig, SphereDVC
+from deepsphere_codec.models.pyramid import Pyramid
 from deepsphere_codec.sphere import HealpixGrid
 
 MakeNetwork = Callable[[ModelConfig, Grid], SphereDVC]
@@ -21,8 +22,8 @@ def tiny() -> ModelConfig:
     return ModelConfig(
         work_channels=16,
         middle_channels=16,
-        intra_latents=16,
-        residual_latents=16,
+        intra_latents=24,
+        residual_latents=24,
         motion_latents=8,
         hyper_channels=8,
         hyper_hidden=8,
@@ -40,7 +41,7 @@ def make_lively() -> MakeNetwork:
         network = SphereDVC(config, grid).eval().requires_grad_(False)
         for p in network.parameters():
             if p.dim() > 1 and not p.any():
-                p.copy_(0.02 * torch.randn(p.shape, generator=generator))
+                p.copy_(0.002 * torch.randn(p.shape, generator=generator))
         network.build_tables()
         return network
 
@@ -54,10 +55,34 @@ def lively(tiny: ModelConfig, make_lively: MakeNetwork) -> SphereDVC:
 
 
 @pytest.fixture(scope="session")
-def pictures() -> tuple[torch.Tensor, torch.Tensor]:
-    """Two frames at nside 64, [1, npix, 3] in 0 … 1: a pattern, and the same a little turned and brightened."""
-    p = torch.from_numpy(HealpixGrid.cached(64).centers)
-    turn = torch.linalg.matrix_exp(torch.tensor([[0, -0.01, 0.006], [0.01, 0, 0.004], [-0.006, -0.004, 0]]).double())
+def pyramid() -> Pyramid:
+    """Of the whole sphere at nside 64; shared, not to be changed."""
+    return Pyramid(HealpixGrid.cached(64))
+
+
+def picture(p: torch.Tensor) -> torch.Tensor:
+    """Waves of three colours, [1, npix, 3] in 0 … 1."""
     waves = torch.tensor([[9.0, 2, -4], [-3, 8, 5], [2, -6, 11]], dtype=torch.float64)
-    first, second = (0.5 + 0.2 * (q @ waves).sin() + 0.15 * (q @ waves.flip(0) * 3).sin() for q in (p, p @ turn))
-    return first.float()[None], (0.98 * second + 0.015).float()[None]
+    return (0.5 + 0.2 * (p @ waves).sin() + 0.15 * (p @ waves.flip(0) * 2).sin()).float()[None]
+
+
+@pytest.fixture(scope="session")
+def pictures() -> tuple[torch.Tensor, torch.Tensor]:
+    """Two frames at nside 64: a pattern, and the same a little turned and brightened."""
+    p = centers(64)
+    return picture(p), 0.98 * picture(p @ turn((-4.0, 6.0, 10.0), 0.7)) + 0.015
+
+
+@pytest.fixture(scope="session")
+def films() -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+    """Two frames each, in which things happen apart: nothing, new colours, an object that moves, the camera turns."""
+    p = centers(64)
+    x, there = picture(p), (p[:, 0] > 0.5)[None, :, None]
+    camera, own = turn((1.0, -2.0, 0.5), 1.5), turn((0.0, 0.0, 1.0), 3.0)
+    return {
+        "still": (x, x),
+        "new": (x, x + 0.1 * there * torch.tensor([1.0, -0.5, 0.5])),
+        "moved": (x, torch.where(there, picture(p @ own), x)),
+        "turned": (x, picture(p @ camera)),
+        "both": (x, torch.where(there, picture(p @ own @ camera), picture(p @ camera))),
+    }

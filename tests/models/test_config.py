@@ -8,9 +8,10 @@ import json
 import pytest
 
 from deepsphere_codec.errors import UsageError
+from deepsphere_codec.layers.blocks import KINDS
 from deepsphere_codec.models import ModelConfig
 
-OTHERS = ("kinds", "intra_step")
+OTHERS = ("family", "kinds", "stem", "intra_step", "inter_steps")
 NUMBERS = [field.name for field in dataclasses.fields(ModelConfig) if field.name not in OTHERS]
 
 
@@ -25,8 +26,22 @@ def test_sizes_are_whole_numbers_from_1(name, value):
     "kinds", [("directional",), ("directional", "chebyshev", "directional"), ("chebyshev", "radial"), ()]
 )
 def test_kinds_are_two_of_those_there_are(kinds):
-    with pytest.raises(UsageError, match="kinds is .*: expected two of chebyshev, directional"):
+    with pytest.raises(UsageError, match="kinds is .*: expected two of chebyshev, directional, hybrid, gated"):
         ModelConfig(kinds=kinds)
+
+
+@pytest.mark.parametrize("stem", ["radial", "", None])
+def test_the_stem_is_one_of_those_there_are(stem):
+    with pytest.raises(UsageError, match="stem is .*: expected one of chebyshev, directional, hybrid, gated"):
+        ModelConfig(stem=stem)
+    assert {ModelConfig(stem=kind).stem for kind in KINDS} == set(KINDS)
+
+
+@pytest.mark.parametrize("family", ["DVC", "", None, 3])
+def test_there_are_two_families(family):
+    with pytest.raises(UsageError, match="family is .*: expected dvc or ssf"):
+        ModelConfig(family=family)
+    assert ModelConfig(family="ssf").family == "ssf"
 
 
 @pytest.mark.parametrize("neighbors", [1, 4, 9, 40])
@@ -42,6 +57,13 @@ def test_the_i_frames_step_is_a_number_of_qualities(step):
     assert ModelConfig(intra_step=0).intra_step == 0
 
 
+@pytest.mark.parametrize("steps", [(), (8,), (0, -8.5), ("1",), (None,)])
+def test_p_frames_steps_are_numbers_of_qualities(steps):
+    with pytest.raises(UsageError, match="inter_steps is .*: expected numbers between -8 and 8"):
+        ModelConfig(inter_steps=steps)
+    assert ModelConfig(inter_steps=[0, -1.5]).inter_steps == (0, -1.5)
+
+
 def test_unknown_names_are_refused_with_the_known_ones():
     with pytest.raises(
         UsageError, match="model setting 'width' is unknown: expected one of cheb_order, .*work_channels"
@@ -50,9 +72,9 @@ def test_unknown_names_are_refused_with_the_known_ones():
 
 
 def test_survives_json():
-    config = ModelConfig(work_channels=24, kinds=("chebyshev", "chebyshev"), neighbors=20)
+    config = ModelConfig(work_channels=24, kinds=("chebyshev", "chebyshev"), neighbors=20, inter_steps=(0.5, -1))
     read = ModelConfig.from_dict(json.loads(json.dumps(config.to_dict())))
-    assert read == config and isinstance(read.kinds, tuple)
+    assert read == config and isinstance(read.kinds, tuple) and isinstance(read.inter_steps, tuple)
     assert read != ModelConfig()
     assert config.to_dict().keys() == {field.name for field in dataclasses.fields(ModelConfig)}
 

@@ -10,13 +10,14 @@ from deepsphere_codec.graph import build_graph
 from deepsphere_codec.layers import GDN, ChebConv, DirectionalConv, fold_children
 from deepsphere_codec.layers.padding import Grid
 from deepsphere_codec.models import ModelConfig
-from deepsphere_codec.models.motion import MotionEstimator
+from deepsphere_codec.models.estimator import MotionEstimator
 from deepsphere_codec.models.pyramid import COARSEST_DEPTH, WORK_DEPTH, Pyramid
-from deepsphere_codec.models.transforms import Analysis, Synthesis, fold, unfold
+from deepsphere_codec.models.transforms import Analysis, Synthesis, cosine_basis, fold, unfold
 from deepsphere_codec.sphere import HealpixGrid
 from deepsphere_codec.sphere.patch import PatchGrid
 
 START = PatchGrid(256, 4, 64, 128, 64)
+BASIS = cosine_basis((1.0, 0.5, 0.5), 2, 6)  # of a signal that has three channels at nside / 4
 PLACES = [PatchGrid(256, 0, 0, 0, 64), PatchGrid(256, 9, 192, 192, 64), PatchGrid(256, 6, 64, 0, 64)]
 
 
@@ -42,7 +43,7 @@ def test_a_placed_pyramid_equals_one_built_there(place):
 @pytest.mark.parametrize("place", PLACES, ids=str)
 def test_the_estimator_follows(place):
     pyramid = Pyramid(START)
-    moved, there = MotionEstimator(pyramid), MotionEstimator(Pyramid(place))
+    moved, there = MotionEstimator(pyramid, 4), MotionEstimator(Pyramid(place), 4)
     pyramid.place(place)
     moved.place()
     assert not unequal(moved, there)
@@ -145,7 +146,7 @@ def test_layers_on_a_patch_equal_those_on_the_sphere(place):
 
 def test_a_transform_on_a_face_equals_the_one_on_the_sphere(sphere_and_patch, tiny):
     """Analysis sees 3 nodes at nside / 16, 6 at nside / 8 and 4 at nside / 4: seven nodes of latents at most."""
-    on_whole, on_part = both(lambda pyramid: Analysis(3, 6, (8, 8), tiny, pyramid), *sphere_and_patch)
+    on_whole, on_part = both(lambda pyramid: Analysis(3, 6, (8, 8), BASIS, tiny, pyramid), *sphere_and_patch)
     nodes = torch.from_numpy(sphere_and_patch[1].grids[WORK_DEPTH].nodes)
     x = torch.randn(1, 12 * 64**2, 3)
     with torch.no_grad():
@@ -156,7 +157,7 @@ def test_a_transform_on_a_face_equals_the_one_on_the_sphere(sphere_and_patch, ti
 
 
 def test_a_synthesis_on_a_face_equals_the_one_on_the_sphere(sphere_and_patch, tiny):
-    on_whole, on_part = both(lambda pyramid: Synthesis(6, 5, 0, (8, 8), tiny, pyramid), *sphere_and_patch)
+    on_whole, on_part = both(lambda pyramid: Synthesis(6, 0, (8, 8), BASIS, tiny, pyramid), *sphere_and_patch)
     y, quality = torch.randn(1, 12 * 16**2, 6), torch.tensor([3.5])
     with torch.no_grad():
         x, x_part = on_whole(y, quality)[:, 7 * 64**2 : 8 * 64**2], on_part(y[:, 7 * 16**2 : 8 * 16**2], quality)
@@ -178,5 +179,5 @@ def test_a_network_of_an_odd_configuration_is_built_on_any_grid():
     grids: list[Grid] = [HealpixGrid.cached(64), START]
     for grid in grids:
         pyramid = Pyramid(grid)
-        y = Analysis(3, 5, (4, 6), config, pyramid)(torch.randn(2, grid.npix // 16, 3))
-        assert y.shape == (2, grid.npix // 256, 5)
+        y = Analysis(3, 6, (4, 6), BASIS, config, pyramid)(torch.randn(2, grid.npix // 16, 3))
+        assert y.shape == (2, grid.npix // 256, 6)

@@ -7,7 +7,8 @@ import math
 import pytest
 import torch
 
-from deepsphere_codec.models.quality import LAMBDAS, QualityBank, lmbda_of
+from deepsphere_codec.models import ModelConfig
+from deepsphere_codec.models.quality import LAMBDAS, QualityBank, inter_quality, intra_quality, lmbda_of
 
 
 def bank(channels: int = 5) -> QualityBank:
@@ -63,3 +64,10 @@ def test_trade_off_doubles_with_each_quality():
     assert [lmbda_of(q) for q in range(1, 9)] == pytest.approx(LAMBDAS)
     assert lmbda_of(2.5) == pytest.approx(math.sqrt(LAMBDAS[1] * LAMBDAS[2]))
     assert all(high / low == pytest.approx(2) for low, high in zip(LAMBDAS, LAMBDAS[1:], strict=False))
+
+
+def test_frames_are_coded_some_steps_from_the_quality_asked_for():
+    config = ModelConfig(intra_step=1.5, inter_steps=(-1, 0, 0.25))
+    assert intra_quality(3.0, config) == 4.5
+    assert [inter_quality(3.0, config, age) for age in range(5)] == [2, 3, 3.25, 2, 3], "in turn"
+    assert torch.equal(inter_quality(torch.tensor([3.0, 8.0]), config, 3), torch.tensor([2.0, 7.0]))

@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from deepsphere_codec.entropy.exact import ExactConv
 from deepsphere_codec.errors import UsageError
 from deepsphere_codec.graph import build_graph
 from deepsphere_codec.models import SphereDVC, list_models, load_model, save_model
@@ -62,15 +63,19 @@ def test_what_is_loaded_codes_as_what_was_saved(lively, saved, pictures):
     loaded = load_model(saved.parent / "again").network(64)
     assert not any(p.requires_grad for p in loaded.parameters()) and not loaded.training
     for quality in (1.0, 6.5):
-        coded, expected = (n.encode_inter(pictures[1], pictures[0], quality) for n in (loaded, network))
-        assert coded.payload == expected.payload and torch.equal(coded.x_hat, expected.x_hat)
-    assert torch.equal(loaded.decode_inter(coded.payload, pictures[0], 6.5), coded.x_hat)
+        first, expected_first = (n.encode_intra(pictures[0], quality) for n in (loaded, network))
+        coded, expected = (n.encode_inter(pictures[1], first.state, quality) for n in (loaded, network))
+        for one, other in ((first, expected_first), (coded, expected)):
+            assert one.payload == other.payload and torch.equal(one.state.x_hat, other.state.x_hat)
+    assert torch.equal(loaded.decode_inter(coded.payload, first.state, 6.5).x_hat, coded.state.x_hat)
 
 
 def test_weights_are_halved_but_for_the_integer_networks(saved, lively):
     tensors = load_file(saved / WEIGHTS)
+    integer = {name for name, module in lively.named_modules() if isinstance(module, ExactConv)}
+    assert len(integer) == 3 * 8 + 2, "of three hyperpriors; two have a memory"
     for name, p in lively.named_parameters():
-        exact = ".h_s." in name
+        exact = name.rpartition(".")[0] in integer
         assert tensors[name].dtype == (torch.float32 if exact else torch.float16)
         assert torch.equal(tensors[name].float(), p if exact else p.half().float())
     tables = {name for name in tensors if name.endswith(("_cdf", "_length", "_offset"))}
@@ -238,18 +243,18 @@ def test_the_default_model_codes_a_film_with_any_number_of_threads(film, on_thre
 
     def code() -> list:
         intra = network.encode_intra(first, 5.0)
-        inter = network.encode_inter(second, intra.x_hat, 5.0)
+        inter = network.encode_inter(second, intra.state, 5.0)
         return [intra, inter]
 
     coded = on_threads(1, code)
     for threads in (2, 4):
         for one, many in zip(coded, on_threads(threads, code), strict=True):
-            assert one.payload == many.payload and torch.equal(one.x_hat, many.x_hat)
+            assert one.payload == many.payload and torch.equal(one.state.x_hat, many.state.x_hat)
         decoded = on_threads(threads, lambda: network.decode_intra(coded[0].payload, 5.0))
-        assert torch.equal(decoded, coded[0].x_hat)
-        decoded = on_threads(threads, lambda: network.decode_inter(coded[1].payload, coded[0].x_hat, 5.0))
-        assert torch.equal(decoded, coded[1].x_hat)
+        assert torch.equal(decoded.x_hat, coded[0].state.x_hat)
+        decoded = on_threads(threads, lambda: network.decode_inter(coded[1].payload, coded[0].state, 5.0))
+        assert torch.equal(decoded.x_hat, coded[1].state.x_hat)
     for x, frame in zip((first, second), coded, strict=True):
-        assert -10 * float((frame.x_hat - x)[..., 0].square().mean().log10()) > 24
+        assert -10 * float((frame.state.x_hat - x)[..., 0].square().mean().log10()) > 24
     bits = [8 * len(frame.payload) / (256 * 128) for frame in coded]
     assert bits[1] < bits[0] < 2

@@ -45,10 +45,19 @@ def equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
     return all(torch.equal(a[name], b[name]) for name in a)
 
 
-@pytest.mark.parametrize("part", ["intra", "inter", "all"])
-def test_an_interrupted_run_comes_to_the_same_weights(make, part):
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        {"part": "intra"},
+        {"part": "motion"},
+        {"part": "inter", "skipped": 0.5},
+        {"part": "all", "precision": "bfloat16"},
+    ],
+    ids=lambda schedule: " ".join(map(str, schedule.values())),
+)
+def test_an_interrupted_run_comes_to_the_same_weights(make, schedule):
     """Six steps, another trainer, six more: bit for bit twelve, over the patch's moves and the schedule's bends."""
-    straight, first, second = (make(name, part=part) for name in ("straight", "first", "second"))
+    straight, first, second = (make(name, **schedule) for name in ("straight", "first", "second"))
     straight.run()
     for _ in range(6):
         one_step(first)
@@ -69,7 +78,15 @@ def test_another_seed_is_another_run(make):
     assert not torch.equal(one.dataset[0][0], two.dataset[0][0])
 
 
-@pytest.mark.parametrize("part, moves, stays", [("intra", "intra.", "inter."), ("inter", "inter.", "intra.")])
+@pytest.mark.parametrize(
+    "part, moves, stays",
+    [
+        ("intra", "intra.", "inter."),
+        ("inter", "inter.", "intra."),
+        ("motion", "inter.estimator.", "intra."),
+        ("motion", "inter.estimator.", "inter.motion_s."),
+    ],
+)
 def test_only_the_part_that_is_trained_moves(make, part, moves, stays):
     trainer = make("run", part=part)
     moving, still = weights(trainer, moves), weights(trainer, stays)
@@ -146,8 +163,9 @@ def test_the_network_moves_with_the_patch(make):
         places.add(trainer.dataset.block(step))
         there = loop.SphereDVC(trainer.settings.model, trainer.dataset.block(step))
         mine = dict(trainer.model.named_buffers())
-        assert all(torch.equal(mine[name], buffer) for name, buffer in there.named_buffers() if ".steps_" in name)
-        assert all(torch.equal(mine[name], buffer) for name, buffer in there.named_buffers() if "pyramid" in name)
+        for part in (".steps_", ".duals_", "pyramid"):
+            placed = {name: buffer for name, buffer in there.named_buffers() if part in name}
+            assert placed and all(torch.equal(mine[name], buffer) for name, buffer in placed.items())
     assert len(places) > 2
 
 
@@ -155,13 +173,29 @@ def test_warped_frames_count_until_their_step(make, monkeypatch):
     weights_seen = []
     original = loop.inter_loss
 
-    def spy(model, x, quality, chain, warp_weight, with_intra):
-        weights_seen.append((chain, warp_weight, with_intra))
-        return original(model, x, quality, chain, warp_weight, with_intra)
+    def spy(model, x, quality, chain, warp_weight, with_intra, skipped):
+        weights_seen.append((chain, warp_weight, with_intra, skipped))
+        return original(model, x, quality, chain, warp_weight, with_intra, skipped)
 
     monkeypatch.setattr(loop, "inter_loss", spy)
-    make("run", part="inter", steps=4, warp_steps=2).run()
-    assert weights_seen == [(2, 0.1, False)] * 2 + [(2, 0.0, False)] * 2
+    make("run", part="inter", steps=4, warp_steps=2, skipped=0.25).run()
+    assert weights_seen == [(2, 0.1, False, 0.25)] * 2 + [(2, 0.0, False, 0.25)] * 2
+
+
+def test_layers_run_in_the_precision_that_is_asked_for(make, monkeypatch):
+    """And what the entropy coder needs in single precision all the same."""
+    seen = {}
+    for precision in ("float32", "bfloat16"):
+        trainer, types = make(precision, part="intra", precision=precision), []
+        codec = trainer.model.intra
+        codec.g_a.layers[0].register_forward_hook(lambda module, args, out, types=types: types.append(out.dtype))
+        codec.latents.hyperprior.register_forward_hook(
+            lambda module, args, out, types=types: types.extend([out[0].dtype, out[1].latents.dtype])
+        )
+        one_step(trainer)
+        seen[precision] = types
+    assert seen["float32"] == [torch.float32] * 3
+    assert seen["bfloat16"] == [torch.bfloat16, torch.float32, torch.float32]
 
 
 def test_gradients_are_clipped(make, monkeypatch):

@@ -15,6 +15,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+from deepsphere_codec.entropy.exact import ExactConv
 from deepsphere_codec.models import load_model
 from deepsphere_codec.training.loop import Trainer
 
@@ -156,21 +157,26 @@ def test_two_runs_become_a_model_whose_card_says_what_was_done(script, arguments
     """The steps on the card are those that were taken, not those that were planned."""
     assert script.main([*arguments, "--set", "train.part=intra", "--set", "name=a", "--minutes", "0"]) == 0
     assert script.main([*arguments, "--set", "train.part=inter", "--set", "name=b", "--set", "train.seed=2"]) == 0
-    runs = [str(tmp_path / "runs" / name / "checkpoint.safetensors") for name in "ab"]
+    changes = ["train.part=motion", "name=c", "train.seed=3", "train.steps=2", "train.warmup=1"]
+    assert script.main([*arguments, *(word for change in changes for word in ("--set", change))]) == 0
+    runs = {name: str(tmp_path / "runs" / name / "checkpoint.safetensors") for name in "abc"}
     out = tmp_path / "models"
-    options = ["--intra", runs[0], "--inter", runs[1], "--out", str(out), "--hardware", "an abacus"]
+    options = ["--intra", runs["a"], "--inter", runs["b"], "--motion", runs["c"]]
+    options += ["--out", str(out), "--hardware", "an abacus"]
     assert load("release").main(["mine", *options]) == 0
     model = load_model(out / "mine")
     assert model.name == "mine" and model.card["hardware"] == "an abacus"
     assert model.card["training"]["intra"]["steps"] == 1 and model.card["training"]["inter"]["steps"] == 12
-    assert model.card["training"]["inter"]["seed"] == 2
-    stored = [load_file(path) for path in runs]
-    for name, p in model.network(64).named_parameters():
-        expected = stored[name.startswith("inter.")][f"model.{name}"]
-        assert torch.equal(p, expected if ".h_s." in name else expected.half().float()), name
+    assert model.card["training"]["inter"]["seed"] == 2 and model.card["training"]["motion"]["steps"] == 2
+    stored, network = {name: load_file(path) for name, path in runs.items()}, model.network(64)
+    whole = {name for name, module in network.named_modules() if isinstance(module, ExactConv)}
+    for name, p in network.named_parameters():
+        run = "c" if name.startswith("inter.estimator.") else "b" if name.startswith("inter.") else "a"
+        expected = stored[run][f"model.{name}"]
+        assert torch.equal(p, expected if name.rpartition(".")[0] in whole else expected.half().float()), name
     x = torch.rand(1, 12 * 64**2, 3)
-    coded = model.network(64).encode_intra(x, 4.0)
-    assert torch.equal(model.network(64).decode_intra(coded.payload, 4.0), coded.x_hat)
+    coded = network.encode_intra(x, 4.0)
+    assert torch.equal(network.decode_intra(coded.payload, 4.0).x_hat, coded.state.x_hat)
 
 
 def test_a_release_of_something_else_ends_with_one_line(tmp_path, capsys):

@@ -1,0 +1,39 @@
+"""The same training script for sphere-ssf."""
+
+from __future__ import annotations
+
+import importlib.util
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from deepsphere_codec.training.settings import load_settings
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_it_takes_steps_and_the_scale_learns(precision, configuration, clips, tmp_path, monkeypatch):
+    specification = importlib.util.spec_from_file_location("train_script", ROOT / "scripts" / "train.py")
+    assert specification and specification.loader
+    script = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(script)
+    monkeypatch.chdir(tmp_path)
+    changes = ["model.family=ssf", "train.steps=3", "train.relocate=1", f"train.precision={precision}"]
+    arguments = [str(configuration), "--prepared", str(clips), "--device", "cpu", "--threads", "1"]
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        assert script.main([*arguments, *(part for change in changes for part in ("--set", change))]) == 0
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+    last = load_file("runs/narrow/checkpoint.safetensors")["model.inter.motion_s.layers.5.weight"]
+    assert last.shape[0] == 3 and last[2].any() and torch.isfinite(last).all()
+
+
+def test_its_settings_are_sphere_dvcs_but_for_the_family():
+    ssf, dvc = (load_settings(ROOT / "configs" / f"sphere-{family}-inter.toml", []) for family in ("ssf", "dvc"))
+    assert ssf.model.family == "ssf" and ssf.data == dvc.data
+    assert ssf.train.start_intra == (dvc.train.start_intra or dvc.train.start) and not ssf.train.start
