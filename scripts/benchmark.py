@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""Time the sparse product's back ends and whole layers, side by side, on this machine.
+"""Time the sparse product's back ends, whole layers and whole codecs, side by side, on this machine.
 
     scripts/benchmark.py [--device auto|cpu|cuda] [--threads N] [--quick] [--out results/benchmark.json]
 
-All cases take turns, round after round, so that a busy machine slows them alike; the figure is the median. Forward
-passes only, single precision. Whole layers keep the number of channels; Chebyshev layers have three taps.
+Codecs: a P-frame of 1024×512 in seconds, every released model and CompressAI's planar ssf2020, and the peak of memory.
+
+Layers: all cases take turns, round after round, so that a busy machine slows them alike; the figure is the median.
+Forward passes only, single precision. Whole layers keep the number of channels; Chebyshev layers have three taps.
 """
 
 from __future__ import annotations
@@ -25,10 +27,13 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from deepsphere_codec.data.synthetic import synthetic_film
 from deepsphere_codec.errors import CodecError
 from deepsphere_codec.evaluation.environment import environment
+from deepsphere_codec.evaluation.speed import compare_speed
 from deepsphere_codec.graph import SphereGraph, build_graph
 from deepsphere_codec.layers import ChebConv, DirectionalConv, RescaledLaplacian
+from deepsphere_codec.models import list_models
 from deepsphere_codec.sphere import HealpixGrid
 
 Case = Callable[[], object]
@@ -59,8 +64,13 @@ def main() -> int:
             for nside, channels in SHAPES
         ]
         print(as_text(tables))
+        models = [card["name"] for card in list_models()]
+        codecs = compare_speed(
+            models, list(synthetic_film(1024, 512, 3)), device=device, rounds=2 if arguments.quick else 7
+        )
+        print("", as_text_of_codecs(codecs), sep="\n")
         if arguments.out:
-            write(arguments.out, tables, device)
+            write(arguments.out, tables, codecs, device)
     except (CodecError, OSError) as error:
         print(f"benchmark: {error}", file=sys.stderr)
         return 2
@@ -177,6 +187,16 @@ def as_text(tables: list[dict]) -> str:
     return "\n".join([*lines, "", *ratios(tables[0])])
 
 
+def as_text_of_codecs(codecs: list[dict]) -> str:
+    lines = [
+        "seconds per P-frame, 1024×512, median".ljust(46) + "encode".rjust(12) + "decode".rjust(12) + "GiB".rjust(8)
+    ]
+    for codec in codecs:
+        figures = f"{codec['encode_seconds']:12.2f}{codec['decode_seconds']:12.2f}{codec['peak_gib']:8.2f}"
+        lines.append(codec["codec"].ljust(46) + figures)
+    return "\n".join(lines)
+
+
 def ratios(table: dict) -> list[str]:
     """What the project asks of the back end "bag", at one shape."""
     times = table["milliseconds"]
@@ -187,14 +207,15 @@ def ratios(table: dict) -> list[str]:
     ]
 
 
-def write(path: Path, tables: list[dict], device: str) -> None:
+def write(path: Path, tables: list[dict], codecs: list[dict], device: str) -> None:
     measured_on = {**environment(), "device": torch.cuda.get_device_name() if device == "cuda" else "cpu"}
     result = {
         "name": "benchmark",
-        "description": "the sparse product's back ends and whole layers, milliseconds, median, forward, float32",
+        "description": "layers in milliseconds, forward, float32; whole codecs in seconds per P-frame; medians",
         "settings": {"taps": TAPS, "neighbors": 8, "batch": 1},
         "shapes": tables,
         "ratios": ratios(tables[0]),
+        "codecs": codecs,
         "environment": measured_on,
     }
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -25,9 +25,11 @@ def test_measures_prints_and_writes(benchmark, tmp_path, monkeypatch):
     assert {benchmark.BAG, benchmark.PYG, benchmark.OURS} < table["milliseconds"].keys()
     text = benchmark.as_text([table])
     assert "nside 4, 8 ch" in text and f"{benchmark.PYG} / {benchmark.OURS}: " in text
-    benchmark.write(tmp_path / "results" / "benchmark.json", [table], "cpu")
+    codecs = [{"codec": "one", "encode_seconds": 1.25, "decode_seconds": 0.5, "peak_gib": 1.0}]
+    assert "1.25        0.50    1.00" in benchmark.as_text_of_codecs(codecs)
+    benchmark.write(tmp_path / "results" / "benchmark.json", [table], codecs, "cpu")
     written = json.loads((tmp_path / "results" / "benchmark.json").read_text())
-    assert written["shapes"] == [table]
+    assert written["shapes"] == [table] and written["codecs"] == codecs
     assert {"cpu", "threads", "torch", "device"} <= written["environment"].keys()
 
 

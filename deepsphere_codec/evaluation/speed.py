@@ -1,0 +1,128 @@
+"""Seconds and memory of one P-frame at real size: our models, and CompressAI's planar ssf2020 beside them."""
+
+from __future__ import annotations
+
+import multiprocessing
+import resource
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from functools import partial
+from itertools import cycle
+from typing import Any, NamedTuple
+
+import torch
+
+from deepsphere_codec.codec import VideoDecoder, VideoEncoder
+from deepsphere_codec.entropy.backend import planar_scale_space_flow
+from deepsphere_codec.models import load_model
+from deepsphere_codec.video import VideoInfo, YuvFrame
+
+PLANAR = "ssf2020 (CompressAI, planar)"
+QUALITY = 4.0
+WARM_UP = 1
+
+
+class FrameTimes(NamedTuple):
+    """Seconds of one P-frame."""
+
+    encode: float
+    decode: float
+
+
+Codec = Callable[[], FrameTimes]
+"""Codes the next P-frame of a film and decodes it."""
+
+
+def compare_speed(
+    models: Sequence[str], frames: Sequence[YuvFrame], *, device: str = "cpu", rounds: int = 5
+) -> list[dict[str, Any]]:
+    """Median seconds of a P-frame and peak memory; the codecs take turns, round after round.
+
+    Ours start from 8-bit frames and end with them, both resamplings included; ssf2020, with random weights, starts and
+    ends with tensors.
+
+    Args:
+        models: Names or folders.
+        frames: A short film, at least two frames; the first is coded as an I-frame, then they are gone round.
+    Returns:
+        For each codec {"codec", "encode_seconds", "decode_seconds", "peak_gib"}; the peak is that of a process that
+        encodes an I-frame and P-frames, and decodes them.
+    """
+    names = [*models, PLANAR]
+    codecs = {name: make_codec(name, frames, device) for name in names}
+    times: dict[str, list[FrameTimes]] = {name: [] for name in names}
+    for turn in range(rounds + WARM_UP):
+        for name, codec in codecs.items():
+            taken = codec()
+            if turn >= WARM_UP:
+                times[name].append(taken)
+    return [
+        {
+            "codec": name,
+            "encode_seconds": round(statistics.median(t.encode for t in times[name]), 3),
+            "decode_seconds": round(statistics.median(t.decode for t in times[name]), 3),
+            "peak_gib": round(peak_memory(name, frames, device), 2),
+        }
+        for name in names
+    ]
+
+
+def make_codec(name: str, frames: Sequence[YuvFrame], device: str) -> Codec:
+    """What codes and decodes one frame more each time it is called, after an I-frame that is coded here."""
+    return planar_codec(frames, device) if name == PLANAR else our_codec(name, frames, device)
+
+
+def our_codec(name: str, frames: Sequence[YuvFrame], device: str) -> Codec:
+    """A released model, or one of a folder."""
+    height, width = frames[0].y.shape
+    info = VideoInfo(width, height, Fraction(30), None, full_range=False, matrix="bt709")
+    model = load_model(name, device=device)
+    encoder = VideoEncoder(model, info, quality=QUALITY, gop_size=1 << 30)
+    decoder = VideoDecoder(encoder.header, model)
+    coming = cycle([*frames[1:], frames[0]])
+    first = encoder.encode(frames[0])
+    decoder.decode(first.frame_type, first.payload)
+
+    def code() -> FrameTimes:
+        start = time.perf_counter()
+        coded = encoder.encode(next(coming))
+        middle = time.perf_counter()
+        decoder.frame(decoder.decode(coded.frame_type, coded.payload))
+        return FrameTimes(middle - start, time.perf_counter() - middle)
+
+    return code
+
+
+def planar_codec(frames: Sequence[YuvFrame], device: str) -> Codec:
+    """CompressAI's own model and calls, on RGB-sized random weights: its time does not depend on the picture."""
+    network = planar_scale_space_flow().to(device)
+    pictures = [torch.from_numpy(frame.y).float().div(255).expand(1, 3, -1, -1).to(device) for frame in frames]
+    coming = cycle([*pictures[1:], pictures[0]])
+    with torch.inference_mode():
+        reference, _ = network.encode_keyframe(pictures[0])
+
+    @torch.inference_mode()
+    def code() -> FrameTimes:
+        start = time.perf_counter()
+        _, coded = network.encode_inter(next(coming), reference)
+        middle = time.perf_counter()
+        network.decode_inter(reference, coded["strings"], coded["shape"])
+        return FrameTimes(middle - start, time.perf_counter() - middle)
+
+    return code
+
+
+def peak_memory(name: str, frames: Sequence[YuvFrame], device: str) -> float:
+    """Peak resident memory, GiB, of a new process that codes two P-frames."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(partial(_peak, name, frames, device, torch.get_num_threads()))
+
+
+def _peak(name: str, frames: Sequence[YuvFrame], device: str, threads: int) -> float:
+    torch.set_num_threads(threads)
+    codec = make_codec(name, frames, device)
+    codec()
+    codec()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
