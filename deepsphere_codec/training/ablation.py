@@ -1,0 +1,245 @@
+"""One codec with each kind of convolution, trained alike and measured after as many steps and after as much time."""
+
+from __future__ import annotations
+
+import json
+import math
+import multiprocessing
+import re
+import shutil
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from deepsphere_codec.atomic import atomic_output
+from deepsphere_codec.errors import CodecError, UsageError
+from deepsphere_codec.models.dvc import SphereDVC
+from deepsphere_codec.sphere.patch import PatchGrid
+from deepsphere_codec.training.held_out import held_out, measure
+from deepsphere_codec.training.loop import Trainer
+from deepsphere_codec.training.settings import TrainSettings, load_settings
+from deepsphere_codec.training.stand_in import BlockIntra
+
+PARTS = ("intra", "inter")
+QUALITIES = (1.0, 3.0, 5.0, 7.0)
+ANCHOR = "directional"
+_MEMORY = 0.9  # of the average of the weights: of each LOG_EVERY = 20 steps, hence about 200 steps
+_NO_END = 10**9  # steps
+
+
+class Variant(NamedTuple):
+    """One choice of convolution.
+
+    Attributes:
+        kind: Of all convolutions of the transforms, see `sphere_conv`.
+        order: Taps of Chebyshev filters.
+        neighbors: k of the graphs.
+    """
+
+    name: str
+    kind: str
+    order: int = 3
+    neighbors: int = 8
+
+    @property
+    def changes(self) -> list[str]:
+        """Of the settings, as `load_settings` takes them."""
+        return [
+            f"model.kinds=['{self.kind}', '{self.kind}']",
+            f"model.stem='{self.kind}'",
+            f"model.cheb_order={self.order}",
+            f"model.neighbors={self.neighbors}",
+        ]
+
+
+VARIANTS = (
+    Variant(ANCHOR, "directional"),
+    Variant("Chebyshev K=2", "chebyshev", 2),
+    Variant("Chebyshev K=3", "chebyshev", 3),
+    Variant("Chebyshev K=5", "chebyshev", 5),
+    Variant("Chebyshev K=3, k=20", "chebyshev", 3, 20),
+    Variant("gated Chebyshev K=3", "gated", 3),
+    Variant("hybrid K=3", "hybrid", 3),
+)
+
+
+class Budget(NamedTuple):
+    """A run is measured after so many steps, and after so many seconds of the processor's time."""
+
+    steps: int
+    seconds: float
+
+
+class Job(NamedTuple):
+    """One run.
+
+    Attributes:
+        config: TOML file that all variants share.
+        films, clips: Prepared films to train on, and to measure on.
+        folder: Where its result goes.
+    """
+
+    config: Path
+    films: Path
+    clips: Path
+    folder: Path
+    variant: Variant
+    part: str
+    seed: int
+    budget: Budget
+
+    @property
+    def name(self) -> str:
+        slug = re.sub("[^a-z0-9]+", "-", self.variant.name.lower())
+        return f"{self.part}-{slug}-{self.seed}"
+
+    @property
+    def result(self) -> Path:
+        return self.folder / f"{self.name}.json"
+
+    @property
+    def settings(self) -> TrainSettings:
+        """The rate of learning stays as it is after the warm-up, since the run is measured at two moments."""
+        given = load_settings(self.config, [*self.variant.changes, f"train.part='{self.part}'", f"name='{self.name}'"])
+        schedule = replace(given.train, seed=self.seed, steps=self.budget.steps, rate_last=given.train.rate)
+        frames = 1 if self.part == "intra" else given.data.frames
+        return replace(given, train=schedule, data=replace(given.data, frames=frames))
+
+    @property
+    def heading(self) -> dict[str, Any]:
+        """What the result begins with; a result of other settings is not this job's."""
+        settings = {**self.settings.to_dict(), "budget": self.budget._asdict(), "qualities": QUALITIES}
+        settings = json.loads(json.dumps(settings))  # as it is when it is read back
+        return {"variant": self.variant.name, "part": self.part, "seed": self.seed, "settings": settings}
+
+
+def finished(job: Job) -> dict[str, Any] | None:
+    """The result of a job that ran before.
+
+    Raises:
+        UsageError: it ran with other settings.
+    """
+    if not job.result.exists():
+        return None
+    found = json.loads(job.result.read_text(encoding="utf-8"))
+    if any(found.get(key) != value for key, value in job.heading.items()):
+        raise UsageError(f"{job.result} was made with other settings; remove it, or keep runs in another folder")
+    return found
+
+
+def run_job(job: Job) -> dict[str, Any]:
+    """Train, measure twice, and write the result.
+
+    Returns:
+        {"variant", "part", "seed", "settings", "equal_steps", "equal_time"}; each of the last two is
+        {"steps", "seconds", "points": [{"quality", "bits_per_node", "psnr"}]}.
+    """
+    run = Run(job)
+    steps, seconds = job.budget
+    found = {}
+    run.train(steps, seconds)
+    if run.trainer.step >= steps:
+        found["equal_steps"] = run.measured()
+        run.train(_NO_END, seconds)
+        found["equal_time"] = run.measured()
+    else:
+        found["equal_time"] = run.measured()
+        run.train(steps, math.inf)
+        found["equal_steps"] = run.measured()
+    result = job.heading | found
+    with atomic_output(job.result, force=True) as place:
+        place.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    run.trainer.checkpoint.unlink()
+    return result
+
+
+def run_jobs(jobs: Sequence[Job], at_once: int) -> Iterator[dict[str, Any]]:
+    """Results as they come, each job in a process of one thread; jobs that ran before are not run again.
+
+    Raises:
+        UsageError: a job ran before with other settings.
+        CodecError: a process was killed.
+    """
+    before = {job.name: finished(job) for job in jobs}
+    yield from (result for result in before.values() if result)
+    todo = [job for job in jobs if not before[job.name]]
+    others = set(multiprocessing.active_children())
+    with ProcessPoolExecutor(max(1, at_once), multiprocessing.get_context("spawn"), _begin_process) as pool:
+        try:
+            for future in as_completed([pool.submit(run_job, job) for job in todo]):
+                yield future.result()
+        except BaseException as error:  # an interrupt, too: minutes may be left to those that run
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in set(multiprocessing.active_children()) - others:
+                process.terminate()
+            if isinstance(error, BrokenProcessPool):
+                raise CodecError("a run was killed; those that came to their end are kept, start again") from error
+            raise
+
+
+def _begin_process() -> None:
+    """One thread; an interrupt is the parent's affair."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    torch.set_num_threads(1)
+
+
+class Run:
+    """A network in training, the mean of its weights, and the time spent on it."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        shutil.rmtree(job.folder / job.name, ignore_errors=True)  # of a run that did not come to its end
+        self.trainer = Trainer(job.settings, job.folder / job.name, job.films, torch.device("cpu"), workers=0)
+        model = self.trainer.model
+        _begin_alike(model, job, self.trainer.block)
+        if job.part == "inter":
+            model.intra = BlockIntra(model.config, model.pyramid)  # type: ignore[assignment]
+        self.samples = held_out(job.clips, job.settings.data)
+        self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(_MEMORY))
+        self.seconds = 0.0
+
+    def train(self, steps: int, seconds: float) -> None:
+        """Until so many steps, or so many seconds of the processor's time, have been spent in all."""
+        trainer = self.trainer
+        trainer.settings = replace(trainer.settings, train=replace(trainer.settings.train, steps=steps))
+        while trainer.step < steps and seconds - self.seconds > self.seconds / max(1, trainer.step):
+            # By the clock no more is spent than passes: where others use the processor as well, it goes on.
+            before = time.process_time()
+            trainer.run(time.monotonic() + seconds - self.seconds, lambda _: self._remember())
+            self.seconds += time.process_time() - before
+
+    def measured(self) -> dict[str, Any]:
+        """Of the mean of the weights."""
+        if not self.average.n_averaged:
+            self._remember()
+        model = self.average.module
+        assert isinstance(model, SphereDVC)
+        points = measure(model, self.job.part, self.samples, QUALITIES)
+        return {
+            "steps": self.trainer.step,
+            "seconds": round(self.seconds, 1),
+            "points": [point._asdict() for point in points],
+        }
+
+    def _remember(self) -> None:
+        self.average.update_parameters(self.trainer.model)
+
+
+@torch.no_grad()
+def _begin_alike(model: SphereDVC, job: Job, block: PatchGrid) -> None:
+    """All weights that the anchor has as well begin as the anchor's: luck must not tell variants apart."""
+    settings = job._replace(variant=VARIANTS[0]).settings
+    torch.manual_seed(settings.train.seed)
+    anchor = dict(SphereDVC(settings.model, block).named_parameters())
+    for name, p in model.named_parameters():
+        if name in anchor and anchor[name].shape == p.shape:
+            p.copy_(anchor[name])

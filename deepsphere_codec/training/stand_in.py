@@ -1,0 +1,53 @@
+"""I-frames that cost nothing to train and are the same for every P-frame codec that is compared behind them."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from deepsphere_codec.entropy.hyperprior import FINE, Rate
+from deepsphere_codec.models.config import ModelConfig
+from deepsphere_codec.models.intra import Picture
+from deepsphere_codec.models.pyramid import LATENT_DEPTH, Pyramid
+from deepsphere_codec.models.quality import QualityBank
+from deepsphere_codec.models.transforms import (
+    PLANE_ENERGIES,
+    BlockAnalysis,
+    BlockSynthesis,
+    cosine_basis,
+    fold,
+    unfold,
+)
+
+_MID = 0.5
+_START, _GROWTH = 2.0, 2**0.5  # gain at quality 1 and from one quality to the next, those that the codec begins with
+
+
+class BlockIntra(nn.Module):
+    """In place of `IntraCodec`: a cosine transform of blocks of 16×16 nodes, rounded to steps of 1 / gain.
+
+    That is what an I-frame codec does before it is trained: its coarse steps blur, its blocks leave edges. Nothing in
+    it is learned or random, and no convolution takes part. It counts no bits.
+
+    Args:
+        config: Gives the number of latents.
+        pyramid: Of the network whose I-frames are replaced.
+    """
+
+    def __init__(self, config: ModelConfig, pyramid: Pyramid) -> None:
+        super().__init__()
+        basis = cosine_basis(PLANE_ENERGIES, LATENT_DEPTH, config.intra_latents)
+        self.pyramid = pyramid
+        self.analysis = BlockAnalysis(basis, config.intra_latents, pyramid)
+        self.synthesis = BlockSynthesis(basis, config.intra_latents, pyramid)
+        self.gain = QualityBank(1, _START, _GROWTH)
+        self.requires_grad_(False)
+
+    @torch.no_grad()
+    def forward(self, x: Float[Tensor, "batch npix 3"], quality: Float[Tensor, " batch"]) -> tuple[Picture, Rate]:
+        """As `IntraCodec.forward`, with a rate of zero."""
+        gain = self.gain(quality)
+        symbols = (self.analysis(fold(x - _MID, self.pyramid)) * gain).round()
+        x_hat = unfold(self.synthesis(symbols / gain), self.pyramid) + _MID
+        return Picture(x_hat, FINE * symbols), Rate(x.new_zeros(()), x.new_zeros(()))
