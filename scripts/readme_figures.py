@@ -34,16 +34,35 @@ def figures(results: Path) -> str:
         )
     lines += ["", "| x265 medium, crf | bpp | WS-PSNR-YUV, dB |", "|---|---|---|"]
     lines += [f"| {p['quality']:g} | {p['bpp']:.3f} | {p['ws-psnr-yuv']:.2f} |" for p in x265["mean"]]
-    bd = bd_row(results).mean_curve
-    lines += ["", f"BD-rate against x265 medium: {bd.pchip:+.0f} % (PCHIP), {bd.akima:+.0f} % (Akima); {overlap(bd)}."]
+    for name, file in (("x265 medium", "x265"), ("the first release", "sphere-dvc-0.1")):
+        bd = bd_row(results, file).mean_curve
+        lines += ["", f"BD-rate against {name}: {bd.pchip:+.0f} % (PCHIP), {bd.akima:+.0f} % (Akima); {overlap(bd)}."]
     top = ceiling["mean"][0]
     lines += ["", f"The resampling alone: {top['ws-psnr-yuv']:.1f} dB YUV, {top['ws-psnr-y']:.1f} dB luma."]
+    benchmark = json.loads((results / "benchmark.json").read_text())
+    if "codecs" in benchmark:
+        lines += ["", *speed(benchmark)]
     lines += ["", "![Rate-distortion curves](docs/rd.svg)"]
     return "\n".join(lines) + "\n"
 
 
-def bd_row(results: Path) -> BdRow:
-    anchor, model = (read_results(results / f"{name}.json")[0] for name in ("x265", "sphere-dvc"))
+def speed(benchmark: dict) -> list[str]:
+    """Table of the codecs' times."""
+    threads, cpu = (benchmark["environment"][key] for key in ("threads", "cpu"))
+    lines = [
+        f"Seconds for a P-frame and peak memory on {threads} threads ({cpu}), side by side in one run:",
+        "",
+        "| codec | encode | decode | GiB |",
+        "|---|---|---|---|",
+    ]
+    for row in benchmark["codecs"]:
+        figures = f"{row['encode_seconds']:.2f} | {row['decode_seconds']:.2f} | {row['peak_gib']:.2f}"
+        lines.append(f"| {row['codec']} | {figures} |")
+    return lines
+
+
+def bd_row(results: Path, anchor_file: str) -> BdRow:
+    anchor, model = (read_results(results / f"{name}.json")[0] for name in (anchor_file, "sphere-dvc"))
     return bd_rows(anchor, [model])[0]
 
 
