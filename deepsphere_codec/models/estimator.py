@@ -64,10 +64,12 @@ class MotionEstimator(nn.Module):
             warp, x, x_ref = self.pyramid.warp(depth), stack[depth], stack_ref[depth]
             start = self._start(depth, x, rotation)
             with torch.no_grad():
+                moved = torch.zeros_like(v)
                 for _ in range(iterations - 1):
-                    v = v + self._tangent(self._step(x, warp(x_ref, v + start), depth), depth)
-                warped = warp(x_ref, v + start)
+                    moved = moved + self._tangent(self._step(x, warp(x_ref, v + moved + start), depth), depth)
+                warped = warp(x_ref, v + moved + start)
                 step = self._step(x, warped, depth)
+            v = v + moved
             known = components(v, self._of("duals", depth))
             v = v + self._tangent(step + self.updates[str(depth)](x, warped, step, known), depth)
         return v

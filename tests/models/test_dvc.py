@@ -10,7 +10,7 @@ import pytest
 import torch
 from support import psnr
 
-from deepsphere_codec.entropy.coder import SymbolReader
+from deepsphere_codec.entropy.coder import SymbolReader, SymbolWriter
 from deepsphere_codec.entropy.hyperprior import Hyperprior
 from deepsphere_codec.errors import DamagedStream
 from deepsphere_codec.layers import mix_channels
@@ -162,8 +162,15 @@ def test_threads_change_nothing_at_full_width(make_lively, films, on_threads):
     x_ref, x = films["both"]
     intra = network.encode_intra(x_ref, QUALITY)
     inter = network.encode_inter(x, intra.state, QUALITY)
-    assert inter.payload[0] == FLAGS["both"]
+    assert inter.payload[0] & FLAGS["new"]
+
+    def moved() -> torch.Tensor:  # by motion that is coded, whether it pays here or not
+        y = network.inter.analyse_motion(x, intra.state.x_hat)
+        motion = network.inter.motion_latents.write(y, torch.tensor([QUALITY]), SymbolWriter(), intra.state.motion.both)
+        return network.inter.predict(motion.y_hat, intra.state.x_hat).folded
+
     for threads in (2, 3, 4):
+        assert torch.equal(on_threads(threads, moved), moved())
         assert on_threads(threads, lambda: network.encode_intra(x_ref, QUALITY)).payload == intra.payload
         assert on_threads(threads, lambda: network.encode_inter(x, intra.state, QUALITY)).payload == inter.payload
         assert same(on_threads(threads, lambda: network.decode_intra(intra.payload, QUALITY)), intra.state)

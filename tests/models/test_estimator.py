@@ -132,9 +132,6 @@ def test_its_updates_start_at_zero(pyramid):
     assert all((other - first).abs().max() > 1e-3 for other in others), "each of what it sees counts"
 
 
-@pytest.mark.xfail(
-    strict=True, reason="estimate() adds Lucas-Kanade's steps under no_grad, which cuts coarser levels off"
-)
 def test_a_gradient_reaches_the_update_of_every_level():
     """Each level's field is where the next one starts from."""
     estimator = MotionEstimator(Pyramid(PatchGrid(NSIDE, 5, 0, 0, NSIDE)), 8)
