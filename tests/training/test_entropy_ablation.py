@@ -1,0 +1,430 @@
+"""scripts/ablate_entropy.py: tiny runs to results; what each variant goes without; the twin in floating point."""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+import json
+import math
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+
+from deepsphere_codec.data.patches import PatchSettings
+from deepsphere_codec.data.prepare import prepare_films
+from deepsphere_codec.entropy.exact import ExactConv
+from deepsphere_codec.entropy.hyperprior import FINE, Hyperprior
+from deepsphere_codec.errors import UsageError
+from deepsphere_codec.layers import FacePadding
+from deepsphere_codec.models import ModelConfig, load_model
+from deepsphere_codec.models.dvc import SphereDVC
+from deepsphere_codec.models.latent_codec import LatentCodec
+from deepsphere_codec.models.quality import inter_quality, intra_quality
+from deepsphere_codec.models.zoo import save_model
+from deepsphere_codec.sphere import HealpixGrid
+from deepsphere_codec.sphere.patch import PatchGrid
+from deepsphere_codec.training.entropy_ablation import (
+    FULL,
+    VARIANTS,
+    Job,
+    RelaxedConv,
+    Site,
+    Variant,
+    build,
+    coded,
+    measure,
+    measure_own,
+    relax,
+    run_job,
+)
+from deepsphere_codec.training.jobs import run_all
+from deepsphere_codec.training.latents import PARTS, QUALITIES, Latents, Place, Plan, collect, places, record
+
+SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "ablate_entropy.py"
+BLOCK = PatchGrid(128, 3, 0, 64, 64)
+BY_NAME = {variant.name: variant for variant in VARIANTS}
+
+
+@pytest.fixture(scope="module")
+def script() -> Iterator[ModuleType]:
+    """It takes SIGTERM for itself."""
+    specification = importlib.util.spec_from_file_location("ablate_entropy_script", SCRIPT)
+    assert specification and specification.loader
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    handler = signal.getsignal(signal.SIGTERM)
+    yield module
+    signal.signal(signal.SIGTERM, handler)
+
+
+@pytest.fixture(scope="module")
+def config(narrow: dict[str, int]) -> ModelConfig:
+    return ModelConfig(**narrow)  # type: ignore[arg-type]
+
+
+def codecs(network: SphereDVC) -> tuple[LatentCodec, LatentCodec, LatentCodec]:
+    return network.intra.latents, network.inter.motion_latents, network.inter.residual_latents
+
+
+def louder(network: SphereDVC) -> SphereDVC:
+    """With gains so high that random weights leave latents that are not all zero."""
+    for codec in codecs(network):
+        codec.gain.log_gain.data += 2.0
+        codec.inverse_gain.log_gain.data -= 2.0
+    return network
+
+
+@pytest.fixture(scope="module")
+def model(config: ModelConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a model with random weights."""
+    torch.manual_seed(3)
+    network = louder(SphereDVC(config, HealpixGrid.cached(64)))
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    save_model(folder, "tiny", network, {})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def films(film: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Prepared, to measure on."""
+    folder = tmp_path_factory.mktemp("films")
+    prepare_films(film.parent, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def plan(model: Path, config: ModelConfig, clips: Path, films: Path, tmp_path_factory: pytest.TempPathFactory) -> Plan:
+    """Two steps on next to no samples."""
+    identity = load_model(model)
+    return Plan(
+        model=str(model),
+        name=identity.name,
+        weights_hash=identity.weights_hash,
+        config=config,
+        films=clips,
+        clips=films,
+        folder=tmp_path_factory.mktemp("runs"),
+        data=PatchSettings(128, 64, 3),
+        places=1,
+        chains=2,
+        singles=3,
+        steps=2,
+        batch=2,
+    )
+
+
+@pytest.fixture
+def two_places(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> list[Place]:
+    """One to train on and one to measure at, and no others; recorded."""
+    two = places(plan)[:2]
+    monkeypatch.setattr("deepsphere_codec.training.entropy_ablation.places", lambda plan: two)
+    for place in two:
+        collect(place)
+    return two
+
+
+@pytest.fixture
+def arguments(model: Path, clips: Path, film: Path, tmp_path: Path) -> list[str]:
+    folders = ["--prepared", str(clips), "--clips", str(film.parent), "--runs", str(tmp_path / "runs")]
+    sizes = ["--nside", "128", "--side", "64", "--frames", "3", "--places", "1", "--chains", "2", "--singles", "2"]
+    budget = ["--seeds", "1", "--steps", "2", "--jobs", "1", "--out", str(tmp_path / "out" / "entropy.json")]
+    return ["--model", str(model), *folders, *sizes, *budget]
+
+
+def random_latents(count: int = 3, channels: int = 8, memory: int = 24) -> Latents:
+    """As those of residuals of the narrow model, on a block of 16 latent nodes."""
+    nodes = BLOCK.npix // 4**4
+    return Latents(
+        1.5 * torch.randn(count, nodes, channels),
+        torch.randint(-255, 256, (count, nodes, memory)).short(),
+        0.1 + torch.rand(count, 1, channels),
+        torch.full((count,), 3.0),
+    )
+
+
+def spread(hyperprior: Hyperprior) -> Hyperprior:
+    """Means as spread as training leaves them."""
+    hyperprior.mean.weight.data *= 10
+    return hyperprior.eval().requires_grad_(False)
+
+
+@pytest.fixture
+def made(config: ModelConfig) -> Callable[[Variant], Hyperprior]:
+    """The hyperprior of a variant, alike but for what the variant changes."""
+
+    def make(variant: Variant) -> Hyperprior:
+        torch.manual_seed(2)
+        hyperprior = spread(build(config, Site(BLOCK, random_latents())))
+        variant.change(hyperprior)
+        return hyperprior
+
+    return make
+
+
+@pytest.mark.slow
+def test_records_trains_and_compares_and_goes_on_where_it_was(script, arguments, model, tmp_path, capsys):
+    script.main(arguments)
+    results = json.loads((tmp_path / "out" / "entropy.json").read_text())
+    assert results["name"] == "entropy" and results["description"] and results["environment"]["threads"] == 1
+    settings = results["settings"]
+    assert settings["model"] == "tiny" and settings["weights_hash"] == load_model(model).weights_hash
+    assert settings["clips"] == ["film"] and settings["seeds"] == [1] and settings["steps"] == 2
+    assert [row["name"] for row in results["variants"]] == [variant.name for variant in VARIANTS]
+    for row in results["variants"]:
+        assert row["seed"] == 1 and list(row["latents"]) == [p for p in PARTS if p in BY_NAME[row["name"]].parts]
+        for points in row["latents"].values():
+            assert [point["quality"] for point in points] == list(QUALITIES)
+            assert all(point["bits_per_node"] > 0 and math.isfinite(point["rounding_db"] or 0) for point in points)
+        for i, total in enumerate(row["p_frame"]):
+            parts = (row["latents"][part][i]["bits_per_node"] for part in ("motion", "residual"))
+            assert total == {"quality": QUALITIES[i], "bits_per_node": pytest.approx(sum(parts))}
+    assert list(results["own"]["latents"]) == list(PARTS) and len(results["own"]["p_frame"]) == 4
+    assert list(results["savings"]) == [variant.name for variant in VARIANTS if variant.name != FULL]
+    for name, saving in results["savings"].items():
+        assert list(saving) == [*BY_NAME[name].parts, "p_frame"]
+        for part, each in saving.items():
+            assert each["percent"] == pytest.approx(each["per_seed"][0]) and len(each["per_quality"]) == 4
+            assert part == "p_frame" or "rounding_db" in each
+    text = capsys.readouterr().out
+    assert all(variant.name in text for variant in VARIANTS)
+
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").iterdir() if path.is_file()}
+    assert len(kept) == 7 + 16
+    again = tmp_path / "runs" / "motion-in-one-step-1.json"
+    again.unlink()
+    script.main(arguments)
+    assert {path for path, time in kept.items() if path.stat().st_mtime_ns != time} == {again}
+    assert json.loads((tmp_path / "out" / "entropy.json").read_text())["savings"] == results["savings"]
+    with pytest.raises(UsageError, match="was made with other settings; remove it, or keep runs elsewhere"):
+        script.main([*arguments, "--steps", "3"])
+    with pytest.raises(UsageError, match="latents-train-00.safetensors was made with other settings"):
+        script.main([*arguments, "--chains", "3"])
+
+
+def test_without_the_full_one_nothing_is_trained(script, arguments):
+    with pytest.raises(UsageError, match="--variants lacks 'full'"):
+        script.main([*arguments, "--variants", "in one step"])
+
+
+def test_steps_grow_with_the_minutes(script, arguments):
+    without_steps = [*arguments[: arguments.index("--steps")], "--minutes", str(script.MINUTES / 2)]
+    assert script.make_plan(script.parse(without_steps)).steps == script.STEPS // 2
+
+
+def test_savings_are_against_the_full_one_of_the_same_seed(script):
+    def row(name: str, seed: int, bits: float, decibels: float | None) -> dict:
+        latents = {
+            part: [{"quality": q, "bits_per_node": bits * q, "rounding_db": decibels} for q in QUALITIES]
+            for part in PARTS
+        }
+        return {"name": name, "seed": seed, "latents": latents, "p_frame": script.p_frame(latents)}
+
+    rows = [row(FULL, 1, 1.0, 9.0), row(FULL, 2, 2.0, 9.5), row("other", 1, 1.1, 8.8), row("other", 2, 2.6, None)]
+    savings = script.savings(rows, [FULL, "other"])
+    assert savings["other"]["intra"] == {
+        "percent": 20.0,
+        "per_seed": [10.0, 30.0],
+        "per_quality": [20.0] * 4,
+        "rounding_db": -0.2,
+    }
+    assert savings["other"]["p_frame"]["percent"] == 20.0
+    text = script.table({"own": row("", 0, 0.5, None), "variants": rows, "savings": savings})
+    assert "+20.00 ± 10.00 % -0.200 dB" in text and "12.0000" in text and "4.0000" in text
+
+
+def test_what_is_recorded_is_what_the_model_codes(config):
+    """The bits of the model's own hyperpriors on the recorded latents are those that the model counts."""
+    torch.manual_seed(3)
+    network = louder(SphereDVC(config, BLOCK)).eval()
+    x, quality = torch.rand(2, 3, BLOCK.npix, 3), torch.tensor([2.0, 6.5])
+    found = record(network, x, quality)
+    assert {part: len(each.y) for part, each in found.items()} == {"intra": 2, "motion": 4, "residual": 4}
+    assert not any(module._forward_pre_hooks for module in network.modules())
+    asked = intra_quality(quality, config)
+    with torch.no_grad():
+        picture, rate = network.intra(x[:, 0], asked, straight=True)
+        state = network.inter.begin(*picture)
+        first = network.inter(x[:, 1], state, inter_quality(quality, config, 0), straight=True)
+        second = network.inter(x[:, 2], first.state, inter_quality(quality, config, 1), straight=True)
+        counted = {
+            "intra": [rate],
+            "motion": [first.rate_motion, second.rate_motion],
+            "residual": [first.rate_residual, second.rate_residual],
+        }
+        for (part, latents), codec in zip(found.items(), codecs(network), strict=True):
+            memory = latents.memory.float() if part != "intra" else None
+            _, again = codec.hyperprior(latents.y, memory, straight=True)
+            assert float(sum(again)) == pytest.approx(float(sum(sum(each) for each in counted[part])))
+    assert torch.equal(found["residual"].quality, torch.cat([quality, quality]))
+    assert torch.equal(found["residual"].memory[2:], first.state.for_residual.short())
+    assert torch.equal(found["intra"].step, network.intra.latents.inverse_gain(asked))
+
+
+def test_there_are_places_to_train_on_and_places_to_measure_at(plan):
+    assert [place.role for place in places(plan)] == ["train"] + ["test"] * 6
+
+
+def test_latents_are_kept_for_every_place(plan, two_places):
+    train, _ = two_places
+    ((_, intra),) = Job(plan, VARIANTS[0], "intra", 1).sites("train")
+    assert len(intra.y) == 2 + 3 and intra.memory.shape[-1] == 0
+    job = Job(plan, VARIANTS[0], "residual", 1)
+    ((_, seen),), ((block, held),) = job.sites("train"), job.sites("test")
+    assert len(seen.y) == 2 * 2 and block.nside == 128 and seen.memory.dtype == torch.int16
+    assert sorted(set(held.quality.tolist())) == list(QUALITIES) and len(held.y) == 4 * 2
+    assert seen.y.abs().max() > 1 and seen.memory.any(), "else there is nothing to code"
+    before = train.path.stat().st_mtime_ns
+    assert collect(train) == train.path and train.path.stat().st_mtime_ns == before
+    with pytest.raises(UsageError, match="was made with other settings"):
+        collect(Place(replace(plan, weights_hash="another"), "train", 0))
+
+
+def test_a_run_is_the_same_again(plan, two_places):
+    job = Job(plan, VARIANTS[0], "motion", 1)
+    first = run_job(job)
+    assert run_job(job) == first
+    job.result.unlink()
+    assert run_job(job) == first
+    other = run_job(job._replace(seed=2))
+    assert other["points"] != first["points"]
+    assert list(run_all(run_job, [job, job._replace(seed=2)], 1)) == [first, other]
+
+
+@pytest.mark.slow
+def test_several_run_side_by_side():
+    assert sorted(run_all(math.sqrt, [1.0, 4.0, 9.0], 2)) == [1.0, 2.0, 3.0]
+    with pytest.raises(ValueError, match="math domain error"):
+        list(run_all(math.sqrt, [1.0, -1.0], 2))
+
+
+def test_the_models_own_hyperprior_is_measured_on_the_same_samples(plan, two_places, config):
+    network = load_model(plan.model).network(64)
+    for part, codec in zip(PARTS, codecs(network), strict=True):
+        sites = Job(plan, VARIANTS[0], part, 1).sites("test")
+        patchwise = build(config, sites[0])
+        patchwise.load_state_dict(dict(codec.hyperprior.named_parameters()), strict=False)
+        assert measure_own(plan, part) == measure(patchwise, config, sites)
+
+
+def test_without_memory_the_memory_changes_nothing(config, made):
+    latents = random_latents()
+    others = latents._replace(memory=random_latents().memory)
+    full, without = BY_NAME[FULL], BY_NAME["without memory"]
+    rates = {}
+    for variant in (full, without):
+        hyperprior = made(variant)
+        for name, given in (("one", latents), ("other", others)):
+            memory = variant.remember(given.memory, 8)
+            rates[variant.name, name] = float(coded(hyperprior, config, BLOCK, given._replace(memory=memory))[1])
+    assert rates[without.name, "one"] == rates[without.name, "other"]
+    assert rates[full.name, "one"] != rates[full.name, "other"]
+
+
+def test_of_the_last_frame_only_its_latents_are_left():
+    memory = random_latents().memory
+    left = BY_NAME["memory of the last frame only"].remember(memory, 8)
+    assert torch.equal(left[..., :8], memory[..., :8]) and not left[..., 8:].any() and left.shape == memory.shape
+
+
+def distributions(hyperprior: Hyperprior, y: torch.Tensor, z: torch.Tensor, memory: torch.Tensor) -> torch.Tensor:
+    """Scales and means of y, where its side information is z."""
+    found = []
+
+    def listen(module: torch.nn.Module, given: tuple) -> None:
+        _, scale, mean = given
+        found.append(torch.cat([scale, mean]))
+
+    hook = hyperprior.conditional.register_forward_pre_hook(listen)
+    hyperprior.hyper_latents = lambda y: z  # type: ignore[method-assign]
+    hyperprior(y, memory.float(), straight=True)
+    hook.remove()
+    return found[0]
+
+
+def test_in_one_step_no_decoded_latents_are_looked_at(made):
+    latents, z = random_latents(), torch.randn(3, 1, 4)
+    for name, blind in (("in one step", True), (FULL, False)):
+        hyperprior = made(BY_NAME[name])
+        one, other = (distributions(hyperprior, y, z, latents.memory) for y in (latents.y, -3 * latents.y))
+        assert torch.equal(one, other) == blind, name
+
+
+def test_without_means_all_are_zero_and_stay_so(config, made):
+    hyperprior = made(BY_NAME["without means"])
+    latents = random_latents()
+    y_hat, _ = coded(hyperprior, config, BLOCK, latents)
+    assert torch.equal(y_hat, latents.y.round())
+    assert not any(p.requires_grad or p.any() for p in hyperprior.mean.parameters())
+    full, _ = coded(made(BY_NAME[FULL]), config, BLOCK, latents)
+    assert not torch.equal(full, full.round())
+
+
+@pytest.mark.parametrize("nine_taps", [True, False])
+def test_the_relaxed_twin_equals_the_exact_layer_where_all_is_whole(nine_taps):
+    conv = ExactConv(6, 5, FacePadding(BLOCK) if nine_taps else None, limit=20, low=-20)
+    for p in conv.parameters():
+        p.data = torch.randint(-2, 3, p.shape).float()
+    a = torch.randint(0, 8, (2, BLOCK.npix, 6)).float()
+    exact, relaxed = conv(a), RelaxedConv(conv)(a)
+    assert torch.equal(exact, relaxed) and exact.min() == -20 and exact.max() == 20
+
+
+def test_the_relaxed_twin_does_not_round_and_learns_alike():
+    conv = ExactConv(6, 5)
+    a = (40 * torch.rand(2, 10, 6)).round()
+    twin = RelaxedConv(copy.deepcopy(conv))
+    exact, relaxed = conv(a), twin(a)
+    assert not torch.equal(relaxed, relaxed.round()) and (exact - relaxed).abs().max() < 0.6
+    exact.sum().backward(), relaxed.sum().backward()
+    assert conv.weight.grad is not None and twin.weight.grad is not None
+    assert torch.allclose(conv.weight.grad, twin.weight.grad)
+
+
+def test_everything_exact_is_relaxed_and_begins_alike(config, made):
+    exact, relaxed = made(BY_NAME[FULL]), made(BY_NAME["floating point"])
+    assert not any(isinstance(module, ExactConv) for module in relaxed.modules())
+    twins = [module for module in relaxed.modules() if isinstance(module, RelaxedConv)]
+    assert len(twins) == sum(isinstance(module, ExactConv) for module in exact.modules()) == 9
+    latents = random_latents()
+    (y_exact, bits), (y_relaxed, relaxed_bits) = (coded(each, config, BLOCK, latents) for each in (exact, relaxed))
+    assert float(relaxed_bits) == pytest.approx(float(bits), rel=0.05)
+    assert torch.equal(FINE * y_exact, (FINE * y_exact).round())
+    assert not torch.equal(FINE * y_relaxed, (FINE * y_relaxed).round())
+    relax(relaxed)
+    assert len([module for module in relaxed.modules() if isinstance(module, RelaxedConv)]) == 9
+
+
+def test_every_variant_learns(config, made):
+    """Gradients reach all but what the variant goes without, and what the tables are built from."""
+    latents = random_latents()
+    for variant in VARIANTS:
+        hyperprior = made(variant).requires_grad_(True)
+        variant.change(hyperprior)
+        hyperprior.train()
+        given = latents._replace(memory=variant.remember(latents.memory, 8))
+        coded(hyperprior, config, BLOCK, given)[1].backward()
+        still = {name for name, p in hyperprior.named_parameters() if p.grad is None or not p.grad.any()}
+        absent = {
+            "without memory": {"recall.weight"},
+            "in one step": {"beside.weight"},
+            "without means": {"mean.weight", "mean.bias"},
+        }
+        assert still == absent.get(variant.name, set()) | {"prior.quantiles"}, variant.name
+
+
+def test_rounding_is_measured_on_what_is_scaled_back(config, made):
+    latents = random_latents()
+    site = Site(BLOCK, Latents(*(torch.cat([field] * 4) for field in latents)))
+    site = Site(BLOCK, site.latents._replace(quality=torch.tensor(QUALITIES).repeat_interleave(3)))
+    points = measure(made(BY_NAME["without means"]), config, [site])
+    signal, error = latents.step * latents.y, latents.step * (latents.y.round() - latents.y)
+    expected = 10 * math.log10(float(signal.square().sum() / error.square().sum()))
+    assert [point["quality"] for point in points] == list(QUALITIES)
+    assert all(point["rounding_db"] == pytest.approx(expected, abs=1e-3) for point in points)
+    silent = site.latents._replace(y=torch.zeros_like(site.latents.y))
+    assert measure(made(BY_NAME["without means"]), config, [Site(BLOCK, silent)])[0]["rounding_db"] is None
