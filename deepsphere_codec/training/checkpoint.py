@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
@@ -29,15 +30,18 @@ def save_checkpoint(path: Path, model: nn.Module, optimizer: Adam, state: dict[s
     os.replace(beside, path)
 
 
-def load_checkpoint(path: Path, model: nn.Module, optimizer: Adam | None = None, only: str = "") -> dict[str, Any]:
+def load_checkpoint(
+    path: Path, model: nn.Module, optimizer: Adam | None = None, only: str = "", leave: Container[str] = ()
+) -> dict[str, Any]:
     """Fill the model (and the optimiser) and return the state; parameters that the file lacks keep their values.
 
     Args:
         only: Beginning of the names of the parameters that are filled.
+        leave: Names of parameters that are not.
     Raises:
         UsageError: not such a file, or a weight of another shape.
     """
-    parameters = {name: p for name, p in model.named_parameters() if name.startswith(only)}
+    parameters = {name: p for name, p in model.named_parameters() if name.startswith(only) and name not in leave}
     try:
         with safe_open(path, "pt") as file:
             stored = set(file.keys())

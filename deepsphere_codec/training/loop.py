@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 from deepsphere_codec.data.patches import PatchDataset
 from deepsphere_codec.errors import CodecError
 from deepsphere_codec.models.dvc import SphereDVC
+from deepsphere_codec.training.adopt import begin_from
 from deepsphere_codec.training.checkpoint import load_checkpoint, save_checkpoint
 from deepsphere_codec.training.loss import Loss, inter_loss, intra_loss, motion_loss
 from deepsphere_codec.training.settings import TrainSettings
@@ -47,10 +48,9 @@ class Trainer:
         self.model = SphereDVC(settings.model, self.block).to(device)
         self.optimizer = Adam(self._trained(), lr=schedule.rate)
         self.step = 0
-        if schedule.start:
-            load_checkpoint(Path(schedule.start), self.model)
-        if schedule.start_intra:
-            load_checkpoint(Path(schedule.start_intra), self.model, only="intra.")
+        for start, only in ((schedule.start, ""), (schedule.start_intra, "intra.")):
+            if start:
+                begin_from(Path(start), self.model, only)
 
     @property
     def checkpoint(self) -> Path:

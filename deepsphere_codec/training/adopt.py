@@ -1,0 +1,86 @@
+"""Begin a model where another one has come to: what both have, and what can be carried over of the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from deepsphere_codec.errors import UsageError
+from deepsphere_codec.layers.gate import GatedChebConv
+from deepsphere_codec.layers.operators import RescaledLaplacian
+from deepsphere_codec.training.checkpoint import load_checkpoint
+
+MOTION_OUTPUTS = ("inter.motion_s.layers.5.weight", "inter.motion_s.layers.5.bias")
+"""Of "ssf" they make a field and a scale, of "dvc" a field alone; a scale of zero is sharp."""
+
+
+@torch.no_grad()
+def begin_from(path: Path, model: nn.Module, only: str = "") -> list[str]:
+    """Fill the model from a checkpoint, or from released weights, of its own kind or of a kin.
+
+    A gated Chebyshev convolution takes the radial part of the nine taps that stand in its place there; the motion
+    synthesis of "ssf" takes the field of "dvc"'s, and a scale of zero.
+
+    Args:
+        only: Beginning of the names of the parameters that are filled.
+    Returns:
+        Names of the parameters that were carried over and not copied.
+    Raises:
+        UsageError: not such a file, or a weight of another shape.
+    """
+    carried = {}
+    try:
+        with safe_open(path, "pt") as file:
+            stored = set(file.keys())
+            prefix = "model." if any(key.startswith("model.") for key in stored) else ""
+
+            def read(name: str) -> Tensor | None:
+                return file.get_tensor(prefix + name).float() if prefix + name in stored else None
+
+            carried = {n: v for n, v in _carried_over(model, read) if n.startswith(only)}
+    except (SafetensorError, OSError) as error:
+        raise UsageError(f"{path} is not a checkpoint: {error}") from error
+    load_checkpoint(path, model, only=only, leave=carried)
+    parameters = dict(model.named_parameters())
+    for name, value in carried.items():
+        parameters[name].copy_(value)
+    return sorted(carried)
+
+
+def _carried_over(model: nn.Module, read: Callable[[str], Tensor | None]) -> list[tuple[str, Tensor]]:
+    found = []
+    for name, conv in model.named_modules():
+        taps, bias = read(f"{name}.weight"), read(f"{name}.bias")
+        if isinstance(conv, GatedChebConv) and taps is not None and bias is not None:
+            basis = nine_taps_to_chebyshev(conv.filter.laplacian, conv.side, conv.filter.order)
+            radial = torch.einsum("kt,oit->kio", basis, taps.flatten(2)).reshape(conv.weight.shape)
+            found += [(f"{name}.filter.weight", radial), (f"{name}.filter.bias", bias)]
+    parameters = dict(model.named_parameters())
+    for name in MOTION_OUTPUTS:
+        if name in parameters and (value := read(name)) is not None and len(value) == len(parameters[name]) - 1:
+            found.append((name, torch.cat([value, torch.zeros_like(value[:1])])))
+    return found
+
+
+def nine_taps_to_chebyshev(laplacian: RescaledLaplacian, side: int, order: int) -> Float[Tensor, "order 9"]:
+    """The Chebyshev filters nearest to each of nine taps, in the squares of what they answer to a single node.
+
+    Args:
+        laplacian: Of nodes in `side` rows or more of `side`, such as a patch, or a sphere face by face.
+        order: Taps K of the filters.
+    """
+    x, y = side // 2, side // 2
+    impulse = torch.zeros(1, laplacian.index.shape[0], 1)
+    impulse[0, y * side + x] = 1
+    answers = [impulse, laplacian(impulse)][:order]
+    while len(answers) < order:
+        answers.append(2 * laplacian(answers[-1]) - answers[-2])
+    taps = torch.zeros(impulse.shape[1], 9)
+    for tap in range(9):
+        taps[(y + tap // 3 - 1) * side + x + tap % 3 - 1, tap] = 1
+    return torch.linalg.lstsq(torch.cat(answers, 0)[..., 0].t().double(), taps.double()).solution.float()
