@@ -1,7 +1,7 @@
-"""Make a released model of trained checkpoints, and note on its card what it reaches.
+"""Make a released model of a training run, and note on its card what it reaches.
 
-scripts/release.py NAME --intra CHECKPOINT --inter CHECKPOINT [--motion CHECKPOINT]
-scripts/release.py NAME --measured results/NAME.json
+scripts/release.py NAME CONFIG.toml [--set key=value …] [--hardware WORDS]
+scripts/release.py NAME --measured results/NAME.json [--remarks WORDS]
 """
 
 from __future__ import annotations
@@ -11,20 +11,16 @@ import json
 import sys
 from pathlib import Path
 
-import torch
-from safetensors import safe_open
-
-from deepsphere_codec.errors import CodecError
+from deepsphere_codec.errors import CodecError, UsageError
 from deepsphere_codec.evaluation.results import read_results
 from deepsphere_codec.models.config import ModelConfig
 from deepsphere_codec.models.dvc import SphereDVC
 from deepsphere_codec.models.zoo import save_model
 from deepsphere_codec.sphere import HealpixGrid
-from deepsphere_codec.training.checkpoint import load_checkpoint
+from deepsphere_codec.training.checkpoint import load_checkpoint, read_state
+from deepsphere_codec.training.settings import load_stages
 
 FOLDER = Path(__file__).parents[1] / "deepsphere_codec" / "models" / "weights"
-PREFIXES = {"intra": "intra.", "inter": "inter.", "motion": "inter.estimator."}
-"""Of the weights' names, in the order in which they are put in place."""
 LICENCE = (
     "Research use. Trained on footage of which some is CC BY-NC-SA 4.0 and some comes from research pages "
     "that state no licence."
@@ -34,16 +30,16 @@ LICENCE = (
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Make a released model, or note on its card what it reaches.")
     parser.add_argument("name")
-    parser.add_argument("--intra", type=Path, help="checkpoint that the I-frames' weights come from")
-    parser.add_argument("--inter", type=Path, help="checkpoint that the P-frames' weights come from")
-    parser.add_argument("--motion", type=Path, help="checkpoint that the motion estimator's weights come from")
+    parser.add_argument("config", nargs="?", type=Path, help="that it was trained with")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="as it was trained with")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="where the run is (runs)")
     parser.add_argument("--measured", type=Path, help="results of scripts/evaluate.py, for the card")
     parser.add_argument("--remarks", default="", help="what else to know of the training, for the card")
     parser.add_argument("--out", type=Path, default=FOLDER)
     parser.add_argument("--hardware", default="two CPU cores", help="what it was trained on, for the card")
     args = parser.parse_args(arguments)
-    if bool(args.measured) == bool(args.intra and args.inter):
-        parser.error("give --intra and --inter, or --measured")
+    if bool(args.measured) == bool(args.config):
+        parser.error("give the configuration that it was trained with, or --measured")
     try:
         if args.measured:
             note(args.out / args.name / "card.json", args.measured, args.remarks)
@@ -56,21 +52,23 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def release(args: argparse.Namespace) -> None:
-    parts = {part: path for part in PREFIXES if (path := getattr(args, part))}
-    states = {part: _state(path) for part, path in parts.items()}
-    config = ModelConfig.from_dict(states["inter"]["settings"]["model"])
-    torch.manual_seed(0)
-    network = SphereDVC(config, HealpixGrid.cached(64))
-    for part, path in parts.items():
-        load_checkpoint(path, network, only=PREFIXES[part])
+    """The weights of the last stage that was trained; the card tells of all of them."""
+    paths = [args.runs / stage.name / "checkpoint.safetensors" for stage in load_stages(args.config, args.set)]
+    paths = [path for path in paths if path.exists()]
+    if not paths:
+        raise UsageError(f"{args.runs} holds no checkpoint of {args.config}; train it first")
+    states = {path.parent.name: read_state(path) for path in paths}
+    settings = states[paths[-1].parent.name]["settings"]
+    network = SphereDVC(ModelConfig.from_dict(settings["model"]), HealpixGrid.cached(64))
+    load_checkpoint(paths[-1], network)
     card = {
         "licence": LICENCE,
-        "data": f"64 clips of {states['inter']['settings']['film_frames']} frames of 360° video and 44 panoramas, "
+        "data": f"64 clips of {settings['film_frames']} frames of 360° video and 44 panoramas, "
         "1024×512; patches of 128×128 nodes at nside 256",
         "hardware": args.hardware,
         "training": {
-            part: _training(state["settings"]["train"], state["step"], state["settings"]["data"]["frames"])
-            for part, state in states.items()
+            name: _training(state["settings"]["train"], state["step"], state["settings"]["data"]["frames"])
+            for name, state in states.items()
         },
     }
     save_model(args.out / args.name, args.name, network, card)
@@ -91,14 +89,6 @@ def note(card: Path, measured: Path, remarks: str) -> None:
     if remarks:
         about["remarks"] = remarks
     card.write_text(json.dumps(about, indent=2) + "\n")
-
-
-def _state(path: Path) -> dict:
-    try:
-        with safe_open(path, "pt") as file:
-            return json.loads(file.metadata()["state"])
-    except Exception as error:
-        raise CodecError(f"{path} is not a checkpoint: {error}") from error
 
 
 if __name__ == "__main__":

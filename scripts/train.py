@@ -1,30 +1,40 @@
-"""Train a model: `scripts/train.py CONFIG.toml [--set key=value …] [--resume auto|DIR] [--minutes N] [--device …]`."""
+"""Train a model: `scripts/train.py CONFIG.toml [--set key=value …] [--resume auto|DIR] [--minutes N] [--device …]`.
+
+The stages of the configuration are trained one after the other. Under torchrun, its processes train together.
+"""
 
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 from tqdm import tqdm
 
 from deepsphere_codec.data.prepare import prepare_films
 from deepsphere_codec.errors import CodecError
-from deepsphere_codec.training.loop import LOG_EVERY, Trainer
-from deepsphere_codec.training.settings import load_settings
+from deepsphere_codec.training.checkpoint import read_state
+from deepsphere_codec.training.loop import Trainer
+from deepsphere_codec.training.parallel import World, join_world, leave_world
+from deepsphere_codec.training.settings import TrainSettings, load_stages
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Train a model from a TOML file; see configs/.")
     parser.add_argument("config", type=Path)
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="section.key=value")
-    parser.add_argument("--resume", metavar="auto|DIR", help="go on from the checkpoint in runs/NAME, or in DIR")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="section.key=value, or stages.NAME.section.key"
+    )
+    parser.add_argument("--resume", metavar="auto|DIR", help="go on from the checkpoints in runs/NAME, or in DIR")
     parser.add_argument("--minutes", type=float, help="end cleanly after so many minutes")
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     parser.add_argument("--threads", type=int, help="of the CPU")
+    parser.add_argument("--workers", type=int, default=1, help="processes that make samples; 0 for none (1)")
     parser.add_argument("--prepared", type=Path, default=Path("runs/clips"), help="where prepared films are kept")
     return parser.parse_args(arguments)
 
@@ -32,11 +42,18 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> int:
     args = parse(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    device = "cuda" if args.device != "cpu" and torch.cuda.is_available() else "cpu"
+    world = World()
     try:
-        return train(args)
+        stages = load_stages(args.config, args.set)
+        world = join_world(device)
+        return train(args, stages, world, device)
     except CodecError as error:
-        print(f"train: error: {error}", file=sys.stderr)
+        if world.first:
+            print(f"train: error: {error}", file=sys.stderr)
         return error.exit_code
+    finally:
+        leave_world(world)
 
 
 def prepare(films: Path, out: Path, frames: int) -> None:
@@ -50,33 +67,65 @@ def prepare(films: Path, out: Path, frames: int) -> None:
             print(f"train: left out: {line}", file=sys.stderr)
 
 
-def train(args: argparse.Namespace) -> int:
+def train(args: argparse.Namespace, stages: list[TrainSettings], world: World, device: str) -> int:
     if args.threads:
         torch.set_num_threads(args.threads)
-    device = "cuda" if args.device != "cpu" and torch.cuda.is_available() else "cpu"
-    settings = load_settings(args.config, args.set)
-    folder = Path("runs") / settings.name
-    if not any(args.prepared.glob("*.npy")):
-        prepare(Path(settings.films), args.prepared, settings.film_frames)
-    trainer = Trainer(settings, folder, args.prepared, torch.device(device))
-    if args.resume:
-        path = folder if args.resume == "auto" else Path(args.resume)
-        if args.resume != "auto" or trainer.checkpoint.exists():
-            trainer.resume(path / "checkpoint.safetensors")
     until = time.monotonic() + 60 * args.minutes if args.minutes is not None else float("inf")
-    with tqdm(total=settings.train.steps, initial=trainer.step, unit="step", disable=None) as bar:
+    if world.first and not any(args.prepared.glob("*.npy")):
+        prepare(Path(stages[0].films), args.prepared, stages[0].film_frames)
+    world.wait()
+    place = torch.device(f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if device == "cuda" else "cpu")
+    for stage in stages:
+        checkpoint = checkpoint_of(args.resume, stage, stages)
+        if checkpoint and read_state(checkpoint)["step"] >= stage.train.steps:
+            continue  # a stage that has come to its end
+        trainer = Trainer(stage, Path("runs") / stage.name, args.prepared, place, args.workers, world)
+        if checkpoint:
+            trainer.resume(checkpoint)
+        if not run(trainer, until):
+            return 130
+        if trainer.step < stage.train.steps:
+            break
+    return 0
 
-        def show(entry: dict) -> None:
-            bar.update(LOG_EVERY)
-            bar.set_postfix_str(f"loss {entry['loss']:.3f}, {entry['bits_per_node']:.3f} b, {entry['psnr-y']:.1f} dB")
+
+def checkpoint_of(resume: str | None, stage: TrainSettings, stages: list[TrainSettings]) -> Path | None:
+    """Where a stage goes on from: nothing unless asked for, and with "auto" only what is there."""
+    if not resume:
+        return None
+    folder = Path("runs") / stage.name if resume == "auto" else Path(resume)
+    if resume != "auto" and len(stages) > 1:
+        folder /= stage.name.rpartition("/")[2]
+    path = folder / "checkpoint.safetensors"
+    return path if path.exists() or (resume != "auto" and len(stages) == 1) else None
+
+
+def run(trainer: Trainer, until: float) -> bool:
+    """Train one stage, with a bar; False if it was interrupted."""
+    steps, name = trainer.settings.train.steps, trainer.settings.name
+    quiet = None if trainer.world.first else True
+    with tqdm(total=steps, initial=trainer.step, unit="step", desc=name, disable=quiet) as bar:
+
+        def show(entry: dict[str, Any]) -> None:
+            bar.update(entry["step"] - bar.n)
+            bar.set_postfix_str(in_words(entry, trainer))
 
         try:
             trainer.run(until, show)
         except KeyboardInterrupt:
             trainer.save()
-            print(f"train: stopped at step {trainer.step}; go on with --resume auto", file=sys.stderr)
-            return 130
-    return 0
+            print(f"train: stopped at step {trainer.step} of {name}; go on with --resume auto", file=sys.stderr)
+            return False
+    return True
+
+
+def in_words(entry: dict[str, Any], trainer: Trainer) -> str:
+    seconds = entry["seconds"] + entry["waited"]
+    samples = trainer.settings.train.batch * trainer.settings.train.shares / seconds
+    return (
+        f"loss {entry['loss']:.3f}, {entry['bits_per_node']:.3f} bits/node, {entry['psnr-y']:.1f} dB, "
+        f"{samples:.1f} samples/s, {entry['waited'] / seconds:.0%} waiting"
+    )
 
 
 if __name__ == "__main__":

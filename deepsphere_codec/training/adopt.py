@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from deepsphere_codec.errors import UsageError
 from deepsphere_codec.layers.gate import GatedChebConv
 from deepsphere_codec.layers.operators import RescaledLaplacian
-from deepsphere_codec.training.checkpoint import load_checkpoint
+from deepsphere_codec.training.checkpoint import beginning, load_checkpoint
 
 MOTION_OUTPUTS = ("inter.motion_s.layers.5.weight", "inter.motion_s.layers.5.bias")
 """Of "ssf" they make a field and a scale, of "dvc" a field alone; a scale of zero is sharp."""
@@ -37,7 +37,7 @@ def begin_from(path: Path, model: nn.Module, only: str = "") -> list[str]:
     try:
         with safe_open(path, "pt") as file:
             stored = set(file.keys())
-            prefix = "model." if any(key.startswith("model.") for key in stored) else ""
+            prefix = beginning(stored, mean=True)
 
             def read(name: str) -> Tensor | None:
                 return file.get_tensor(prefix + name).float() if prefix + name in stored else None

@@ -13,55 +13,112 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 from torch.optim import Adam
+from torch.optim.swa_utils import AveragedModel
 
 from deepsphere_codec.errors import UsageError
 
+_MODEL, _MEAN, _ADAM = "model.", "mean.", "adam."
 
-def save_checkpoint(path: Path, model: nn.Module, optimizer: Adam, state: dict[str, Any]) -> None:
-    """Write beside and rename, so that a run that is killed leaves the last whole one."""
-    tensors = {f"model.{name}": p.detach().cpu().contiguous() for name, p in model.named_parameters()}
+
+def save_checkpoint(
+    path: Path, model: nn.Module, optimizer: Adam, state: dict[str, Any], average: AveragedModel | None = None
+) -> None:
+    """Write beside and rename, so that a run that is killed leaves the last whole one.
+
+    Args:
+        average: Running mean of the weights, kept as well.
+    Raises:
+        UsageError: it cannot be written, say on a full disk; the last whole one stays.
+    """
+    tensors = {_MODEL + name: p.detach().cpu().contiguous() for name, p in model.named_parameters()}
+    if average is not None:
+        means = average.module.named_parameters()
+        tensors |= {_MEAN + name: p.detach().cpu().contiguous() for name, p in means}
+        state = state | {"averaged": int(average.n_averaged)}
     names = {id(p): name for name, p in model.named_parameters()}
     for p, moments in optimizer.state.items():
         for key, value in moments.items():
-            tensors[f"adam.{key}.{names[id(p)]}"] = torch.as_tensor(value).cpu().contiguous()
-    path.parent.mkdir(parents=True, exist_ok=True)
+            tensors[f"{_ADAM}{key}.{names[id(p)]}"] = torch.as_tensor(value).cpu().contiguous()
     beside = path.with_name(f".{path.name}.{os.getpid()}")
-    save_file(tensors, beside, metadata={"state": json.dumps(state)})
-    os.replace(beside, path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(tensors, beside, metadata={"state": json.dumps(state)})
+        os.replace(beside, path)
+    except (OSError, SafetensorError) as error:
+        raise UsageError(f"{path} cannot be written, the one before stays: {error}") from error
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def load_checkpoint(
-    path: Path, model: nn.Module, optimizer: Adam | None = None, only: str = "", leave: Container[str] = ()
+    path: Path,
+    model: nn.Module,
+    optimizer: Adam | None = None,
+    only: str = "",
+    leave: Container[str] = (),
+    average: AveragedModel | None = None,
 ) -> dict[str, Any]:
     """Fill the model (and the optimiser) and return the state; parameters that the file lacks keep their values.
+
+    Without an optimiser to go on with, the running mean of the weights is taken where the file has one.
 
     Args:
         only: Beginning of the names of the parameters that are filled.
         leave: Names of parameters that are not.
+        average: Filled with the running mean.
     Raises:
         UsageError: not such a file, or a weight of another shape.
     """
     parameters = {name: p for name, p in model.named_parameters() if name.startswith(only) and name not in leave}
     try:
         with safe_open(path, "pt") as file:
-            stored = set(file.keys())
-            prefix = "model." if any(key.startswith("model.") for key in stored) else ""
-            for name, p in parameters.items():
-                if prefix + name in stored:
-                    value = file.get_tensor(prefix + name)
-                    if value.shape != p.shape:
-                        raise UsageError(f"{path}: {name} is {list(value.shape)}, the model's is {list(p.shape)}")
-                    p.data.copy_(value)
+            stored, state = set(file.keys()), json.loads((file.metadata() or {}).get("state", "{}"))
+            _fill(file, path, stored, parameters, beginning(stored, mean=optimizer is None))
             if optimizer is not None:
                 _load_moments(file, stored, parameters, optimizer)
-            return json.loads((file.metadata() or {}).get("state", "{}"))
-    except (SafetensorError, OSError) as error:
+            if average is not None:
+                _fill(file, path, stored, dict(average.module.named_parameters()), beginning(stored, mean=True))
+                average.n_averaged.fill_(state.get("averaged", 0))
+            return state
+    except (SafetensorError, OSError, json.JSONDecodeError) as error:
         raise UsageError(f"{path} is not a checkpoint: {error}") from error
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """What was saved with the weights.
+
+    Raises:
+        UsageError: not a checkpoint of a run.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            return json.loads(file.metadata()["state"])
+    except (SafetensorError, OSError, KeyError, TypeError, json.JSONDecodeError) as error:
+        raise UsageError(f"{path} is not a checkpoint: {error}") from error
+
+
+def beginning(stored: set[str], mean: bool) -> str:
+    """How the names of the weights begin in a file of these names: of the running mean, of the last step, or released.
+
+    Args:
+        mean: Rather the running mean, where there is one.
+    """
+    kinds = (_MEAN, _MODEL) if mean else (_MODEL,)
+    return next((kind for kind in kinds if any(name.startswith(kind) for name in stored)), "")
+
+
+def _fill(file: Any, path: Path, stored: set[str], parameters: dict[str, nn.Parameter], prefix: str) -> None:
+    for name, p in parameters.items():
+        if prefix + name in stored:
+            value = file.get_tensor(prefix + name)
+            if value.shape != p.shape:
+                raise UsageError(f"{path}: {name} is {list(value.shape)}, the model's is {list(p.shape)}")
+            p.data.copy_(value)
 
 
 def _load_moments(file: Any, stored: set[str], parameters: dict[str, nn.Parameter], optimizer: Adam) -> None:
     trained = {id(p) for group in optimizer.param_groups for p in group["params"]}
     for name, p in parameters.items():
-        if id(p) in trained and f"adam.step.{name}" in stored:
-            moments = {key: file.get_tensor(f"adam.{key}.{name}") for key in ("step", "exp_avg", "exp_avg_sq")}
+        if id(p) in trained and f"{_ADAM}step.{name}" in stored:
+            moments = {key: file.get_tensor(f"{_ADAM}{key}.{name}") for key in ("step", "exp_avg", "exp_avg_sq")}
             optimizer.state[p] = {k: v if k == "step" else v.to(p.device) for k, v in moments.items()}

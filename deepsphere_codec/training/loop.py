@@ -6,12 +6,15 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Adam
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
 from deepsphere_codec.data.patches import PatchDataset
@@ -19,38 +22,58 @@ from deepsphere_codec.errors import CodecError
 from deepsphere_codec.models.dvc import SphereDVC
 from deepsphere_codec.training.adopt import begin_from
 from deepsphere_codec.training.checkpoint import load_checkpoint, save_checkpoint
-from deepsphere_codec.training.loss import Loss, inter_loss, intra_loss, motion_loss
-from deepsphere_codec.training.settings import TrainSettings
+from deepsphere_codec.training.loss import Loss
+from deepsphere_codec.training.objective import Objective
+from deepsphere_codec.training.parallel import World
+from deepsphere_codec.training.settings import Schedule, TrainSettings
 
-WARP_WEIGHT = 0.1  # as DVC's first stages
 LOG_EVERY = 20
 
 
 class Trainer:
-    """One run.
+    """One stage of a run.
+
+    A step learns from `shares` times `batch` samples. Each share has its own random numbers, so that it does not matter
+    whether one process takes one share after the other or several processes take one each.
 
     Args:
-        settings: Of the run.
+        settings: Of the stage.
         folder: Where its checkpoint and log go.
         films: Prepared films.
         device: To train on.
         workers: Processes that make samples; 0 makes them in this one.
+        world: The processes that train together.
     """
 
     def __init__(
-        self, settings: TrainSettings, folder: Path, films: Path, device: torch.device, workers: int = 1
+        self,
+        settings: TrainSettings,
+        folder: Path,
+        films: Path,
+        device: torch.device,
+        workers: int = 1,
+        world: World | None = None,
     ) -> None:
         self.settings, self.folder, self.device, self.workers = settings, folder, device, workers
+        self.world = world or World()
         schedule = settings.train
-        self.dataset = PatchDataset(films, settings.data, schedule.batch, schedule.relocate, schedule.seed)
+        self.shares = self.world.shares(schedule.shares)
+        samples = schedule.batch * schedule.shares
+        self.dataset = PatchDataset(films, settings.data, samples, schedule.relocate, schedule.seed)
         torch.manual_seed(schedule.seed)
         self.block = self.dataset.block(0)
         self.model = SphereDVC(settings.model, self.block).to(device)
-        self.optimizer = Adam(self._trained(), lr=schedule.rate)
-        self.step = 0
         for start, only in ((schedule.start, ""), (schedule.start_intra, "intra.")):
             if start:
                 begin_from(Path(start), self.model, only)
+        self.optimizer = Adam(self._trained(), lr=schedule.rate)
+        self.average = _running_mean(self.model, schedule.ema)
+        self.objective: nn.Module = Objective(self.model, schedule)
+        if self.world.size > 1:  # frames that are repeated leave weights without a gradient, hence "unused"
+            self.objective = DistributedDataParallel(
+                self.objective, broadcast_buffers=False, find_unused_parameters=True
+            )
+        self.step = 0
 
     @property
     def checkpoint(self) -> Path:
@@ -58,7 +81,8 @@ class Trainer:
 
     def resume(self, path: Path) -> None:
         """Go on from a checkpoint, to the same numbers as if the run had not been interrupted."""
-        self.step = int(load_checkpoint(path, self.model, self.optimizer)["step"])
+        state = load_checkpoint(path, self.model, self.optimizer, average=self.average)
+        self.step = int(state["step"])
 
     def run(self, until: float = math.inf, on_step: Callable[[dict[str, Any]], None] | None = None) -> None:
         """Train to the last step, or to the time `until` (as `time.monotonic` counts), and save.
@@ -66,9 +90,9 @@ class Trainer:
         Raises:
             CodecError: the loss is no longer a number; the last checkpoint stays.
         """
-        saved = time.monotonic()
-        for x, quality in self._batches():
-            entry = self._one(x, quality)
+        saved = asked = time.monotonic()
+        for samples in self._steps():
+            entry = self._one(samples, waited=time.monotonic() - asked)
             self.step += 1
             if self.step % LOG_EVERY == 0 or self.step == self.settings.train.steps:
                 self._log(entry)
@@ -77,18 +101,20 @@ class Trainer:
             if time.monotonic() - saved > 60 * self.settings.train.checkpoint_minutes:
                 self.save()
                 saved = time.monotonic()
-            if time.monotonic() > until:
+            if self.world.agreed(time.monotonic() > until):
                 break
+            asked = time.monotonic()
         self.save()
 
     def save(self) -> None:
         """Write the checkpoint."""
-        state = {"step": self.step, "settings": self.settings.to_dict()}
-        save_checkpoint(self.checkpoint, self.model, self.optimizer, state)
+        if self.world.first:
+            state = {"step": self.step, "settings": self.settings.to_dict()}
+            save_checkpoint(self.checkpoint, self.model, self.optimizer, state, self.average)
 
-    def _trained(self) -> list[torch.nn.Parameter]:
+    def _trained(self) -> list[nn.Parameter]:
         part = self.settings.train.part
-        codecs: dict[str, list[torch.nn.Module]] = {"intra": [self.model.intra], "inter": [self.model.inter]}
+        codecs: dict[str, list[nn.Module]] = {"intra": [self.model.intra], "inter": [self.model.inter]}
         codecs |= {"all": codecs["intra"] + codecs["inter"], "motion": [self.model.inter.estimator]}
         trained = [p for module in codecs[part] for p in module.parameters()]
         for p in self.model.parameters():
@@ -97,56 +123,70 @@ class Trainer:
             p.requires_grad_(True)
         return trained
 
-    def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def _steps(self) -> Iterator[list[tuple[Tensor, Tensor]]]:
+        """Of each step that is left, this process's shares: samples [batch, frames, npix, 3] and qualities [batch]."""
         schedule = self.settings.train
-        order = range(self.step * schedule.batch, schedule.steps * schedule.batch)
-        yield from DataLoader(
+        batches = [
+            range(
+                (step * schedule.shares + share) * schedule.batch, (step * schedule.shares + share + 1) * schedule.batch
+            )
+            for step in range(self.step, schedule.steps)
+            for share in self.shares
+        ]
+        loader = DataLoader(
             self.dataset,
-            batch_size=schedule.batch,
-            sampler=order,
+            batch_sampler=batches,  # type: ignore[arg-type]
             num_workers=self.workers,
             prefetch_factor=4 if self.workers else None,
         )
+        every = iter(loader)
+        for _ in range(self.step, schedule.steps):
+            yield [next(every) for _ in self.shares]
 
-    def _one(self, x: Tensor, quality: Tensor) -> dict[str, Any]:
+    def _one(self, samples: list[tuple[Tensor, Tensor]], waited: float = 0.0) -> dict[str, Any]:
         started = time.monotonic()
         schedule = self.settings.train
-        torch.manual_seed(schedule.seed * 1_000_003 + self.step)
         self._relocate()
-        rate = self._learning_rate()
+        rate = learning_rate(schedule, self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        loss = self._loss(x.to(self.device), quality.float().to(self.device))
-        if not math.isfinite(loss.total.item()):
-            raise CodecError(f"the loss is {loss.total.item()} at step {self.step}: go on from {self.checkpoint}")
         self.optimizer.zero_grad(set_to_none=True)
-        loss.total.backward()
-        norm = torch.nn.utils.clip_grad_norm_([p for p in self._parameters() if p.grad is not None], schedule.clip)
+        loss = self._gradients(samples)
+        norm = nn.utils.clip_grad_norm_([p for p in self._parameters() if p.grad is not None], schedule.clip)
         self.optimizer.step()
+        if self.average is not None:
+            self.average.update_parameters(self.model)
         return {
             "step": self.step + 1,
-            "loss": float(loss.total.detach()),
-            "bits_per_node": loss.bits,
-            "bits_motion": loss.bits_motion,
-            "psnr-y": -10 * math.log10(loss.mse_y),
+            **loss,
             "gradient": float(norm),
             "rate": rate,
             "seconds": time.monotonic() - started,
+            "waited": waited,
         }
 
-    def _parameters(self) -> list[torch.nn.Parameter]:
-        return [p for group in self.optimizer.param_groups for p in group["params"]]
+    def _gradients(self, samples: list[tuple[Tensor, Tensor]]) -> dict[str, float]:
+        """Of the mean loss of all shares of all processes; returns what is to be told of it.
 
-    def _loss(self, x: Tensor, quality: Tensor) -> Loss:
-        schedule = self.settings.train
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=schedule.precision == "bfloat16"):
-            if schedule.part == "motion":
-                return motion_loss(self.model, x)
-            if schedule.part == "intra":
-                return intra_loss(self.model, x, quality)
-            warp_weight = WARP_WEIGHT if self.step < schedule.warp_steps else 0.0
-            with_intra = schedule.part == "all"
-            return inter_loss(self.model, x, quality, schedule.chain, warp_weight, with_intra, schedule.skipped)
+        Raises:
+            CodecError: the loss is no number.
+        """
+        schedule, told = self.settings.train, torch.zeros(4, dtype=torch.float64)
+        for share, (x, quality) in zip(self.shares, samples, strict=True):
+            torch.manual_seed((schedule.seed * 1_000_003 + self.step) * schedule.shares + share)
+            last = share == self.shares[-1]
+            with nullcontext() if last or self.world.size == 1 else self.objective.no_sync():  # type: ignore[operator]
+                loss = self.objective(x.to(self.device), quality.float().to(self.device), self.step)
+                (loss.total / len(self.shares)).backward()
+            told += _numbers(loss) / len(self.shares)
+        total, bits, bits_motion, mse_y = self.world.mean(told.to(self.device)).tolist()
+        if not math.isfinite(total):
+            raise CodecError(f"the loss is {total} at step {self.step}: go on from {self.checkpoint}")
+        psnr = -10 * math.log10(mse_y)
+        return {"loss": total, "bits_per_node": bits, "bits_motion": bits_motion, "psnr-y": psnr}
+
+    def _parameters(self) -> list[nn.Parameter]:
+        return [p for group in self.optimizer.param_groups for p in group["params"]]
 
     def _relocate(self) -> None:
         block = self.dataset.block(self.step)
@@ -155,14 +195,27 @@ class Trainer:
             self.model.pyramid.place(block)
             self.model.inter.estimator.place()
 
-    def _learning_rate(self) -> float:
-        s = self.settings.train
-        if self.step < s.warmup:
-            return s.rate * (self.step + 1) / s.warmup
-        done = (self.step - s.warmup) / max(1, s.steps - s.warmup)
-        return s.rate_last + (s.rate - s.rate_last) * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
-
     def _log(self, entry: dict[str, Any]) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with open(self.folder / "log.jsonl", "a") as file:
-            file.write(json.dumps({k: round(v, 6) for k, v in entry.items()}) + "\n")
+        if self.world.first:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with open(self.folder / "log.jsonl", "a") as file:
+                file.write(json.dumps({k: round(v, 6) for k, v in entry.items()}) + "\n")
+
+
+def learning_rate(schedule: Schedule, step: int) -> float:
+    """Of a step, counted from 0: it rises over the warm-up, then falls as the schedule says."""
+    if step < schedule.warmup:
+        return schedule.rate * (step + 1) / schedule.warmup
+    done = min(1.0, (step - schedule.warmup) / max(1, schedule.steps - schedule.warmup))
+    if schedule.fall == "step":
+        drops = (done >= 0.6) + (done >= 0.85)
+        return schedule.rate * (schedule.rate_last / schedule.rate) ** (drops / 2)
+    return schedule.rate_last + (schedule.rate - schedule.rate_last) * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def _numbers(loss: Loss) -> Tensor:
+    return torch.tensor([float(loss.total.detach()), loss.bits, loss.bits_motion, loss.mse_y], dtype=torch.float64)
+
+
+def _running_mean(model: nn.Module, memory: float) -> AveragedModel | None:
+    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(memory)) if memory else None

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import difflib
 import tomllib
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,7 @@ from deepsphere_codec.models.config import ModelConfig
 
 PARTS = ("intra", "motion", "inter", "all")
 PRECISIONS = ("float32", "bfloat16")
+FALLS = ("cosine", "step")
 _TYPES: dict[Any, tuple[Any, str]] = {
     "int": (int, "a whole number"),
     "float": ((int, float), "a number"),
@@ -28,9 +32,13 @@ class Schedule:
     Attributes:
         part: Which weights move: "intra", "motion" (the estimator's), "inter" (P-frames', behind I-frames that stand
             still) or "all".
-        steps: Of the whole run; the learning rate falls along a cosine from `rate` to `rate_last` over them.
-        batch: Patches a step.
+        steps: Of the stage; the learning rate falls from `rate` to `rate_last` over them.
+        batch: Patches of a share of a step.
+        shares: Of a step; several processes share them out, one takes them in turn, to the same numbers.
         rate, rate_last, warmup: Learning rate, its end, and steps until it is reached.
+        fall: "cosine", or "step": halfway between the two (in logarithms) after 60 % of the steps, the last after 85 %.
+        ema: Memory of the running mean of the weights, from step to step, say 0.999; 0 for no mean. Checkpoints then
+            hold the mean as well, and what is released is the mean.
         clip: Largest norm of the gradient.
         warp_steps: Until then the warped reference and the prediction count in the loss as well (weight 0.1).
         chain: P-frames that a step learns from, each after the one before it.
@@ -47,9 +55,12 @@ class Schedule:
     part: str = "intra"
     steps: int = 10000
     batch: int = 4
+    shares: int = 1
     rate: float = 5e-4
     rate_last: float = 1e-5
     warmup: int = 200
+    fall: str = "cosine"
+    ema: float = 0.0
     clip: float = 1.0
     warp_steps: int = 2000
     chain: int = 1
@@ -66,10 +77,13 @@ class Schedule:
             raise UsageError(f"train.part is {self.part!r}: expected one of {', '.join(PARTS)}")
         if self.precision not in PRECISIONS:
             raise UsageError(f"train.precision is {self.precision!r}: expected one of {', '.join(PRECISIONS)}")
-        if not 0 <= self.skipped < 1:
-            raise UsageError(f"train.skipped is {self.skipped}: expected 0 or more, below 1")
-        if min(self.steps, self.batch, self.chain, self.relocate) < 1:
-            raise UsageError("train.steps, train.batch, train.chain and train.relocate must be at least 1")
+        if self.fall not in FALLS:
+            raise UsageError(f"train.fall is {self.fall!r}: expected {' or '.join(FALLS)}")
+        for name in ("skipped", "ema"):
+            if not 0 <= getattr(self, name) < 1:
+                raise UsageError(f"train.{name} is {getattr(self, name)}: expected 0 or more, below 1")
+        if min(self.steps, self.batch, self.shares, self.chain, self.relocate) < 1:
+            raise UsageError("train.steps, batch, shares, chain and relocate must be at least 1")
 
 
 @dataclass(frozen=True)
@@ -99,23 +113,81 @@ class TrainSettings:
 
 
 def load_settings(path: Path, changes: list[str]) -> TrainSettings:
+    """Read a TOML file of one stage and apply changes, see `load_stages`.
+
+    Raises:
+        UsageError: as `load_stages`, or the file has more stages than one.
+    """
+    stages = load_stages(path, changes)
+    if len(stages) > 1:
+        names = ", ".join(stage.name.rpartition("/")[2] for stage in stages)
+        raise UsageError(f"{path} has several stages, {names}: expected one")
+    return stages[0]
+
+
+def load_stages(path: Path, changes: list[str]) -> list[TrainSettings]:
     """Read a TOML file and apply `section.key=value` changes (values in TOML's spelling; bare words are strings).
+
+    `[stages.NAME]` tables are trained one after the other, in `runs/RUN/NAME`. Each has what [data] and [train] of the
+    file say, but for its own `data.key` and `train.key`, and starts from the checkpoint of the one before it. A file
+    without them is one stage, in `runs/RUN`. A change of `stages.NAME.train.key` is of one stage, of `train.key` of
+    all of them.
 
     Raises:
         UsageError: not a file, not TOML, an unknown name, or a value that cannot work.
     """
+    tree = {"name": path.stem} | _read(path)
+    tables = tree.pop("stages", {})
+    if not isinstance(tables, dict) or not all(isinstance(table, dict) for table in tables.values()):
+        raise UsageError(f"{path}: stages is {tables!r}: expected sections, such as [stages.intra]")
+    own = [change for change in changes if change.startswith("stages.")]
+    common = [change for change in changes if not change.startswith("stages.")]
+    for change in own:
+        if (name := change.split(".")[1].split("=")[0]) not in tables:
+            raise UsageError(f"--set {change}: {path} has no stage {name}{_nearest(name, tables)}")
+    if not tables:
+        return [_settings(_changed(tree, common))]
+    tables = _changed({"stages": tables}, own)["stages"]
+    stages: list[TrainSettings] = []
+    for name, table in tables.items():
+        merged = _changed(_merged(tree, name, table), common)
+        if stages and isinstance(merged.setdefault("train", {}), dict):
+            merged["train"].setdefault("start", f"runs/{stages[-1].name}/checkpoint.safetensors")
+        stages.append(_settings(merged | {"name": f"{merged['name']}/{name}"}))
+    return stages
+
+
+def _read(path: Path) -> dict[str, Any]:
     try:
-        tree = tomllib.loads(path.read_text())
+        return tomllib.loads(path.read_text())
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is not TOML: {error}") from error
+
+
+def _merged(given: dict[str, Any], stage: str, table: dict[str, Any]) -> dict[str, Any]:
+    """What the file says of all stages, and over it what it says of this one."""
+    merged = copy.deepcopy(given)
+    for section, values in table.items():
+        before = merged.get(section, {})
+        if section not in ("data", "train") or not isinstance(values, dict) or not isinstance(before, dict):
+            raise UsageError(f"[stages.{stage}] {section} is unknown: expected data.KEY or train.KEY")
+        merged[section] = before | values
+    return merged
+
+
+def _settings(tree: dict[str, Any]) -> TrainSettings:
+    sections: dict[str, Any] = {"model": ModelConfig, "data": PatchSettings, "train": Schedule}
+    values = {name: _build(kind, name, tree.get(name, {})) for name, kind in sections.items()}
+    return _build(TrainSettings, "", tree | values)
+
+
+def _changed(tree: dict[str, Any], changes: Iterable[str]) -> dict[str, Any]:
+    tree = copy.deepcopy(tree)
     for change in changes:
         _apply(tree, change)
-    sections: dict[str, Any] = {"model": ModelConfig, "data": PatchSettings, "train": Schedule}
-    values = {name: _build(kind, name, tree.pop(name, {})) for name, kind in sections.items()}
-    values = {"name": path.stem} | tree | values
-    return _build(TrainSettings, "", values)
+    return tree
 
 
 def _apply(tree: dict[str, Any], change: str) -> None:
@@ -140,9 +212,14 @@ def _build(kind: Any, section: str, values: Any) -> Any:
         raise UsageError(f"{section} is {values!r}: expected a section, such as {section}.{fields(kind)[0].name}")
     known = {f.name: f.type for f in fields(kind)}
     if unknown := sorted(set(values) - set(known)):
-        raise UsageError(f"{place}{unknown[0]} is unknown: expected one of {', '.join(sorted(known))}")
+        raise UsageError(f"{place}{unknown[0]} is unknown{_nearest(unknown[0], known)}")
     for name, value in values.items():
         accepted, what = _TYPES.get(known[name], (object, ""))
         if not isinstance(value, accepted) or (isinstance(value, bool) and what):
             raise UsageError(f"{place}{name} is {value!r}: expected {what}")
     return kind(**values)
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {near[0]}?" if near else f": expected one of {', '.join(sorted(known))}"

@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from deepsphere_codec.errors import CodecError
-from deepsphere_codec.training import loop
-from deepsphere_codec.training.loop import Trainer
-from deepsphere_codec.training.settings import TrainSettings, load_settings
+from deepsphere_codec.models.dvc import SphereDVC
+from deepsphere_codec.training import loop, objective
+from deepsphere_codec.training.loop import Trainer, learning_rate
+from deepsphere_codec.training.settings import Schedule, TrainSettings, load_settings
 
 
 @pytest.fixture
@@ -52,6 +53,7 @@ def equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
         {"part": "motion"},
         {"part": "inter", "skipped": 0.5},
         {"part": "all", "precision": "bfloat16"},
+        {"part": "intra", "ema": 0.9, "shares": 2, "fall": "step"},
     ],
     ids=lambda schedule: " ".join(map(str, schedule.values())),
 )
@@ -68,7 +70,9 @@ def test_an_interrupted_run_comes_to_the_same_weights(make, schedule):
     assert straight.step == second.step == 12
     assert equal(weights(straight), weights(second))
     tails = [(trainer.folder / "log.jsonl").read_text().splitlines()[-1] for trainer in (straight, second)]
-    entries = [{key: value for key, value in json.loads(tail).items() if key != "seconds"} for tail in tails]
+    entries = [
+        {key: value for key, value in json.loads(tail).items() if key not in ("seconds", "waited")} for tail in tails
+    ]
     assert entries[0] == entries[1] and entries[0]["step"] == 12
 
 
@@ -161,7 +165,7 @@ def test_the_network_moves_with_the_patch(make):
         one_step(trainer)
         assert trainer.model.pyramid.grids[0] == trainer.dataset.block(step)
         places.add(trainer.dataset.block(step))
-        there = loop.SphereDVC(trainer.settings.model, trainer.dataset.block(step))
+        there = SphereDVC(trainer.settings.model, trainer.dataset.block(step))
         mine = dict(trainer.model.named_buffers())
         for part in (".steps_", ".duals_", "pyramid"):
             placed = {name: buffer for name, buffer in there.named_buffers() if part in name}
@@ -171,13 +175,13 @@ def test_the_network_moves_with_the_patch(make):
 
 def test_warped_frames_count_until_their_step(make, monkeypatch):
     weights_seen = []
-    original = loop.inter_loss
+    original = objective.inter_loss
 
     def spy(model, x, quality, chain, warp_weight, with_intra, skipped):
         weights_seen.append((chain, warp_weight, with_intra, skipped))
         return original(model, x, quality, chain, warp_weight, with_intra, skipped)
 
-    monkeypatch.setattr(loop, "inter_loss", spy)
+    monkeypatch.setattr(objective, "inter_loss", spy)
     make("run", part="inter", steps=4, warp_steps=2, skipped=0.25).run()
     assert weights_seen == [(2, 0.1, False, 0.25)] * 2 + [(2, 0.0, False, 0.25)] * 2
 
@@ -214,3 +218,47 @@ def test_it_learns(make, monkeypatch):
     trainer.run(on_step=entries.append)
     losses = [entry["loss"] for entry in entries]
     assert sum(losses[-10:]) < 0.3 * sum(losses[:10])
+
+
+def test_the_rate_may_fall_in_steps():
+    schedule = Schedule(steps=110, warmup=10, rate=1e-3, rate_last=1e-5, fall="step")
+    rates = [learning_rate(schedule, step) for step in (10, 69, 71, 94, 96, 109)]
+    assert rates == pytest.approx([1e-3, 1e-3, 1e-4, 1e-4, 1e-5, 1e-5])
+
+
+def test_the_running_mean_follows_the_weights(make):
+    trainer = make("run", part="intra", ema=0.75)
+    expected = weights(trainer)
+    for step in range(3):
+        one_step(trainer)
+        now = weights(trainer)
+        expected = now if step == 0 else {name: 0.75 * p + 0.25 * now[name] for name, p in expected.items()}
+    for name, p in trainer.average.module.named_parameters():
+        torch.testing.assert_close(p.data, expected[name], msg=name)
+    begun = make("begun", start=str(trainer.checkpoint))
+    assert all(
+        torch.equal(begun_p, expected_p)
+        for begun_p, expected_p in zip(
+            weights(begun).values(), dict(trainer.average.module.named_parameters()).values(), strict=True
+        )
+    ), "what starts from it starts from the mean"
+
+
+def test_a_step_of_two_shares_is_the_mean_of_both(make):
+    """The gradient of two shares in turn is that of their mean loss; each sees samples of its own."""
+    trainer = make("two", part="intra", shares=2, warmup=0, rate=1e-3)
+    samples = next(trainer._steps())
+    assert len(samples) == 2 and not torch.equal(samples[0][0], samples[1][0])
+    told = trainer._gradients(samples)
+    together = {name: p.grad.clone() for name, p in trainer.model.intra.named_parameters() if p.grad is not None}
+    alone, losses = [], []
+    for share in range(2):
+        trainer.optimizer.zero_grad(set_to_none=True)
+        torch.manual_seed((trainer.settings.train.seed * 1_000_003) * 2 + share)
+        loss = trainer.objective(samples[share][0], samples[share][1].float(), 0)
+        loss.total.backward()
+        losses.append(float(loss.total.detach()))
+        alone.append({name: p.grad.clone() for name, p in trainer.model.intra.named_parameters() if p.grad is not None})
+    assert told["loss"] == pytest.approx(sum(losses) / 2, rel=1e-6)
+    for name, gradient in together.items():
+        torch.testing.assert_close(gradient, (alone[0][name] + alone[1][name]) / 2, rtol=1e-4, atol=1e-6)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from deepsphere_codec.errors import UsageError
 from deepsphere_codec.models import ModelConfig
-from deepsphere_codec.training.settings import PARTS, Schedule, TrainSettings, load_settings
+from deepsphere_codec.training.settings import PARTS, Schedule, TrainSettings, load_settings, load_stages
 
 CONFIGS = sorted((Path(__file__).resolve().parents[2] / "configs").glob("*.toml"))
 
@@ -55,7 +54,7 @@ def test_changes_come_after_the_file_and_are_spelled_as_in_toml(tmp_path):
 @pytest.mark.parametrize(
     "text, message",
     [
-        ("[train]\nstep = 3\n", r"\[train\] step is unknown: expected one of batch, .*steps"),
+        ("[train]\nstep = 3\n", r"\[train\] step is unknown; did you mean steps\?$"),
         ("[data]\nfps = 3\n", r"\[data\] fps is unknown"),
         ("[model]\nwidth = 3\n", r"\[model\] width is unknown"),
         ("[optimizer]\nrate = 3\n", "optimizer is unknown: expected one of data, .*train"),
@@ -117,11 +116,65 @@ def test_settings_survive_json():
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_the_projects_own_configurations_load(path):
-    settings = load_settings(path, [])
-    assert settings.name == path.stem and settings.train.part in PARTS
-    assert settings.train.warmup < settings.train.steps and settings.train.rate_last < settings.train.rate
-    assert replace(settings.model, family="dvc") == ModelConfig(), "but for the family, the released model's"
+    for stage in load_stages(path, []):
+        assert stage.name.split("/")[0] == path.stem and stage.train.part in PARTS
+        assert stage.train.warmup < stage.train.steps and stage.train.rate_last < stage.train.rate
 
 
-def test_there_are_configurations_for_both_kinds_of_frames():
-    assert {load_settings(path, []).train.part for path in CONFIGS} >= {"intra", "inter"}
+def test_the_default_model_is_trained_whole():
+    stages = load_stages(CONFIGS[0].with_name("sphere-dvc.toml"), [])
+    assert [stage.train.part for stage in stages] == ["intra", "motion", "inter", "inter"]
+    assert all(stage.model == ModelConfig() for stage in stages) and stages[-1].train.chain > 1
+
+
+STAGED = """
+name = 'mine'
+[data]
+side = 64
+[train]
+steps = 7
+rate = 1e-3
+[stages.first]
+train.steps = 3
+[stages.second]
+data.frames = 2
+train.part = 'inter'
+"""
+
+
+def test_stages_are_what_the_file_says_of_all_and_what_it_says_of_each(tmp_path):
+    first, second = load_stages(written(tmp_path, STAGED), [])
+    assert (first.name, second.name) == ("mine/first", "mine/second")
+    assert (first.train.steps, second.train.steps) == (3, 7) and first.train.rate == second.train.rate == 1e-3
+    assert first.data.side == second.data.side == 64 and (first.data.frames, second.data.frames) == (1, 2)
+    assert (first.train.start, second.train.start) == ("", "runs/mine/first/checkpoint.safetensors")
+
+
+def test_changes_are_of_all_stages_or_of_one(tmp_path):
+    changes = ["train.batch=3", "stages.second.train.batch=9", "stages.second.train.steps=8", "name=other"]
+    first, second = load_stages(written(tmp_path, STAGED), changes)
+    assert (first.train.steps, second.train.steps) == (3, 8) and second.name == "other/second"
+    assert (first.train.batch, second.train.batch) == (3, 3), "what is said of all is said last"
+    assert second.train.start == "runs/other/first/checkpoint.safetensors"
+
+
+@pytest.mark.parametrize(
+    "text, changes, message",
+    [
+        ("stages = 3\n", [], "stages is 3: expected sections"),
+        ("[stages]\nfirst = 3\n", [], "expected sections, such as"),
+        ("[stages.a]\nmodel.kinds = 3\n", [], r"\[stages.a\] model is unknown: expected data.KEY or train.KEY"),
+        ("[stages.a]\ntrain.stepz = 3\n", [], r"stepz is unknown; did you mean steps\?"),
+        ("[stages.a]\ntrain.steps = 3\n", ["stages.b.train.steps=3"], "has no stage b: expected one of a"),
+        ("[stages.intra]\ntrain.steps = 3\n", ["stages.inter.x=3"], r"has no stage inter; did you mean intra\?"),
+        ("", ["stages.b.train.steps=3"], "has no stage b"),
+    ],
+)
+def test_stages_that_cannot_work_are_refused(tmp_path, text, changes, message):
+    with pytest.raises(UsageError, match=message):
+        load_stages(written(tmp_path, text), changes)
+
+
+def test_several_stages_are_not_one(tmp_path):
+    with pytest.raises(UsageError, match="has several stages, first, second: expected one"):
+        load_settings(written(tmp_path, STAGED), [])

@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 
 from deepsphere_codec.entropy.exact import ExactConv
 from deepsphere_codec.models import load_model
+from deepsphere_codec.training import loop
 from deepsphere_codec.training.loop import Trainer
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
@@ -79,10 +80,10 @@ def test_minutes_end_it_cleanly_and_resume_goes_on(script, arguments):
 def test_a_signal_saves_and_tells_how_to_go_on(script, arguments, send, monkeypatch, capsys):
     take = Trainer._one
 
-    def interrupted(self, x, quality):
+    def interrupted(self, samples, waited=0.0):
         if self.step == 3:
             os.kill(os.getpid(), send)
-        return take(self, x, quality)
+        return take(self, samples, waited)
 
     monkeypatch.setattr(Trainer, "_one", interrupted)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background
@@ -90,7 +91,7 @@ def test_a_signal_saves_and_tells_how_to_go_on(script, arguments, send, monkeypa
         assert script.main(arguments) == 130
     finally:
         signal.signal(signal.SIGINT, before)
-    assert "train: stopped at step 3; go on with --resume auto" in capsys.readouterr().err
+    assert "train: stopped at step 3 of narrow; go on with --resume auto" in capsys.readouterr().err
     assert step_of(Path("runs/narrow")) == 3
     monkeypatch.undo()
 
@@ -99,10 +100,10 @@ def test_after_a_signal_it_comes_to_the_same_weights(script, arguments, monkeypa
     assert script.main([*arguments, "--set", "name=whole"]) == 0
     take = Trainer._one
 
-    def interrupted(self, x, quality):
+    def interrupted(self, samples, waited=0.0):
         if self.step == 5:
             raise KeyboardInterrupt
-        return take(self, x, quality)
+        return take(self, samples, waited)
 
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "_one", interrupted)
@@ -148,48 +149,94 @@ def test_what_cannot_work_ends_with_one_line(script, arguments, more, message, c
 
 
 def test_a_loss_that_is_no_number_ends_with_one_line(script, arguments, monkeypatch, capsys):
-    monkeypatch.setattr(Trainer, "_learning_rate", lambda self: float("nan"))
+    monkeypatch.setattr(loop, "learning_rate", lambda schedule, step: float("nan"))
     assert script.main(arguments) == 2
     assert "train: error: the loss is nan at step 1: go on from" in capsys.readouterr().err
 
 
-def test_two_runs_become_a_model_whose_card_says_what_was_done(script, arguments, tmp_path):
-    """The steps on the card are those that were taken, not those that were planned."""
-    assert script.main([*arguments, "--set", "train.part=intra", "--set", "name=a", "--minutes", "0"]) == 0
-    assert script.main([*arguments, "--set", "train.part=inter", "--set", "name=b", "--set", "train.seed=2"]) == 0
-    changes = ["train.part=motion", "name=c", "train.seed=3", "train.steps=2", "train.warmup=1"]
-    assert script.main([*arguments, *(word for change in changes for word in ("--set", change))]) == 0
-    runs = {name: str(tmp_path / "runs" / name / "checkpoint.safetensors") for name in "abc"}
+STAGED = """
+[stages.first]
+train = { part = "intra", steps = 3, seed = 2 }
+[stages.second]
+train = { part = "motion", steps = 2, warmup = 1, ema = 0.5 }
+[stages.third]
+train = { part = "inter", steps = 4 }
+"""
+
+
+@pytest.fixture
+def staged(configuration, arguments) -> list[str]:
+    configuration.write_text(configuration.read_text() + STAGED)
+    return arguments
+
+
+def test_stages_follow_one_another(script, staged):
+    assert script.main(staged) == 0
+    runs = {name: Path("runs/narrow") / name for name in ("first", "second", "third")}
+    assert [step_of(run) for run in runs.values()] == [3, 2, 4]
+    first, second, third = (load_file(run / "checkpoint.safetensors") for run in runs.values())
+    for name in (name for name in first if name.startswith("model.intra.")):
+        assert torch.equal(first[name], second[name]) and torch.equal(first[name], third[name])
+    estimator = [name for name in second if name.startswith("model.inter.estimator.")]
+    assert estimator and any(not torch.equal(first[name], second[name]) for name in estimator)
+    means = {name: name.replace("model.", "mean.", 1) for name in estimator}
+    assert any(not torch.equal(second[name], second[mean]) for name, mean in means.items())
+
+
+def test_resume_auto_leaves_finished_stages_alone(script, staged):
+    assert script.main([*staged, "--set", "name=whole"]) == 0
+    assert script.main([*staged, "--minutes", "0"]) == 0
+    assert step_of(Path("runs/narrow/first")) == 1 and not Path("runs/narrow/second").exists()
+    assert script.main([*staged, "--resume", "auto", "--set", "stages.second.train.steps=2"]) == 0
+    assert all(equal(Path("runs/narrow") / name, Path("runs/whole") / name) for name in ("first", "second", "third"))
+    stamps = [path.stat().st_mtime_ns for path in sorted(Path("runs/narrow").rglob("*.safetensors"))]
+    assert script.main([*staged, "--resume", "runs/narrow"]) == 0
+    assert stamps == [path.stat().st_mtime_ns for path in sorted(Path("runs/narrow").rglob("*.safetensors"))]
+
+
+def test_a_run_becomes_a_model_whose_card_says_what_was_done(script, staged, configuration, tmp_path):
+    """The steps on the card are those that were taken, not those that were planned; the weights are running means."""
+    changes = ["--set", "stages.third.train.ema=0.5", "--set", "stages.third.train.steps=40"]
+    assert script.main([*staged, "--set", "stages.third.train.steps=0"]) == 2, "refused before any work"
+    assert script.main(staged) == 0
+    stopped = [*changes, "--minutes", "0", "--resume", "auto"]
+    for path in Path("runs/narrow/third").iterdir():
+        path.unlink()
+    assert script.main([*staged, *stopped]) == 0
     out = tmp_path / "models"
-    options = ["--intra", runs["a"], "--inter", runs["b"], "--motion", runs["c"]]
-    options += ["--out", str(out), "--hardware", "an abacus"]
-    assert load("release").main(["mine", *options]) == 0
+    assert load("release").main(["mine", str(configuration), "--out", str(out), "--hardware", "an abacus"]) == 0
     model = load_model(out / "mine")
     assert model.name == "mine" and model.card["hardware"] == "an abacus"
-    assert model.card["training"]["intra"]["steps"] == 1 and model.card["training"]["inter"]["steps"] == 12
-    assert model.card["training"]["inter"]["seed"] == 2 and model.card["training"]["motion"]["steps"] == 2
-    stored, network = {name: load_file(path) for name, path in runs.items()}, model.network(64)
+    told = model.card["training"]
+    assert [told[name]["steps"] for name in ("first", "second", "third")] == [3, 2, 1]
+    assert told["third"]["steps_planned"] == 40 and told["first"]["seed"] == 2
+    stored, network = load_file("runs/narrow/third/checkpoint.safetensors"), model.network(64)
     whole = {name for name, module in network.named_modules() if isinstance(module, ExactConv)}
     for name, p in network.named_parameters():
-        run = "c" if name.startswith("inter.estimator.") else "b" if name.startswith("inter.") else "a"
-        expected = stored[run][f"model.{name}"]
+        expected = stored[f"mean.{name}"]
         assert torch.equal(p, expected if name.rpartition(".")[0] in whole else expected.half().float()), name
     x = torch.rand(1, 12 * 64**2, 3)
     coded = network.encode_intra(x, 4.0)
     assert torch.equal(network.decode_intra(coded.payload, 4.0).x_hat, coded.state.x_hat)
 
 
-def test_a_release_of_something_else_ends_with_one_line(tmp_path, capsys):
-    (tmp_path / "a").write_text("nothing")
-    assert load("release").main(["mine", "--intra", "a", "--inter", "a", "--out", "models"]) == 2
-    assert "release: error: a is not a checkpoint" in capsys.readouterr().err
-    assert not Path("models").exists()
+def test_a_release_of_what_was_not_trained_ends_with_one_line(configuration, capsys):
+    assert load("release").main(["mine", str(configuration), "--out", "models"]) == 2
+    assert "runs holds no checkpoint of" in capsys.readouterr().err and not Path("models").exists()
 
 
-@pytest.mark.parametrize(
-    "options", [[], ["--intra", "a"], ["--intra", "a", "--inter", "a", "--measured", "a"]], ids=str
-)
-def test_a_release_is_of_two_runs_or_of_a_measurement(options, capsys):
+def test_a_release_of_something_else_ends_with_one_line(configuration, capsys):
+    Path("runs/narrow").mkdir(parents=True)
+    Path("runs/narrow/checkpoint.safetensors").write_text("nothing")
+    assert load("release").main(["mine", str(configuration), "--out", "models"]) == 2
+    assert "checkpoint.safetensors is not a checkpoint" in capsys.readouterr().err and not Path("models").exists()
+
+
+@pytest.mark.parametrize("options", [[], ["a.toml", "--measured", "a"]], ids=str)
+def test_a_release_is_of_a_run_or_of_a_measurement(options, capsys):
     with pytest.raises(SystemExit) as stop:
         load("release").main(["mine", *options])
-    assert stop.value.code == 2 and "give --intra and --inter, or --measured" in capsys.readouterr().err
+    assert (
+        stop.value.code == 2
+        and "give the configuration that it was trained with, or --measured" in capsys.readouterr().err
+    )

@@ -1,0 +1,36 @@
+"""What a step minimises, as a module: distributed training wants one thing to call."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from deepsphere_codec.models.dvc import SphereDVC
+from deepsphere_codec.training.loss import Loss, inter_loss, intra_loss, motion_loss
+from deepsphere_codec.training.settings import Schedule
+
+WARP_WEIGHT = 0.1  # as DVC's first stages
+
+
+class Objective(nn.Module):
+    """The loss of the part that a stage trains.
+
+    Args:
+        model: Whose weights move.
+        schedule: Of the stage.
+    """
+
+    def __init__(self, model: SphereDVC, schedule: Schedule) -> None:
+        super().__init__()
+        self.model, self.schedule = model, schedule
+
+    def forward(self, x: Tensor, quality: Tensor, step: int) -> Loss:
+        """Of samples [batch, frames, npix, 3] at qualities [batch]."""
+        s = self.schedule
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=s.precision == "bfloat16"):
+            if s.part == "motion":
+                return motion_loss(self.model, x)
+            if s.part == "intra":
+                return intra_loss(self.model, x, quality)
+            warp_weight = WARP_WEIGHT if step < s.warp_steps else 0.0
+            return inter_loss(self.model, x, quality, s.chain, warp_weight, s.part == "all", s.skipped)
