@@ -69,16 +69,24 @@ class InterCodec(nn.Module):
 
     def forward(self, x: Tensor, state: State, quality: Float[Tensor, " batch"], straight: bool = False) -> InterOutput:
         """Training: reconstruction, its way there, and estimated rates."""
-        memory = state.motion.both
-        motion, rate_motion = self.motion_latents(self.analyse_motion(x, state.x_hat), quality, memory, straight)
-        pred = self.predict(motion.y_hat, state.x_hat)
+        motion, pred, rate_motion = self.forward_motion(x, state, quality, straight)
         y = self.analyse_residual(x, pred.folded)
         residual, rate_residual = self.residual_latents(y, quality, state.for_residual, straight)
         x_hat = self.reconstruct(residual.y_hat, pred.folded, quality)
-        x_pred = unfold(pred.folded, self.pyramid) + _MID
-        return InterOutput(
-            x_hat, pred.x_warp, x_pred, rate_motion, rate_residual, state.after(x_hat, motion.fine, residual.fine)
-        )
+        after = state.after(x_hat, motion.fine, residual.fine)
+        return InterOutput(x_hat, pred.x_warp, self.picture(pred), rate_motion, rate_residual, after)
+
+    def forward_motion(
+        self, x: Tensor, state: State, quality: Float[Tensor, " batch"], straight: bool = False
+    ) -> tuple[Decoded, Prediction, Rate]:
+        """Training, up to the prediction."""
+        y = self.analyse_motion(x, state.x_hat)
+        motion, rate = self.motion_latents(y, quality, state.motion.both, straight)
+        return motion, self.predict(motion.y_hat, state.x_hat), rate
+
+    def picture(self, pred: Prediction) -> Float[Tensor, "batch npix 3"]:
+        """The prediction at every node."""
+        return unfold(pred.folded, self.pyramid) + _MID
 
     def estimate_rotation(self, x: Tensor, x_ref: Tensor) -> Tensor:
         """Units of ROTATION_STEP, [3]."""

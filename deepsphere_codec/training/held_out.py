@@ -18,7 +18,7 @@ from deepsphere_codec.models.config import QUALITIES
 from deepsphere_codec.models.dvc import SphereDVC
 from deepsphere_codec.models.quality import PLANE_WEIGHTS
 from deepsphere_codec.sphere.patch import PatchGrid
-from deepsphere_codec.training.loss import squared_error
+from deepsphere_codec.training.distortion import squared_error
 
 PLACES = 6
 _SEED = 360

@@ -114,8 +114,16 @@ class Trainer:
 
     def _trained(self) -> list[nn.Parameter]:
         part = self.settings.train.part
-        codecs: dict[str, list[nn.Module]] = {"intra": [self.model.intra], "inter": [self.model.inter]}
-        codecs |= {"all": codecs["intra"] + codecs["inter"], "motion": [self.model.inter.estimator]}
+        intra, inter = self.model.intra, self.model.inter
+        field: list[nn.Module] = [inter.motion_a, inter.motion_s, inter.motion_latents]
+        codecs: dict[str, list[nn.Module]] = {
+            "intra": [intra],
+            "motion": [inter.estimator],
+            "field": field,
+            "prediction": [*field, inter.compensation],
+            "inter": [inter],
+            "all": [intra, inter],
+        }
         trained = [p for module in codecs[part] for p in module.parameters()]
         for p in self.model.parameters():
             p.requires_grad_(False)

@@ -12,6 +12,7 @@ from deepsphere_codec.entropy.hyperprior import Rate
 from deepsphere_codec.models.dvc import SphereDVC
 from deepsphere_codec.models.fields import upsample_field
 from deepsphere_codec.models.quality import PLANE_WEIGHTS, inter_quality, intra_quality, lmbda_of
+from deepsphere_codec.training.distortion import Distortion, squared_error
 
 
 class Loss(NamedTuple):
@@ -32,21 +33,17 @@ class Loss(NamedTuple):
     bits_motion: float
 
 
-def squared_error(x: Float[Tensor, "batch npix 3"], x_hat: Float[Tensor, "batch npix 3"]) -> Float[Tensor, "batch 3"]:
-    """Mean over nodes; they have equal areas, so none needs a weight."""
-    return (x - x_hat.float()).square().mean(1)
-
-
 def lmbda(quality: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
     """Trade-off of each sample."""
     return lmbda_of(quality) * 255**2
 
 
-def intra_loss(model: SphereDVC, x: Float[Tensor, "batch frames npix 3"], quality: Tensor) -> Loss:
+def intra_loss(
+    model: SphereDVC, x: Float[Tensor, "batch frames npix 3"], quality: Tensor, distortion: Distortion = squared_error
+) -> Loss:
     """Of the first frame alone."""
     picture, rate = model.intra(x[:, 0], quality)
-    planes = squared_error(x[:, 0], picture.x_hat)
-    return _loss([_Frame(quality, planes, None, rate)], x)
+    return _loss([_frame(quality, x[:, 0], picture.x_hat, distortion, rate)], x)
 
 
 def motion_loss(model: SphereDVC, x: Float[Tensor, "batch frames npix 3"]) -> Loss:
@@ -65,6 +62,21 @@ def motion_loss(model: SphereDVC, x: Float[Tensor, "batch frames npix 3"]) -> Lo
     return Loss(total, mse, mse, 0.0, 0.0)
 
 
+def field_loss(model: SphereDVC, x: Float[Tensor, "batch frames npix 3"], quality: Tensor, mended: bool) -> Loss:
+    """Of the coded field alone, from the second frame back to the decoded first: rate, and error of what it predicts.
+
+    Args:
+        mended: Of the prediction; otherwise of the warped reference.
+    """
+    with torch.no_grad():
+        picture, _ = model.intra(x[:, 0], intra_quality(quality, model.config))
+        state = model.inter.begin(*picture)
+    asked = inter_quality(quality, model.config, state.age)
+    _, pred, rate = model.inter.forward_motion(x[:, 1], state, asked)
+    x_hat = model.inter.picture(pred) if mended else pred.x_warp
+    return _loss([_frame(asked, x[:, 1], x_hat, squared_error, None, rate)], x)
+
+
 def inter_loss(
     model: SphereDVC,
     x: Float[Tensor, "batch frames npix 3"],
@@ -73,6 +85,7 @@ def inter_loss(
     warp_weight: float,
     with_intra: bool,
     skipped: float = 0.0,
+    distortion: Distortion = squared_error,
 ) -> Loss:
     """Of a chain of P-frames, each after the decoded one before it.
 
@@ -90,9 +103,10 @@ def inter_loss(
     asked = intra_quality(quality, model.config)
     with torch.set_grad_enabled(with_intra):
         picture, rate = model.intra(x[:, 0], asked)
-    last = squared_error(x[:, 0], picture.x_hat)
+    first = _frame(asked, x[:, 0], picture.x_hat, distortion, rate)
+    last = first.planes
     if with_intra:
-        frames.append(_Frame(asked, last, None, rate))
+        frames.append(first)
     state = model.inter.begin(*picture)
     before = 0 if with_intra else int(torch.randint(x.shape[1] - chain, ()))
     left = chain
@@ -104,7 +118,7 @@ def inter_loss(
         if torch.rand(()) < skipped and calm and left < x.shape[1] - t:
             state = state.unchanged()
             if with_intra or left < chain:
-                frames.append(_Frame(asked, unmoved, None, None))
+                frames.append(_frame(asked, x[:, t], state.x_hat, distortion))
             continue
         if not left:
             break
@@ -113,8 +127,9 @@ def inter_loss(
         state, last = out.state, squared_error(x[:, t], out.x_hat)
         if t > before:
             left -= 1
+            coded = _frame(asked, x[:, t], out.x_hat, distortion, out.rate_residual, out.rate_motion)
             aside = warp_weight * (squared_error(x[:, t], out.x_warp) + squared_error(x[:, t], out.x_pred))
-            frames.append(_Frame(asked, last, aside, out.rate_residual, out.rate_motion))
+            frames.append(coded._replace(counted=coded.counted + aside))
     return _loss(frames, x)
 
 
@@ -123,13 +138,26 @@ CALM = 2.0
 
 
 class _Frame(NamedTuple):
-    """Of one coded frame: the quality that it was coded at, errors of its planes, other errors, and bits."""
+    """Of one coded frame: the quality that it was coded at, its planes' squared errors, what counts, and bits."""
 
     quality: Float[Tensor, " batch"]
     planes: Float[Tensor, "batch 3"]
-    aside: Float[Tensor, "batch 3"] | None
+    counted: Float[Tensor, "batch 3"]
     rate: Rate | None
-    motion: Rate | None = None
+    motion: Rate | None
+
+
+def _frame(
+    quality: Tensor,
+    x: Tensor,
+    x_hat: Tensor,
+    distortion: Distortion,
+    rate: Rate | None = None,
+    motion: Rate | None = None,
+) -> _Frame:
+    planes = squared_error(x, x_hat)
+    counted = planes if distortion is squared_error else distortion(x, x_hat)
+    return _Frame(quality, planes, counted, rate, motion)
 
 
 def _loss(frames: list[_Frame], x: Tensor) -> Loss:
@@ -137,8 +165,7 @@ def _loss(frames: list[_Frame], x: Tensor) -> Loss:
     nodes = x.shape[0] * x.shape[2] * len(frames)
     bits_motion = x.new_tensor(0.0) + sum(sum(f.motion) for f in frames if f.motion) / nodes
     bits = bits_motion + sum(sum(f.rate) for f in frames if f.rate) / nodes
-    counted = [f.planes if f.aside is None else f.planes + f.aside for f in frames]
-    distortion = sum((lmbda(f.quality) * (c @ weights)).mean() for f, c in zip(frames, counted, strict=True))
+    distortion = sum((lmbda(f.quality) * (f.counted @ weights)).mean() for f in frames)
     planes = torch.stack([f.planes.detach().mean(0) for f in frames]).mean(0)
     total = distortion / len(frames) + bits
     return Loss(total, float(planes @ weights), float(planes[0]), float(bits.detach()), float(bits_motion.detach()))

@@ -6,7 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from deepsphere_codec.models.dvc import SphereDVC
-from deepsphere_codec.training.loss import Loss, inter_loss, intra_loss, motion_loss
+from deepsphere_codec.sphere.patch import PatchGrid
+from deepsphere_codec.training.distortion import make_distortion
+from deepsphere_codec.training.loss import Loss, field_loss, inter_loss, intra_loss, motion_loss
 from deepsphere_codec.training.settings import Schedule
 
 WARP_WEIGHT = 0.1  # as DVC's first stages
@@ -24,13 +26,23 @@ class Objective(nn.Module):
         super().__init__()
         self.model, self.schedule = model, schedule
 
+    @property
+    def patch(self) -> PatchGrid:
+        """Where the model is at this step."""
+        patch = self.model.pyramid.grids[0]
+        assert isinstance(patch, PatchGrid)
+        return patch
+
     def forward(self, x: Tensor, quality: Tensor, step: int) -> Loss:
         """Of samples [batch, frames, npix, 3] at qualities [batch]."""
         s = self.schedule
         with torch.autocast(x.device.type, torch.bfloat16, enabled=s.precision == "bfloat16"):
             if s.part == "motion":
                 return motion_loss(self.model, x)
+            distortion = make_distortion(s.distortion, self.patch)
             if s.part == "intra":
-                return intra_loss(self.model, x, quality)
+                return intra_loss(self.model, x, quality, distortion)
+            if s.part in ("field", "prediction"):
+                return field_loss(self.model, x, quality, mended=s.part == "prediction")
             warp_weight = WARP_WEIGHT if step < s.warp_steps else 0.0
-            return inter_loss(self.model, x, quality, s.chain, warp_weight, s.part == "all", s.skipped)
+            return inter_loss(self.model, x, quality, s.chain, warp_weight, s.part == "all", s.skipped, distortion)

@@ -13,10 +13,15 @@ from typing import Any
 from deepsphere_codec.data.patches import PatchSettings
 from deepsphere_codec.errors import UsageError
 from deepsphere_codec.models.config import ModelConfig
+from deepsphere_codec.training.distortion import DISTORTIONS
 
-PARTS = ("intra", "motion", "inter", "all")
-PRECISIONS = ("float32", "bfloat16")
-FALLS = ("cosine", "step")
+PARTS = ("intra", "motion", "field", "prediction", "inter", "all")
+CHOICES = {
+    "part": PARTS,
+    "precision": ("float32", "bfloat16"),
+    "fall": ("cosine", "step"),
+    "distortion": DISTORTIONS,
+}
 _TYPES: dict[Any, tuple[Any, str]] = {
     "int": (int, "a whole number"),
     "float": ((int, float), "a number"),
@@ -30,13 +35,15 @@ class Schedule:
     """How it is trained.
 
     Attributes:
-        part: Which weights move: "intra", "motion" (the estimator's), "inter" (P-frames', behind I-frames that stand
-            still) or "all".
+        part: Which weights move, and for what: "intra"; "motion" (the estimator's, for the warped reference); "field"
+            (the motion's codec, for its rate and the warped reference); "prediction" (and the compensation, for the
+            prediction); "inter" (P-frames whole, behind I-frames that stand still); or "all".
         steps: Of the stage; the learning rate falls from `rate` to `rate_last` over them.
         batch: Patches of a share of a step.
         shares: Of a step; several processes share them out, one takes them in turn, to the same numbers.
         rate, rate_last, warmup: Learning rate, its end, and steps until it is reached.
         fall: "cosine", or "step": halfway between the two (in logarithms) after 60 % of the steps, the last after 85 %.
+        distortion: Of decoded frames: squared error of "nodes", of "erp" (pixels, weighted by area), or "ms-ssim".
         ema: Memory of the running mean of the weights, from step to step, say 0.999; 0 for no mean. Checkpoints then
             hold the mean as well, and what is released is the mean.
         clip: Largest norm of the gradient.
@@ -60,6 +67,7 @@ class Schedule:
     rate_last: float = 1e-5
     warmup: int = 200
     fall: str = "cosine"
+    distortion: str = "nodes"
     ema: float = 0.0
     clip: float = 1.0
     warp_steps: int = 2000
@@ -73,12 +81,9 @@ class Schedule:
     start_intra: str = ""
 
     def __post_init__(self) -> None:
-        if self.part not in PARTS:
-            raise UsageError(f"train.part is {self.part!r}: expected one of {', '.join(PARTS)}")
-        if self.precision not in PRECISIONS:
-            raise UsageError(f"train.precision is {self.precision!r}: expected one of {', '.join(PRECISIONS)}")
-        if self.fall not in FALLS:
-            raise UsageError(f"train.fall is {self.fall!r}: expected {' or '.join(FALLS)}")
+        for name, known in CHOICES.items():
+            if (value := getattr(self, name)) not in known:
+                raise UsageError(f"train.{name} is {value!r}: expected one of {', '.join(known)}")
         for name in ("skipped", "ema"):
             if not 0 <= getattr(self, name) < 1:
                 raise UsageError(f"train.{name} is {getattr(self, name)}: expected 0 or more, below 1")

@@ -53,7 +53,8 @@ def equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
         {"part": "motion"},
         {"part": "inter", "skipped": 0.5},
         {"part": "all", "precision": "bfloat16"},
-        {"part": "intra", "ema": 0.9, "shares": 2, "fall": "step"},
+        {"part": "field", "distortion": "ms-ssim"},
+        {"part": "intra", "distortion": "erp", "ema": 0.9, "shares": 2, "fall": "step"},
     ],
     ids=lambda schedule: " ".join(map(str, schedule.values())),
 )
@@ -89,6 +90,9 @@ def test_another_seed_is_another_run(make):
         ("inter", "inter.", "intra."),
         ("motion", "inter.estimator.", "intra."),
         ("motion", "inter.estimator.", "inter.motion_s."),
+        ("field", "inter.motion_s.", "inter.g_s."),
+        ("field", "inter.motion_latents.", "inter.compensation."),
+        ("prediction", "inter.compensation.", "inter.estimator."),
     ],
 )
 def test_only_the_part_that_is_trained_moves(make, part, moves, stays):
@@ -177,9 +181,9 @@ def test_warped_frames_count_until_their_step(make, monkeypatch):
     weights_seen = []
     original = objective.inter_loss
 
-    def spy(model, x, quality, chain, warp_weight, with_intra, skipped):
-        weights_seen.append((chain, warp_weight, with_intra, skipped))
-        return original(model, x, quality, chain, warp_weight, with_intra, skipped)
+    def spy(model, x, quality, chain, warp_weight, with_intra, *more):
+        weights_seen.append((chain, warp_weight, with_intra, more[0]))
+        return original(model, x, quality, chain, warp_weight, with_intra, *more)
 
     monkeypatch.setattr(objective, "inter_loss", spy)
     make("run", part="inter", steps=4, warp_steps=2, skipped=0.25).run()

@@ -13,7 +13,8 @@ from deepsphere_codec.models.intra import Picture
 from deepsphere_codec.models.memory import LatentMemory
 from deepsphere_codec.models.quality import inter_quality, intra_quality, lmbda_of
 from deepsphere_codec.sphere.patch import PatchGrid
-from deepsphere_codec.training.loss import PLANE_WEIGHTS, inter_loss, intra_loss, lmbda, motion_loss, squared_error
+from deepsphere_codec.training.distortion import squared_error
+from deepsphere_codec.training.loss import PLANE_WEIGHTS, inter_loss, intra_loss, lmbda, motion_loss
 
 BATCH, NPIX = 2, 100
 NODES = BATCH * NPIX

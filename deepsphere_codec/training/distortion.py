@@ -1,0 +1,98 @@
+"""What counts as an error in training: of nodes, of ERP pixels, or of structure."""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from pytorch_msssim import ms_ssim
+from torch import Tensor
+
+from deepsphere_codec.sphere import dir_to_face_xy, erp_directions
+from deepsphere_codec.sphere.patch import PatchGrid
+
+Signal = Float[Tensor, "batch npix 3"]
+Planes = Float[Tensor, "batch 3"]
+
+DISTORTIONS = ("nodes", "erp", "ms-ssim")
+_REACH = 2  # nodes that a bicubic kernel looks at on either side
+_STRUCTURE = 8.73 / (0.0130 * 255**2)  # CompressAI's trade-off for MS-SSIM at the quality of 0.0130 for squared error
+_WINDOW = 7  # five scales of an 11-node window would need 160 nodes, a patch has 128
+
+
+class Distortion(Protocol):
+    """Error of each plane of a patch's signal, comparable with a mean squared one (signal 0 … 1)."""
+
+    def __call__(self, x: Signal, x_hat: Signal) -> Planes: ...
+
+
+def squared_error(x: Signal, x_hat: Signal) -> Planes:
+    """Mean over nodes; they have equal areas, so none needs a weight."""
+    return (x - x_hat.float()).square().mean(1)
+
+
+class ErpError:
+    """Mean squared error over the ERP pixels inside a patch, weighted by their area: what WS-PSNR measures.
+
+    Pixels are interpolated as the resampler does on its way out. At the usual width of four nside there are 1.5 times
+    as many pixels as nodes at the equator, and more towards the poles, each of less weight.
+
+    Args:
+        patch: Where the signal is.
+        width: Of the picture; its height is half of it.
+    """
+
+    def __init__(self, patch: PatchGrid, width: int) -> None:
+        self.side = patch.side
+        self.positions, self.weights = _pixels(patch, width)
+
+    def __call__(self, x: Signal, x_hat: Signal) -> Planes:
+        # Interpolation is linear, so the error is interpolated, and not both pictures.
+        error = (x - x_hat.float()).view(x.shape[0], self.side, self.side, 3).permute(0, 3, 1, 2)
+        positions = self.positions.to(x.device).expand(x.shape[0], -1, -1, -1)
+        at_pixels = F.grid_sample(error, positions, mode="bicubic", padding_mode="border", align_corners=True)
+        return (at_pixels[:, :, 0].square() * self.weights.to(x.device)).sum(-1)
+
+
+@functools.lru_cache(maxsize=128)
+def _pixels(patch: PatchGrid, width: int) -> tuple[Float[Tensor, "1 1 pixels 2"], Float[Tensor, " pixels"]]:
+    """Positions in the patch (-1 … 1 from its first to its last node) and weights, which sum to one.
+
+    Raises:
+        ValueError: no pixel is inside.
+    """
+    directions = erp_directions(width // 2, width).reshape(-1, 3)
+    face, x, y = dir_to_face_xy(directions, patch.nside)
+    x, y = x - patch.x0, y - patch.y0
+    first, last = _REACH - 1, patch.side - _REACH
+    inside = (face == patch.face) & (np.minimum(x, y) >= first) & (np.maximum(x, y) <= last)
+    if not inside.any():
+        raise ValueError(f"no pixel of a picture {width} wide is inside {patch}")
+    positions = np.stack([x[inside], y[inside]], -1) * (2 / (patch.side - 1)) - 1
+    weights = np.sqrt(np.maximum(0.0, 1 - directions[inside, 2] ** 2))
+    return torch.from_numpy(positions).float()[None, None], torch.from_numpy(weights / weights.sum()).float()
+
+
+def structural_error(x: Signal, x_hat: Signal) -> Planes:
+    """1 - MS-SSIM of each plane over the patch as a picture, scaled so that the same trade-offs serve.
+
+    Source: Wang, Simoncelli, Bovik, 2003; scale of the trade-offs as in CompressAI.
+    """
+    side = math.isqrt(x.shape[1])
+    pictures = [
+        signal.float().view(-1, side, side, 3).permute(0, 3, 1, 2).flatten(0, 1)[:, None] for signal in (x, x_hat)
+    ]
+    similarity = ms_ssim(pictures[0], pictures[1], data_range=1.0, size_average=False, win_size=_WINDOW)
+    return _STRUCTURE * (1 - similarity).view(-1, 3)
+
+
+def make_distortion(kind: str, patch: PatchGrid) -> Distortion:
+    """Of a kind among DISTORTIONS, for the patch that a step trains on."""
+    if kind == "erp":
+        return ErpError(patch, 4 * patch.nside)
+    return structural_error if kind == "ms-ssim" else squared_error
