@@ -16,12 +16,13 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from deepsphere_codec.data.generated import generate_films
 from deepsphere_codec.data.prepare import prepare_films
 from deepsphere_codec.errors import CodecError
 from deepsphere_codec.training.checkpoint import read_state
 from deepsphere_codec.training.loop import Trainer
 from deepsphere_codec.training.parallel import World, join_world, leave_world
-from deepsphere_codec.training.settings import TrainSettings, load_stages
+from deepsphere_codec.training.settings import GENERATED, TrainSettings, load_stages
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -35,7 +36,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     parser.add_argument("--threads", type=int, help="of the CPU")
     parser.add_argument("--workers", type=int, default=1, help="processes that make samples; 0 for none (1)")
-    parser.add_argument("--prepared", type=Path, default=Path("runs/clips"), help="where prepared films are kept")
+    parser.add_argument("--prepared", type=Path, help="where prepared films are kept (runs/clips, runs/generated)")
     return parser.parse_args(arguments)
 
 
@@ -56,14 +57,17 @@ def main(arguments: list[str] | None = None) -> int:
         leave_world(world)
 
 
-def prepare(films: Path, out: Path, frames: int) -> None:
+def prepare(settings: TrainSettings, out: Path) -> None:
     with tqdm(unit="film", desc="preparing films", disable=None) as bar:
 
         def show(done: int, total: int | None) -> None:
             bar.total = total
             bar.update(done - bar.n)
 
-        for line in prepare_films(films, out, frames=frames, on_progress=show):
+        if settings.films == GENERATED:
+            generate_films(out, on_progress=show)
+            return
+        for line in prepare_films(Path(settings.films), out, frames=settings.film_frames, on_progress=show):
             print(f"train: left out: {line}", file=sys.stderr)
 
 
@@ -71,15 +75,16 @@ def train(args: argparse.Namespace, stages: list[TrainSettings], world: World, d
     if args.threads:
         torch.set_num_threads(args.threads)
     until = time.monotonic() + 60 * args.minutes if args.minutes is not None else float("inf")
-    if world.first and not any(args.prepared.glob("*.npy")):
-        prepare(Path(stages[0].films), args.prepared, stages[0].film_frames)
+    prepared = args.prepared or Path("runs") / (GENERATED if stages[0].films == GENERATED else "clips")
+    if world.first and not any(prepared.glob("*.npy")):
+        prepare(stages[0], prepared)
     world.wait()
     place = torch.device(f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if device == "cuda" else "cpu")
     for stage in stages:
         checkpoint = checkpoint_of(args.resume, stage, stages)
         if checkpoint and read_state(checkpoint)["step"] >= stage.train.steps:
             continue  # a stage that has come to its end
-        trainer = Trainer(stage, Path("runs") / stage.name, args.prepared, place, args.workers, world)
+        trainer = Trainer(stage, Path("runs") / stage.name, prepared, place, args.workers, world)
         if checkpoint:
             trainer.resume(checkpoint)
         if not run(trainer, until):

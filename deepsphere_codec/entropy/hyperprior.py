@@ -34,10 +34,15 @@ Coding = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 class Rate(NamedTuple):
-    """Estimated bits of a batch, summed over all of it."""
+    """Estimated bits, summed over channels."""
 
-    latents: Tensor
-    hyper: Tensor
+    latents: Float[Tensor, "batch npix"]
+    hyper: Float[Tensor, "batch coarse"]
+
+    @property
+    def bits(self) -> Float[Tensor, ""]:
+        """Of all of the batch."""
+        return self.latents.sum() + self.hyper.sum()
 
 
 class Parameters(NamedTuple):
@@ -157,7 +162,7 @@ class Hyperprior(nn.Module):
             _, p_y = self.conditional(y_hat, scale, mean, training=False)
         else:
             _, p_y = self.conditional(y, scale, mean)
-        return y_hat, Rate(-p_y.log2().sum(), -p_z.log2().sum())
+        return y_hat, Rate(-p_y.log2().sum(-1), -p_z.log2().sum(1))
 
     @torch.no_grad()
     def write(

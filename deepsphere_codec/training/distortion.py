@@ -22,6 +22,8 @@ Planes = Float[Tensor, "batch 3"]
 DISTORTIONS = ("nodes", "erp", "ms-ssim")
 _REACH = 2  # nodes that a bicubic kernel looks at on either side
 _STRUCTURE = 8.73 / (0.0130 * 255**2)  # CompressAI's trade-off for MS-SSIM at the quality of 0.0130 for squared error
+LEAST_SIDES = {"ms-ssim": 97}
+"""Nodes along a patch that a distortion needs."""
 _WINDOW = 7  # five scales of an 11-node window would need 160 nodes, a patch has 128
 
 

@@ -231,7 +231,7 @@ def coded(
         layer.laplacian = laplacian
     memory = latents.memory.float() if latents.memory.shape[-1] else None
     y_hat, rate = hyperprior(latents.y, memory, straight=not hyperprior.training)
-    return y_hat, rate.latents + rate.hyper
+    return y_hat, rate.bits
 
 
 @lru_cache(maxsize=256)

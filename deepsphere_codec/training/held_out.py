@@ -87,11 +87,11 @@ def _coded(
     """Squared error of each plane, and bits of all."""
     if part == "intra":
         picture, rate = model.intra(x[:, 0], quality, straight=True)
-        return squared_error(x[:, 0], picture.x_hat), float(rate.latents + rate.hyper)
+        return squared_error(x[:, 0], picture.x_hat), float(rate.bits)
     picture, _ = model.intra(x[:, 0], (quality + model.config.intra_step).clamp_max(QUALITIES))
     out = model.inter(x[:, 1], model.inter.begin(*picture), quality, straight=True)
     rates = out.rate_motion, out.rate_residual
-    return squared_error(x[:, 1], out.x_hat), sum(float(rate.latents + rate.hyper) for rate in rates)
+    return squared_error(x[:, 1], out.x_hat), sum(float(rate.bits) for rate in rates)
 
 
 def _decibels(errors: list[Tensor]) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -38,12 +39,37 @@ def lmbda(quality: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
     return lmbda_of(quality) * 255**2
 
 
+class Measure(NamedTuple):
+    """What counts of a patch.
+
+    Attributes:
+        distortion: Of the nodes that count.
+        margin: Nodes along the border that do not: what they see beyond it is not what the whole sphere would show
+            them. A multiple of 16, so that latents count or do not.
+    """
+
+    distortion: Distortion = squared_error
+    margin: int = 0
+
+    def inner(self, values: Float[Tensor, "batch n c"], side: int) -> Float[Tensor, "batch inner c"]:
+        """Those within the margin, of a patch of `side` nodes, at its resolution or a lower one."""
+        if not self.margin:
+            return values
+        own = math.isqrt(values.shape[1])
+        edge = self.margin * own // side
+        square = values.view(len(values), own, own, -1)[:, edge : own - edge, edge : own - edge]
+        return square.reshape(len(values), -1, values.shape[2])
+
+
+EVERYTHING = Measure()
+
+
 def intra_loss(
-    model: SphereDVC, x: Float[Tensor, "batch frames npix 3"], quality: Tensor, distortion: Distortion = squared_error
+    model: SphereDVC, x: Float[Tensor, "batch frames npix 3"], quality: Tensor, measure: Measure = EVERYTHING
 ) -> Loss:
     """Of the first frame alone."""
     picture, rate = model.intra(x[:, 0], quality)
-    return _loss([_frame(quality, x[:, 0], picture.x_hat, distortion, rate)], x)
+    return _loss([_frame(quality, x[:, 0], picture.x_hat, measure, rate)])
 
 
 def motion_loss(model: SphereDVC, x: Float[Tensor, "batch frames npix 3"]) -> Loss:
@@ -62,7 +88,13 @@ def motion_loss(model: SphereDVC, x: Float[Tensor, "batch frames npix 3"]) -> Lo
     return Loss(total, mse, mse, 0.0, 0.0)
 
 
-def field_loss(model: SphereDVC, x: Float[Tensor, "batch frames npix 3"], quality: Tensor, mended: bool) -> Loss:
+def field_loss(
+    model: SphereDVC,
+    x: Float[Tensor, "batch frames npix 3"],
+    quality: Tensor,
+    mended: bool,
+    measure: Measure = EVERYTHING,
+) -> Loss:
     """Of the coded field alone, from the second frame back to the decoded first: rate, and error of what it predicts.
 
     Args:
@@ -74,7 +106,7 @@ def field_loss(model: SphereDVC, x: Float[Tensor, "batch frames npix 3"], qualit
     asked = inter_quality(quality, model.config, state.age)
     _, pred, rate = model.inter.forward_motion(x[:, 1], state, asked)
     x_hat = model.inter.picture(pred) if mended else pred.x_warp
-    return _loss([_frame(asked, x[:, 1], x_hat, squared_error, None, rate)], x)
+    return _loss([_frame(asked, x[:, 1], x_hat, measure, None, rate)])
 
 
 def inter_loss(
@@ -85,7 +117,7 @@ def inter_loss(
     warp_weight: float,
     with_intra: bool,
     skipped: float = 0.0,
-    distortion: Distortion = squared_error,
+    measure: Measure = EVERYTHING,
 ) -> Loss:
     """Of a chain of P-frames, each after the decoded one before it.
 
@@ -103,7 +135,7 @@ def inter_loss(
     asked = intra_quality(quality, model.config)
     with torch.set_grad_enabled(with_intra):
         picture, rate = model.intra(x[:, 0], asked)
-    first = _frame(asked, x[:, 0], picture.x_hat, distortion, rate)
+    first = _frame(asked, x[:, 0], picture.x_hat, measure, rate)
     last = first.planes
     if with_intra:
         frames.append(first)
@@ -112,25 +144,25 @@ def inter_loss(
     left = chain
     for t in range(1, x.shape[1]):
         asked = inter_quality(quality, model.config, state.age)
-        unmoved = squared_error(x[:, t], state.x_hat)
+        unmoved = _planes(x[:, t], state.x_hat, measure)
         # As the encoder decides, roughly; a repeated frame where much moves would drown everything else in its error.
         calm = bool((unmoved[:, 0] < CALM * last[:, 0]).all())
         if torch.rand(()) < skipped and calm and left < x.shape[1] - t:
             state = state.unchanged()
             if with_intra or left < chain:
-                frames.append(_frame(asked, x[:, t], state.x_hat, distortion))
+                frames.append(_frame(asked, x[:, t], state.x_hat, measure))
             continue
         if not left:
             break
         with torch.set_grad_enabled(t > before):
             out = model.inter(x[:, t], state, asked)
-        state, last = out.state, squared_error(x[:, t], out.x_hat)
+        coded = _frame(asked, x[:, t], out.x_hat, measure, out.rate_residual, out.rate_motion)
+        state, last = out.state, coded.planes
         if t > before:
             left -= 1
-            coded = _frame(asked, x[:, t], out.x_hat, distortion, out.rate_residual, out.rate_motion)
-            aside = warp_weight * (squared_error(x[:, t], out.x_warp) + squared_error(x[:, t], out.x_pred))
-            frames.append(coded._replace(counted=coded.counted + aside))
-    return _loss(frames, x)
+            aside = sum(_planes(x[:, t], way, measure) for way in (out.x_warp, out.x_pred))
+            frames.append(coded._replace(counted=coded.counted + warp_weight * aside))
+    return _loss(frames)
 
 
 CALM = 2.0
@@ -138,34 +170,51 @@ CALM = 2.0
 
 
 class _Frame(NamedTuple):
-    """Of one coded frame: the quality that it was coded at, its planes' squared errors, what counts, and bits."""
+    """Of one coded frame.
+
+    Attributes:
+        quality: That it was coded at.
+        planes: Squared errors.
+        counted: What counts of its error.
+        bits, bits_motion: Per node; of all of it, and of its motion.
+    """
 
     quality: Float[Tensor, " batch"]
     planes: Float[Tensor, "batch 3"]
     counted: Float[Tensor, "batch 3"]
-    rate: Rate | None
-    motion: Rate | None
+    bits: Tensor
+    bits_motion: Tensor
 
 
 def _frame(
-    quality: Tensor,
-    x: Tensor,
-    x_hat: Tensor,
-    distortion: Distortion,
-    rate: Rate | None = None,
-    motion: Rate | None = None,
+    quality: Tensor, x: Tensor, x_hat: Tensor, measure: Measure, rate: Rate | None = None, motion: Rate | None = None
 ) -> _Frame:
-    planes = squared_error(x, x_hat)
-    counted = planes if distortion is squared_error else distortion(x, x_hat)
-    return _Frame(quality, planes, counted, rate, motion)
+    side = math.isqrt(x.shape[1])
+    planes = _planes(x, x_hat, measure)
+    plain = measure.distortion is squared_error
+    counted = planes if plain else measure.distortion(measure.inner(x, side), measure.inner(x_hat, side))
+    bits, bits_motion = (_bits(part, x, measure) if part else x.new_zeros(()) for part in (rate, motion))
+    return _Frame(quality, planes, counted, bits + bits_motion, bits_motion)
 
 
-def _loss(frames: list[_Frame], x: Tensor) -> Loss:
-    weights = x.new_tensor(PLANE_WEIGHTS)
-    nodes = x.shape[0] * x.shape[2] * len(frames)
-    bits_motion = x.new_tensor(0.0) + sum(sum(f.motion) for f in frames if f.motion) / nodes
-    bits = bits_motion + sum(sum(f.rate) for f in frames if f.rate) / nodes
-    distortion = sum((lmbda(f.quality) * (f.counted @ weights)).mean() for f in frames)
+def _planes(x: Tensor, x_hat: Tensor, measure: Measure) -> Float[Tensor, "batch 3"]:
+    side = math.isqrt(x.shape[1])
+    return squared_error(measure.inner(x, side), measure.inner(x_hat, side))
+
+
+def _bits(rate: Rate, x: Tensor, measure: Measure) -> Tensor:
+    """Per node. Side information is so coarse that all of it counts."""
+    latents = measure.inner(rate.latents[..., None], math.isqrt(x.shape[1]))
+    per_node = (part.mean() * whole.shape[1] for part, whole in ((latents, rate.latents), (rate.hyper, rate.hyper)))
+    return sum(per_node, x.new_zeros(())) / x.shape[1]
+
+
+def _loss(frames: list[_Frame]) -> Loss:
+    weights = frames[0].planes.new_tensor(PLANE_WEIGHTS)
+    bits, bits_motion = (
+        torch.stack(part).mean() for part in zip(*((f.bits, f.bits_motion) for f in frames), strict=True)
+    )
+    distortion = torch.stack([(lmbda(f.quality) * (f.counted @ weights)).mean() for f in frames]).mean()
     planes = torch.stack([f.planes.detach().mean(0) for f in frames]).mean(0)
-    total = distortion / len(frames) + bits
-    return Loss(total, float(planes @ weights), float(planes[0]), float(bits.detach()), float(bits_motion.detach()))
+    told = (planes @ weights, planes[0], bits.detach(), bits_motion.detach())
+    return Loss(distortion + bits, *(float(value) for value in told))

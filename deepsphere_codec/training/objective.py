@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
 from deepsphere_codec.models.dvc import SphereDVC
 from deepsphere_codec.sphere.patch import PatchGrid
 from deepsphere_codec.training.distortion import make_distortion
-from deepsphere_codec.training.loss import Loss, field_loss, inter_loss, intra_loss, motion_loss
+from deepsphere_codec.training.loss import Loss, Measure, field_loss, inter_loss, intra_loss, motion_loss
 from deepsphere_codec.training.settings import Schedule
 
 WARP_WEIGHT = 0.1  # as DVC's first stages
@@ -27,11 +29,11 @@ class Objective(nn.Module):
         self.model, self.schedule = model, schedule
 
     @property
-    def patch(self) -> PatchGrid:
-        """Where the model is at this step."""
-        patch = self.model.pyramid.grids[0]
+    def inner(self) -> PatchGrid:
+        """What counts of the patch that the model is at."""
+        patch, edge = self.model.pyramid.grids[0], self.schedule.margin
         assert isinstance(patch, PatchGrid)
-        return patch
+        return replace(patch, x0=patch.x0 + edge, y0=patch.y0 + edge, side=patch.side - 2 * edge)
 
     def forward(self, x: Tensor, quality: Tensor, step: int) -> Loss:
         """Of samples [batch, frames, npix, 3] at qualities [batch]."""
@@ -39,10 +41,10 @@ class Objective(nn.Module):
         with torch.autocast(x.device.type, torch.bfloat16, enabled=s.precision == "bfloat16"):
             if s.part == "motion":
                 return motion_loss(self.model, x)
-            distortion = make_distortion(s.distortion, self.patch)
+            measure = Measure(make_distortion(s.distortion, self.inner), s.margin)
             if s.part == "intra":
-                return intra_loss(self.model, x, quality, distortion)
+                return intra_loss(self.model, x, quality, measure)
             if s.part in ("field", "prediction"):
-                return field_loss(self.model, x, quality, mended=s.part == "prediction")
+                return field_loss(self.model, x, quality, s.part == "prediction", measure)
             warp_weight = WARP_WEIGHT if step < s.warp_steps else 0.0
-            return inter_loss(self.model, x, quality, s.chain, warp_weight, s.part == "all", s.skipped, distortion)
+            return inter_loss(self.model, x, quality, s.chain, warp_weight, s.part == "all", s.skipped, measure)

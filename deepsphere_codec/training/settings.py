@@ -13,9 +13,11 @@ from typing import Any
 from deepsphere_codec.data.patches import PatchSettings
 from deepsphere_codec.errors import UsageError
 from deepsphere_codec.models.config import ModelConfig
-from deepsphere_codec.training.distortion import DISTORTIONS
+from deepsphere_codec.training.distortion import DISTORTIONS, LEAST_SIDES
 
 PARTS = ("intra", "motion", "field", "prediction", "inter", "all")
+GENERATED = "generated"
+"""In place of a folder of films: films that the project generates."""
 CHOICES = {
     "part": PARTS,
     "precision": ("float32", "bfloat16"),
@@ -44,6 +46,7 @@ class Schedule:
         rate, rate_last, warmup: Learning rate, its end, and steps until it is reached.
         fall: "cosine", or "step": halfway between the two (in logarithms) after 60 % of the steps, the last after 85 %.
         distortion: Of decoded frames: squared error of "nodes", of "erp" (pixels, weighted by area), or "ms-ssim".
+        margin: Nodes along a patch's border that do not count, a multiple of 16: they see what is not there.
         ema: Memory of the running mean of the weights, from step to step, say 0.999; 0 for no mean. Checkpoints then
             hold the mean as well, and what is released is the mean.
         clip: Largest norm of the gradient.
@@ -68,6 +71,7 @@ class Schedule:
     warmup: int = 200
     fall: str = "cosine"
     distortion: str = "nodes"
+    margin: int = 0
     ema: float = 0.0
     clip: float = 1.0
     warp_steps: int = 2000
@@ -97,7 +101,7 @@ class TrainSettings:
 
     Attributes:
         name: Of the run; its checkpoint and log lie in `runs/name`.
-        films: Folder of films and photographs to train on.
+        films: Folder of films and photographs to train on, or "generated".
         film_frames: Frames kept of each film when it is prepared.
     """
 
@@ -112,6 +116,13 @@ class TrainSettings:
         needed = self.train.chain + 1 if self.train.part != "intra" else 1
         if self.data.frames < needed:
             raise UsageError(f"data.frames is {self.data.frames}: a chain of {self.train.chain} needs {needed} or more")
+
+        least, inner = LEAST_SIDES.get(self.train.distortion, 16), self.data.side - 2 * self.train.margin
+        if self.train.margin % 16 or self.train.margin < 0 or inner < least:
+            raise UsageError(
+                f"train.margin is {self.train.margin}: expected a multiple of 16 that leaves {least} of "
+                f"{self.data.side} nodes or more"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self) | {"model": self.model.to_dict()}

@@ -50,4 +50,4 @@ class BlockIntra(nn.Module):
         gain = self.gain(quality)
         symbols = (self.analysis(fold(x - _MID, self.pyramid)) * gain).round()
         x_hat = unfold(self.synthesis(symbols / gain), self.pyramid) + _MID
-        return Picture(x_hat, FINE * symbols), Rate(x.new_zeros(()), x.new_zeros(()))
+        return Picture(x_hat, FINE * symbols), Rate(x.new_zeros(len(x), 1), x.new_zeros(len(x), 1))

@@ -247,7 +247,7 @@ def test_training_sees_what_the_codec_makes(lively, films):
             for a, b in zip((*seen.motion, *seen.residual), (*kept.motion, *kept.residual), strict=True)
         )
         assert torch.equal(seen.intra, kept.intra)
-    bits = [float(part.latents + part.hyper) for part in (rate, out.rate_motion, out.rate_residual)]
+    bits = [float(part.bits) for part in (rate, out.rate_motion, out.rate_residual)]
     parts = InterPayload.unpack(inter.payload)
     for payload, estimated in zip((intra.payload, parts.motion, parts.residual), bits, strict=True):
         assert 8 * len(payload) == pytest.approx(estimated, rel=0.05, abs=100)
@@ -263,7 +263,7 @@ def test_training_reaches_every_weight(tiny, make_lively):
     second = network.inter(x_ref, first.state, quality)  # only now there is a memory
     rates = [rate, *(part for out in (first, second) for part in (out.rate_motion, out.rate_residual))]
     errors = [(a - b).square().sum() for a, b in ((picture.x_hat, x_ref), (first.x_hat, x), (second.x_hat, x_ref))]
-    (sum(part.latents + part.hyper for part in rates) + sum(errors)).backward()
+    (sum(part.bits for part in rates) + sum(errors)).backward()
     untouched = [name for name, p in network.named_parameters() if p.grad is None or not p.grad.any()]
     assert all(name.endswith("prior.quantiles") or ".estimator." in name for name in untouched), untouched
 

@@ -53,7 +53,7 @@ def equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
         {"part": "motion"},
         {"part": "inter", "skipped": 0.5},
         {"part": "all", "precision": "bfloat16"},
-        {"part": "field", "distortion": "ms-ssim"},
+        {"part": "field", "margin": 16},
         {"part": "intra", "distortion": "erp", "ema": 0.9, "shares": 2, "fall": "step"},
     ],
     ids=lambda schedule: " ".join(map(str, schedule.values())),

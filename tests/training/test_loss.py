@@ -14,7 +14,7 @@ from deepsphere_codec.models.memory import LatentMemory
 from deepsphere_codec.models.quality import inter_quality, intra_quality, lmbda_of
 from deepsphere_codec.sphere.patch import PatchGrid
 from deepsphere_codec.training.distortion import squared_error
-from deepsphere_codec.training.loss import PLANE_WEIGHTS, inter_loss, intra_loss, lmbda, motion_loss
+from deepsphere_codec.training.loss import PLANE_WEIGHTS, Measure, inter_loss, intra_loss, lmbda, motion_loss
 
 BATCH, NPIX = 2, 100
 NODES = BATCH * NPIX
@@ -23,7 +23,7 @@ CONFIG = ModelConfig(intra_step=1.5, inter_steps=(-1.0, 0.5))
 
 
 def rate(latents: float, hyper: float) -> Rate:
-    return Rate(torch.tensor(latents), torch.tensor(hyper))
+    return Rate(*(torch.full((BATCH, 1), bits / BATCH) for bits in (latents, hyper)))
 
 
 def lmbdas(quality: torch.Tensor) -> list[float]:
@@ -258,3 +258,25 @@ def test_gradients_of_distortion_and_rate():
     intra_loss(model, frames(1), QUALITY).total.backward()
     mse = weighted(model.error)
     assert float(model.strength.grad) == pytest.approx(2 * cost(mse, QUALITY), rel=1e-4)
+
+
+def test_what_lies_in_the_margin_counts_neither_error_nor_bits():
+    """A patch of 64 nodes with 16 of margin: errors and bits are put inside and outside."""
+    measure, x = Measure(margin=16), torch.zeros(1, 64 * 64, 3)
+    inside = torch.zeros(64, 64, dtype=torch.bool)
+    inside[16:-16, 16:-16] = True
+    x_hat = torch.where(inside.flatten()[None, :, None], x + 0.1, x + 0.7)
+    assert squared_error(measure.inner(x, 64), measure.inner(x_hat, 64))[0].tolist() == pytest.approx([0.01] * 3)
+    latents = torch.full((4, 4), 1000.0)
+    latents[1:-1, 1:-1] = 512.0
+    assert measure.inner(latents.view(1, 16, 1), 64).flatten().tolist() == [512.0] * 4
+
+    class Model:
+        config = CONFIG
+
+        def intra(self, x, quality):
+            return Picture(x_hat, torch.zeros(1, 3, 5)), Rate(latents.view(1, 16), torch.tensor([[4096.0]]))
+
+    loss = intra_loss(Model(), x[:, None], torch.tensor([3.0]), measure)
+    assert loss.bits == pytest.approx(512 / 256 + 4096 / 4096) and loss.mse == pytest.approx(0.01)
+    assert float(loss.total) == pytest.approx(loss.bits + lmbda_of(3.0) * 255**2 * 0.01)
