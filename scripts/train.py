@@ -76,8 +76,8 @@ def train(args: argparse.Namespace, stages: list[TrainSettings], world: World, d
         torch.set_num_threads(args.threads)
     until = time.monotonic() + 60 * args.minutes if args.minutes is not None else float("inf")
     prepared = args.prepared or Path("runs") / (GENERATED if stages[0].films == GENERATED else "clips")
-    if world.first and not any(prepared.glob("*.npy")):
-        prepare(stages[0], prepared)
+    if world.first and (Path(stages[0].films).is_dir() or not any(prepared.glob("*.npy"))):
+        prepare(stages[0], prepared)  # what is there stays: it goes on where it was broken off
     world.wait()
     place = torch.device(f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if device == "cuda" else "cpu")
     for stage in stages:

@@ -37,7 +37,7 @@ MAY_IMPORT = {
     "cli": CODEC | {"evaluation"},
     "__main__": {"cli"},
     "data": MODELS,
-    "training": CODEC | {"data"},
+    "training": CODEC | {"data", "evaluation"},
 }
 
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")

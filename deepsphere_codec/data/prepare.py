@@ -1,89 +1,240 @@
-"""Films on disk, ready to sample: one array a film, opened without reading it."""
+"""Films on disk, ready to sample: one array a clip, opened without reading it.
+
+Clips are called after their film, `a.npy` for `indoor/a.mp4`; where two films would be called alike, by the whole path
+from the given folder on, `films_indoor_a.npy`. Of a stereo film an eye follows (`a_L`), and a number where films yield
+several clips (`a_L_000`). Photos become `photo_a.npy`.
+
+`prepared.json` beside them says how they were made and which film each name belongs to, so that a folder is prepared in
+one way, in as many runs as it takes. A film is known by its path from the given folder on, that folder's name included:
+all of it may move.
+"""
 
 from __future__ import annotations
 
+import fcntl
+import io
 import os
-from collections.abc import Iterator
-from pathlib import Path
+import re
+import shutil
+from collections import defaultdict, deque
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from itertools import islice
+from pathlib import Path, PurePath
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from jaxtyping import UInt8
 
+from deepsphere_codec.data.packing import Packed, pack, split_eyes
+from deepsphere_codec.data.record import EYES, FILMS, PHOTOS, ClipSettings, Film, Stereo, name_apart
 from deepsphere_codec.errors import UsageError
 from deepsphere_codec.progress import Progress
-from deepsphere_codec.video import YuvFrame, open_video
+from deepsphere_codec.video import VideoInfo, VideoReader, open_video
 
-FILMS = {".mp4", ".mkv", ".webm", ".mov", ".y4m"}
-PHOTOS = {".jpg", ".jpeg", ".png"}
+_UNFINISHED = ".unfinished"
+_EARLIER_UNFINISHED = re.compile(r"\..+\.npy\.\d+")  # as versions before .unfinished called a file in the making
+_HEADER_BYTES = 128  # of an .npy file whose numbers of frames, rows and columns have up to 15 digits together
 
 
 def prepare_films(
-    folder: Path, out: Path, *, frames: int = 32, width: int = 1024, on_progress: Progress | None = None
+    folder: Path | Sequence[Path],
+    out: Path,
+    *,
+    frames: int = 32,
+    width: int = 1024,
+    clips_per_film: int = 1,
+    stride: int | None = None,
+    stereo: Stereo = "none",
+    assume_erp: bool = False,
+    on_progress: Progress | None = None,
 ) -> list[str]:
-    """Bring every film and panorama below a folder into `out`, once; what is there already stays.
+    """Bring every film and panorama below a folder, or several, into `out`, once; what is there already stays.
 
-    A film becomes `out/name.npy`, uint8 [frames, 3/2 height, width], planar 4:2:0 as `sample_film` takes it.
+    A clip becomes `out/name.npy`, uint8 [frames, 3/2 height, width], planar 4:2:0 as `sample_film` takes it. Memory
+    is that of a few pictures. A run that was broken off leaves nothing half-written, and the next one goes on.
 
     Args:
-        frames: Kept of each film, from its beginning.
-        width: Of what is kept; larger pictures are averaged down to it.
+        frames, width, clips_per_film, stride: See `ClipSettings`.
+        stereo: How the films, not the photos, hold two eyes, each a whole sphere, squeezed or not: `name_L`, `name_R`.
+        assume_erp: Take films that are not 2:1 for whole spheres too; they are brought to 2:1.
         on_progress: Called with (films done, films in all).
     Returns:
-        One line for each file that could not be read.
+        One line for each file that was left out, because it could not be read.
     Raises:
-        UsageError: the folder is absent or holds neither films nor panoramas.
+        UsageError: a folder is absent or holds neither films nor panoramas, a setting is out of range, or `out` is
+            full, cannot be written, is in use by another run or was prepared in another way.
     """
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in FILMS | PHOTOS) if folder.is_dir() else []
+    settings = ClipSettings(frames, width, clips_per_film, stride)
+    folders = [folder] if isinstance(folder, Path) else folder
+    films = [film for each in folders for film in find_films(each, stereo=stereo, assume_erp=assume_erp)]
+    return prepare(films, out, settings, on_progress)
+
+
+def find_films(folder: Path, *, stereo: Stereo = "none", assume_erp: bool = False) -> list[Film]:
+    """What there is below a folder: film files, photos, and folders of PNG files that are numbered as frames are.
+
+    PNG files are frames where all in their folder are named alike but for numbers that follow one another (`07.png`,
+    `08.png`, …), and photos where they are not. Hidden files are passed over.
+
+    Raises:
+        UsageError: the folder is absent or holds none, or there is no such way to hold two eyes.
+    """
+    if stereo not in EYES:
+        raise UsageError(f"stereo is {stereo!r}; expected one of {', '.join(EYES)}")
+    files = [path for path in folder.rglob("*") if path.suffix.lower() in FILMS | PHOTOS and _is_seen(path)]
+    pictures = defaultdict(list)
+    for path in files:
+        if path.suffix.lower() == ".png":
+            pictures[path.parent].append(path)
+    frames = {parent for parent, its in pictures.items() if _are_frames(its)}
+    paths = frames.union(path for path in files if path.suffix.lower() != ".png" or path.parent not in frames)
     if not paths:
-        raise UsageError(f"{folder} holds no films to train on; set films in the configuration, or --set films=FOLDER")
-    out.mkdir(parents=True, exist_ok=True)
-    unread = []
-    for done, path in enumerate(paths, start=1):
-        prefix = "photo_" if path.suffix.lower() in PHOTOS else ""
+        raise UsageError(
+            f"{folder} holds no films to train on; name a folder of films or panoramas (train.py: --set films=FOLDER)"
+        )
+    above = folder.resolve().name
+    return [_film(path, PurePath(above, path.relative_to(folder)), stereo, assume_erp) for path in sorted(paths)]
+
+
+def prepare(films: Iterable[Film], out: Path, settings: ClipSettings, on_progress: Progress | None = None) -> list[str]:
+    """Bring these films into `out`, as `prepare_films` does; a file that is named twice counts once."""
+    by_file: dict[Path, Film] = {}
+    for film in films:
+        by_file.setdefault(film.path.resolve(), film)
+    different, left_out = list(by_file.values()), []
+    with _workplace(out) as unfinished:
+        names = name_apart(different, out, settings, unfinished)
+        for done, film in enumerate(different, start=1):
+            try:
+                _prepare(film, names[film.source], out, unfinished, settings)
+            except UsageError as error:
+                left_out.append(str(error))
+            if on_progress:
+                on_progress(done, len(different))
+    return left_out
+
+
+# What there is
+
+
+def _is_seen(path: Path) -> bool:
+    return not path.name.startswith(".") and not path.is_dir()
+
+
+def _are_frames(pictures: Sequence[Path]) -> bool:
+    parts = [match for path in pictures if (match := re.fullmatch(r"(.*?)(\d+)", path.stem))]
+    numbers = sorted(int(part[2]) for part in parts)
+    alike = len(parts) == len(pictures) > 1 and len({part[1] for part in parts}) == 1
+    return alike and numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+
+
+def _film(path: Path, source: PurePath, stereo: Stereo, assume_erp: bool) -> Film:
+    if source.suffix.lower() in PHOTOS:
+        return Film(path, source.as_posix(), f"photo_{path.stem}", "none", assume_erp)
+    name = source.stem if source.suffix.lower() in FILMS else source.name
+    return Film(path, source.as_posix(), name, stereo, assume_erp)
+
+
+# How it gets there
+
+
+@contextmanager
+def _workplace(out: Path) -> Iterator[Path]:
+    """A hidden folder in `out` for what is not whole yet; it goes when the run ends, or when the next one does."""
+    unfinished = out / _UNFINISHED
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with _only_run(out):
+            for path in out.iterdir():
+                if _EARLIER_UNFINISHED.fullmatch(path.name):
+                    path.unlink()
+            unfinished.mkdir(exist_ok=True)
+            try:
+                yield unfinished
+            finally:
+                shutil.rmtree(unfinished, ignore_errors=True)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise UsageError(
+            f"{out} cannot be written: {reason}; make room and run it again (clips that are whole were kept), or "
+            f"choose another folder"
+        ) from error
+
+
+@contextmanager
+def _only_run(out: Path) -> Iterator[None]:
+    folder = os.open(out, os.O_RDONLY)
+    try:
         try:
-            _prepare(path, out / f"{prefix}{path.stem}.npy", frames, width)
-        except UsageError as error:
-            unread.append(str(error))
-        if on_progress:
-            on_progress(done, len(paths))
-    return unread
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UsageError(f"{out} is being prepared by another run; wait until it ends") from error
+        except OSError:  # some network file systems lock no folders: two runs at once are then the user's care
+            pass
+        yield
+    finally:
+        os.close(folder)
 
 
-def _prepare(path: Path, target: Path, frames: int, width: int) -> None:
-    if target.exists():
+def _prepare(film: Film, known: Film, out: Path, unfinished: Path, settings: ClipSettings) -> None:
+    if known.stereo != film.stereo:
+        raise UsageError(f"{film.path} is in {out} with stereo {known.stereo}; choose another folder for {film.stereo}")
+    clips = known.clips(settings.clips_per_film)
+    if (out / f"{clips[0][0]}.npy").exists():  # which takes its place last of all
         return
-    with open_video(path, frames=(0, frames)) as reader:
-        full = reader.info.full_range
-        film = np.stack([_packed(_limited(f) if full else f) for f in _scaled(reader, width)])
-    beside = target.with_name(f".{target.name}.{os.getpid()}")
-    with open(beside, "wb") as file:
-        np.save(file, film)
-    os.replace(beside, target)
+    for left in unfinished.iterdir():
+        left.unlink()
+    assume_erp = film.assume_erp or film.stereo != "none"
+    with open_video(film.path, assume_erp=assume_erp, frames=(0, settings.reach)) as reader:
+        _check_halves(film, reader.info)
+        whole = _cut(reader, film.stereo, [[unfinished / f"{eye}.npy" for eye in clip] for clip in clips], settings)
+    for path in reversed(whole):
+        os.replace(path, out / path.name)
 
 
-def _scaled(frames: Iterator[YuvFrame], width: int) -> Iterator[YuvFrame]:
-    for frame in frames:
-        if frame.y.shape[1] <= width:
-            yield frame
-            continue
-        sizes = [(width // 2, width)] + [(width // 4, width // 2)] * 2
-        yield YuvFrame(*(_area(plane, size) for plane, size in zip(frame, sizes, strict=True)))
+def _check_halves(film: Film, info: VideoInfo) -> None:
+    side, size = ("height", info.height) if film.stereo == "top-bottom" else ("width", info.width)
+    if film.stereo != "none" and size % 4:
+        raise UsageError(
+            f"{film.path} is {info.width}x{info.height}; to be split {film.stereo}, its {side} must be a multiple of "
+            f"4: crop or scale it first"
+        )
 
 
-def _area(plane: UInt8[np.ndarray, "h w"], size: tuple[int, int]) -> UInt8[np.ndarray, "h2 w2"]:
-    scaled = F.interpolate(torch.tensor(plane)[None, None].float(), size=size, mode="area")
-    return scaled[0, 0].round().to(torch.uint8).numpy()
+def _cut(reader: VideoReader, stereo: Stereo, clips: list[list[Path]], settings: ClipSettings) -> list[Path]:
+    """Write the clips that the film is long enough for; those that are whole, in order."""
+    full_range = reader.info.full_range
+    whole: list[Path] = []
+    for paths in clips:
+        frames = islice(reader, settings.frames)
+        eyes = ([pack(eye, settings.width, full_range) for eye in split_eyes(frame, stereo)] for frame in frames)
+        if _write(paths, eyes) < settings.frames and whole:
+            break
+        whole += paths
+        deque(islice(reader, settings.step - settings.frames), maxlen=0)
+    return whole
 
 
-def _limited(frame: YuvFrame) -> YuvFrame:
-    """Full range (panoramas) to limited range, as films have it: networks see one kind of numbers."""
-    y, *chroma = (np.asarray(plane, np.float32) for plane in frame)
-    planes = [y * (219 / 255) + 16, *((plane - 128) * (224 / 255) + 128 for plane in chroma)]
-    return YuvFrame(*(np.rint(plane).astype(np.uint8) for plane in planes))
+def _write(paths: Sequence[Path], pictures: Iterator[list[Packed]]) -> int:
+    """Write a clip, an eye to a file, one picture at a time; how many there were is known, and written, at the end."""
+    number, eyes = 0, list[Packed]()
+    with ExitStack() as stack:
+        files = [stack.enter_context(path.open("wb")) for path in paths]
+        for file in files:
+            file.write(bytes(_HEADER_BYTES))
+        for eyes in pictures:
+            number += 1
+            for file, eye in zip(files, eyes, strict=True):
+                file.write(eye.tobytes())
+        for file, eye in zip(files, eyes, strict=False):  # no eyes where there is no picture
+            file.seek(0)
+            file.write(_header((number, *eye.shape)))
+            file.flush()
+            os.fsync(file.fileno())
+    return number
 
 
-def _packed(frame: YuvFrame) -> UInt8[np.ndarray, "rows width"]:
-    width = frame.y.shape[1]
-    return np.concatenate([np.asarray(plane).reshape(-1) for plane in frame]).reshape(-1, width)
+def _header(shape: tuple[int, ...]) -> bytes:
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": shape})
+    assert header.tell() == _HEADER_BYTES
+    return header.getvalue()

@@ -1,0 +1,150 @@
+"""What clips are made of and how, what they are called, and the record of it that lies beside them."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import chain, count
+from pathlib import Path, PurePath
+from typing import Literal, NamedTuple
+
+from deepsphere_codec.errors import UsageError
+
+FILMS = {".mp4", ".mkv", ".webm", ".mov", ".y4m"}
+PHOTOS = {".jpg", ".jpeg", ".png"}
+RECORD = "prepared.json"
+
+Stereo = Literal["none", "top-bottom", "side-by-side"]
+EYES: dict[Stereo, tuple[str, ...]] = {"none": ("",), "top-bottom": ("_L", "_R"), "side-by-side": ("_L", "_R")}
+"""What is added to a film's name; the left eye is above, or on the left. Source: Google, Spherical Video V2, st3d."""
+
+
+@dataclass(frozen=True)
+class ClipSettings:
+    """How films become clips; one folder has one.
+
+    Attributes:
+        frames: Of a clip; fewer only where the film has fewer.
+        width: Of its pictures; larger ones are averaged down to it.
+        clips_per_film: At most so many, from its beginning; a later one that the film's end cuts short is dropped.
+        stride: Frames from where a clip begins to where the next one does; unless given, it begins where one ends.
+    """
+
+    frames: int = 32
+    width: int = 1024
+    clips_per_film: int = 1
+    stride: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.frames < 1 or self.clips_per_film < 1:
+            raise UsageError(f"{self.clips_per_film} clips of {self.frames} frames are none; expected at least 1 of 1")
+        if self.width < 4 or self.width % 4:
+            raise UsageError(f"the width of clips is {self.width}; expected a multiple of 4")
+        if self.step < self.frames:
+            raise UsageError(f"the stride is {self.stride}; expected at least a clip's {self.frames} frames")
+        if self.stride is not None and self.clips_per_film == 1:
+            raise UsageError("a stride lies between clips; expected clips_per_film of at least 2 with it")
+
+    @property
+    def step(self) -> int:
+        """The stride in frames."""
+        return self.frames if self.stride is None else self.stride
+
+    @property
+    def reach(self) -> int:
+        """How much of a film is looked at, in frames."""
+        return (self.clips_per_film - 1) * self.step + self.frames
+
+
+class Film(NamedTuple):
+    """A film, or a panorama, on its way into a folder of clips."""
+
+    path: Path
+    """A file, or a folder of PNG frames."""
+    source: str
+    """What it is known by in the record."""
+    name: str
+    """What its clips are called."""
+    stereo: Stereo = "none"
+    assume_erp: bool = False
+    """Whether it shows the whole sphere, whatever its shape."""
+
+    def clips(self, most: int) -> list[list[str]]:
+        """Of each of at most so many clips the name of each eye's array."""
+        photo = PurePath(self.source).suffix.lower() in PHOTOS
+        numbers = [""] if photo or most == 1 else [f"_{number:03d}" for number in range(most)]
+        return [[f"{self.name}{eye}{number}" for eye in EYES[self.stereo]] for number in numbers]
+
+
+def name_apart(films: Sequence[Film], out: Path, settings: ClipSettings, unfinished: Path) -> dict[str, Film]:
+    """The films by their source, each under a name of its own; those of earlier runs keep theirs."""
+    begun = any(out.glob("*.npy"))
+    recorded = _recorded(out / RECORD, settings) if begun else {}
+    sources = Counter(film.source for film in films)
+    for film in films:
+        if sources[film.source] > 1:
+            raise UsageError(f"there are two films {film.source}; rename one folder, or name the folder above both")
+    named = recorded | _named_apart(films, recorded, settings.clips_per_film)
+    if named != recorded and (not begun or (out / RECORD).exists()):  # an older folder has none: who knows its settings
+        _record(named.values(), settings, unfinished / RECORD)
+        os.replace(unfinished / RECORD, out / RECORD)
+    return named
+
+
+def _named_apart(films: Sequence[Film], recorded: dict[str, Film], most: int) -> dict[str, Film]:
+    """The films that are new, so that no two write the same array."""
+
+    def arrays(film: Film) -> set[str]:
+        return set(chain.from_iterable(film.clips(most)))
+
+    taken = set(chain.from_iterable(map(arrays, recorded.values())))
+    new = [film for film in films if film.source not in recorded]
+    wishes = Counter(chain.from_iterable(map(arrays, new)))
+    named = {film.source: film for film in new if all(wishes[a] == 1 and a not in taken for a in arrays(film))}
+    taken.update(chain.from_iterable(map(arrays, named.values())))
+    for film in new:
+        if film.source not in named:
+            choices = (film._replace(name=name) for name in _longer_names(film))
+            named[film.source] = next(choice for choice in choices if taken.isdisjoint(arrays(choice)))
+            taken |= arrays(named[film.source])
+    return named
+
+
+def _longer_names(film: Film) -> Iterator[str]:
+    source = PurePath(film.source)
+    ending = source.suffix if source.suffix.lower() in FILMS | PHOTOS else ""
+    name = film.source.removesuffix(ending).replace("/", "_")
+    name = f"photo_{name}" if ending.lower() in PHOTOS else name
+    return chain([name], (f"{name}_{number}" for number in count(2)))
+
+
+def _record(films: Iterable[Film], settings: ClipSettings, path: Path) -> None:
+    names = {film.source: {"name": film.name, "stereo": film.stereo} for film in films}
+    path.write_text(json.dumps({"settings": _described(settings), "films": names}, indent=1) + "\n")
+
+
+def _recorded(path: Path, settings: ClipSettings) -> dict[str, Film]:
+    """The films of earlier runs, by their source; empty where no record was kept."""
+    if not path.exists():
+        return {}
+    try:
+        record = json.loads(path.read_text())
+        was, now = dict(record["settings"]), _described(settings)
+        films = {each: Film(Path(), each, known["name"], known["stereo"]) for each, known in record["films"].items()}
+        if was.keys() != now.keys() or not all(film.stereo in EYES for film in films.values()):
+            raise ValueError("settings, or ways to hold two eyes, that this version does not know")
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UsageError(f"{path} cannot be read; delete it to go on without what it says") from error
+    if was != now:
+        key = next(key for key in now if was[key] != now[key])
+        raise UsageError(
+            f"{path.parent} holds clips with {key} {was[key]}, not {now[key]}; choose another folder, or delete them"
+        )
+    return films
+
+
+def _described(settings: ClipSettings) -> dict[str, int]:
+    return asdict(settings) | {"stride": settings.step}
