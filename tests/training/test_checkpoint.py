@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 from torch.optim import Adam
+from torch.optim.swa_utils import AveragedModel
 
 from deepsphere_codec.errors import UsageError
 from deepsphere_codec.training import checkpoint
@@ -141,3 +142,44 @@ def test_a_save_that_fails_leaves_the_last_whole_one(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         save_checkpoint(path, *trained(2), {"step": 2})
     assert path.read_bytes() == before
+
+
+def test_a_full_disk_is_told_in_one_line_and_leaves_the_last_whole_one(tmp_path, monkeypatch):
+    path = tmp_path / "a"
+    save_checkpoint(path, *trained(1), {"step": 1})
+    before = path.read_bytes()
+
+    def full(tensors: dict, target: Path, metadata: dict) -> None:
+        Path(target).write_bytes(b"half a file")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "save_file", full)
+    with pytest.raises(UsageError, match="a cannot be written, the one before stays: .*No space left"):
+        save_checkpoint(path, *trained(2), {"step": 2})
+    assert path.read_bytes() == before and [each.name for each in tmp_path.iterdir()] == ["a"]
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.99])
+def test_a_truncated_one_is_refused_and_fills_nothing(tmp_path, share):
+    path = tmp_path / "a"
+    save_checkpoint(path, *trained(), {"step": 3})
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    other = network()
+    before = copy.deepcopy(other)
+    with pytest.raises(UsageError, match="a is not a checkpoint: "):
+        load_checkpoint(path, other)
+    assert equal(other, before)
+
+
+def test_the_running_mean_is_kept_and_taken_where_a_run_begins(tmp_path):
+    model, optimizer = trained()
+    average = AveragedModel(model)
+    average.update_parameters(model)
+    average.module["intra"].weight.data.zero_()
+    save_checkpoint(tmp_path / "a", model, optimizer, {"step": 3}, average)
+    begun, resumed = network(), network()
+    load_checkpoint(tmp_path / "a", begun)
+    assert equal(begun, average.module)
+    other = AveragedModel(resumed)
+    assert load_checkpoint(tmp_path / "a", resumed, Adam(resumed.parameters()), average=other)["step"] == 3
+    assert equal(resumed, model) and equal(other.module, average.module) and int(other.n_averaged) == 1
