@@ -43,7 +43,81 @@ def figures(results: Path) -> str:
     if "codecs" in benchmark:
         lines += ["", *speed(benchmark)]
     lines += ["", "![Rate-distortion curves](docs/rd.svg)"]
+    for name, table in (("convolutions", convolutions), ("entropy", entropy), ("rotation", rotation)):
+        if (path := results / f"{name}.json").exists():
+            lines += ["", *table(json.loads(path.read_text()))]
     return "\n".join(lines) + "\n"
+
+
+def convolutions(results: dict) -> list[str]:
+    """Table of the choices of convolution."""
+    settings, anchor = results["settings"], results["settings"]["anchor"]
+    budgets = [settings["budgets"][part] for part in ("intra", "inter")]
+    words = " and ".join(f"{budget['steps']} steps or {budget['seconds']:.0f} s" for budget in budgets)
+    seeds = len(results["variants"][0]["intra"]["equal_steps"])
+    lines = [
+        "### Which convolution",
+        "",
+        f"The same codec with each kind of convolution, trained alike: {words} on one core for I- and P-frames, mean "
+        f"of {seeds} seeds, estimated rate on patches of the test clips. BD-rate against {anchor}, after equal steps / "
+        "after equal time; milliseconds of the transforms on one frame, one thread:",
+        "",
+        "| convolution | I-frames | P-frames | ms, I | ms, P | parameters, M |",
+        "|---|---|---|---|---|---|",
+    ]
+    for variant in results["variants"]:
+        known = variant["name"] != anchor
+        rates = [_two_moments(variant[part]) if known else "0" for part in ("intra", "inter")]
+        times = [f"{variant['milliseconds'][part]:.0f}" for part in ("intra", "inter")]
+        parameters = sum(variant["parameters"].values()) / 1e6
+        lines.append(f"| {variant['name']} | {' | '.join([*rates, *times])} | {parameters:.2f} |")
+    return [*lines, "", "![Convolutions](docs/convolutions.svg)"]
+
+
+def entropy(results: dict) -> list[str]:
+    """Table of what the parts of the entropy parameters save."""
+    parts = {"intra": "I-frames", "motion": "motion", "residual": "residual", "p_frame": "P-frames"}
+    lines = [
+        "### What the entropy parameters are worth",
+        "",
+        f"Hyperpriors trained on the latents of {results['settings']['model']}, each without one part; more bits than "
+        "with all of them, at the same picture:",
+        "",
+        f"| change | {' | '.join(parts.values())} |",
+        "|---|" + "---|" * len(parts),
+    ]
+    for name, savings in results["savings"].items():
+        cells = [f"{savings[part]['percent']:+.1f} %" if part in savings else "" for part in parts]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return lines
+
+
+def rotation(results: dict) -> list[str]:
+    """Table of how much the figures change where the film is turned."""
+    lines = [
+        "### Which way is up",
+        "",
+        "Films turned on the sphere, coded, decoded and turned back; largest less smallest over rotations that "
+        "resample the film, mean over clips:",
+        "",
+        "| codec | rotations | WS-PSNR-YUV, dB | at equal rate, dB | bpp |",
+        "|---|---|---|---|---|",
+    ]
+    for name, codec in results["codecs"].items():
+        each = codec["summary"]["resampled"]
+        equal = "" if each["equal-rate-spread"] is None else f"{each['equal-rate-spread']:.2f}"
+        lines.append(
+            f"| {name} | {each['count']:.0f} | {each['ws-psnr-yuv-spread']:.2f} | {equal} | {each['bpp-spread']:.1%} |"
+        )
+    return [*lines, "", "![Rotations](docs/rotation.svg)"]
+
+
+def _two_moments(part: dict) -> str:
+    return " / ".join(_percent(part[f"bd_rate_{moment}"]["mean"]) for moment in ("equal_steps", "equal_time"))
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:+.1f} %"
 
 
 def speed(benchmark: dict) -> list[str]:
