@@ -11,18 +11,21 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from tqdm import tqdm
 
-from deepsphere_codec.data.generated import generate_films
-from deepsphere_codec.data.prepare import prepare_films
 from deepsphere_codec.errors import CodecError
 from deepsphere_codec.training.checkpoint import read_state
 from deepsphere_codec.training.loop import Trainer
 from deepsphere_codec.training.parallel import World, join_world, leave_world
 from deepsphere_codec.training.settings import GENERATED, TrainSettings, load_stages
+
+if TYPE_CHECKING:
+    from deepsphere_codec.training.validation import Validator
+
+# What opens films and draws is imported where it is used: a machine that trains on prepared films need not have it.
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -36,6 +39,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     parser.add_argument("--threads", type=int, help="of the CPU")
     parser.add_argument("--workers", type=int, default=1, help="processes that make samples; 0 for none (1)")
+    parser.add_argument("--tensorboard", action="store_true", help="write event files beside the log as well")
     parser.add_argument("--prepared", type=Path, help="where prepared films are kept (runs/clips, runs/generated)")
     return parser.parse_args(arguments)
 
@@ -58,6 +62,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def prepare(settings: TrainSettings, out: Path) -> None:
+    from deepsphere_codec.data.generated import generate_films
+    from deepsphere_codec.data.prepare import prepare_films
+
     with tqdm(unit="film", desc="preparing films", disable=None) as bar:
 
         def show(done: int, total: int | None) -> None:
@@ -85,9 +92,11 @@ def train(args: argparse.Namespace, stages: list[TrainSettings], world: World, d
         if checkpoint and read_state(checkpoint)["step"] >= stage.train.steps:
             continue  # a stage that has come to its end
         trainer = Trainer(stage, Path("runs") / stage.name, prepared, place, args.workers, world)
+        if args.tensorboard and world.first:
+            trainer.board = make_board(trainer.folder)
         if checkpoint:
             trainer.resume(checkpoint)
-        if not run(trainer, until):
+        if not run(trainer, until, make_validator(stage, trainer.folder, prepared) if world.first else None):
             return 130
         if trainer.step < stage.train.steps:
             break
@@ -105,7 +114,30 @@ def checkpoint_of(resume: str | None, stage: TrainSettings, stages: list[TrainSe
     return path if path.exists() or (resume != "auto" and len(stages) == 1) else None
 
 
-def run(trainer: Trainer, until: float) -> bool:
+def make_validator(stage: TrainSettings, folder: Path, prepared: Path) -> Validator | None:
+    """What codes films now and then; None where the stage asks for none."""
+    asked = stage.validation
+    if not asked.clips:
+        return None
+    from deepsphere_codec.data.generated import generate_clip
+    from deepsphere_codec.training.validation import Validator
+
+    clips = Path(asked.clips)
+    if asked.clips == GENERATED:
+        clips = prepared / "validation.mkv"
+        if not clips.exists():
+            generate_clip(clips, frames=asked.frames, width=4 * stage.data.nside)
+    nside = stage.data.nside
+    return Validator(clips, folder, nside=nside, frames=asked.frames, quality=asked.quality, minutes=asked.minutes)
+
+
+def make_board(folder: Path) -> Any:
+    from deepsphere_codec.training.validation import tensorboard
+
+    return tensorboard(folder)
+
+
+def run(trainer: Trainer, until: float, validator: Validator | None) -> bool:
     """Train one stage, with a bar; False if it was interrupted."""
     steps, name = trainer.settings.train.steps, trainer.settings.name
     quiet = None if trainer.world.first else True
@@ -116,7 +148,7 @@ def run(trainer: Trainer, until: float) -> bool:
             bar.set_postfix_str(in_words(entry, trainer))
 
         try:
-            trainer.run(until, show)
+            trainer.run(until, show, validator)
         except KeyboardInterrupt:
             trainer.save()
             print(f"train: stopped at step {trainer.step} of {name}; go on with --resume auto", file=sys.stderr)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from deepsphere_codec.atomic import atomic_output
 from deepsphere_codec.data.synthetic import synthetic_film
 from deepsphere_codec.progress import Progress
+from deepsphere_codec.video import VideoInfo, create_video
 
 FASTEST_DEGREES = 1.5
 
@@ -38,6 +40,17 @@ def generate_films(
                 np.save(file, _film(np.random.default_rng([seed, number]), frames, width))
         if on_progress:
             on_progress(number + 1, films)
+
+
+def generate_clip(path: Path, *, frames: int, width: int, seed: int = 1) -> None:
+    """Write a film that `generate_films` does not, lossless, for validation; its camera turns by half a degree."""
+    height = width // 2
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with create_video(
+        path, VideoInfo(width, height, Fraction(30), frames, full_range=False, matrix="bt709"), force=True
+    ) as writer:
+        for frame in synthetic_film(width, height, frames, seed):
+            writer.write(frame)
 
 
 def _film(rng: np.random.Generator, frames: int, width: int) -> np.ndarray:

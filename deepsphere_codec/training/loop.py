@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,9 @@ from deepsphere_codec.training.loss import Loss
 from deepsphere_codec.training.objective import Objective
 from deepsphere_codec.training.parallel import World
 from deepsphere_codec.training.settings import Schedule, TrainSettings
+
+if TYPE_CHECKING:  # it draws and opens films, which a machine that only trains need not be able to
+    from deepsphere_codec.training.validation import Validator
 
 LOG_EVERY = 20
 
@@ -74,6 +77,8 @@ class Trainer:
                 self.objective, broadcast_buffers=False, find_unused_parameters=True
             )
         self.step = 0
+        self.board: Any = None
+        """A TensorBoard writer that is shown what is logged, or None."""
 
     @property
     def checkpoint(self) -> Path:
@@ -84,9 +89,17 @@ class Trainer:
         state = load_checkpoint(path, self.model, self.optimizer, average=self.average)
         self.step = int(state["step"])
 
-    def run(self, until: float = math.inf, on_step: Callable[[dict[str, Any]], None] | None = None) -> None:
+    def run(
+        self,
+        until: float = math.inf,
+        on_step: Callable[[dict[str, Any]], None] | None = None,
+        validator: Validator | None = None,
+    ) -> None:
         """Train to the last step, or to the time `until` (as `time.monotonic` counts), and save.
 
+        Args:
+            on_step: Given what is logged, every LOG_EVERY steps.
+            validator: Called when it is due, and at the end; with the running mean of the weights where there is one.
         Raises:
             CodecError: the loss is no longer a number; the last checkpoint stays.
         """
@@ -101,10 +114,30 @@ class Trainer:
             if time.monotonic() - saved > 60 * self.settings.train.checkpoint_minutes:
                 self.save()
                 saved = time.monotonic()
+            if validator and self.world.first and validator.due(time.monotonic()):
+                self.save()  # first: a validation may fail, say on a full disk
+                saved = time.monotonic()
+                self.validate(validator)
             if self.world.agreed(time.monotonic() > until):
                 break
             asked = time.monotonic()
         self.save()
+        if validator and self.world.first:
+            self.validate(validator)
+
+    def validate(self, validator: Validator) -> dict[str, Any]:
+        """Have the model, as it is now, code films; nothing of the training changes."""
+        model = self.model if self.average is None else self.average.module
+        assert isinstance(model, SphereDVC)
+        entry = validator(model, self.step)
+        self._show("validation", entry)
+        return entry
+
+    def _show(self, group: str, entry: dict[str, Any]) -> None:
+        if self.board is not None:
+            from deepsphere_codec.training.validation import log
+
+            log(self.board, group, entry, self.step)
 
     def save(self) -> None:
         """Write the checkpoint."""
@@ -208,6 +241,7 @@ class Trainer:
             self.folder.mkdir(parents=True, exist_ok=True)
             with open(self.folder / "log.jsonl", "a") as file:
                 file.write(json.dumps({k: round(v, 6) for k, v in entry.items()}) + "\n")
+            self._show("train", entry)
 
 
 def learning_rate(schedule: Schedule, step: int) -> float:

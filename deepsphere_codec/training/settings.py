@@ -96,6 +96,22 @@ class Schedule:
 
 
 @dataclass(frozen=True)
+class Validation:
+    """What is coded now and then, to see how far a run has come.
+
+    Attributes:
+        clips: A film, or a folder of which two are taken; "generated" for one that the project generates, "" for none.
+        minutes: From one validation to the next.
+        frames, quality: That clips are coded with, on the whole sphere.
+    """
+
+    clips: str = ""
+    minutes: float = 30.0
+    frames: int = 4
+    quality: float = 4.0
+
+
+@dataclass(frozen=True)
 class TrainSettings:
     """A whole run.
 
@@ -111,6 +127,7 @@ class TrainSettings:
     model: ModelConfig = field(default_factory=ModelConfig)
     data: PatchSettings = field(default_factory=PatchSettings)
     train: Schedule = field(default_factory=Schedule)
+    validation: Validation = field(default_factory=Validation)
 
     def __post_init__(self) -> None:
         needed = self.train.chain + 1 if self.train.part != "intra" else 1
@@ -194,7 +211,12 @@ def _merged(given: dict[str, Any], stage: str, table: dict[str, Any]) -> dict[st
 
 
 def _settings(tree: dict[str, Any]) -> TrainSettings:
-    sections: dict[str, Any] = {"model": ModelConfig, "data": PatchSettings, "train": Schedule}
+    sections: dict[str, Any] = {
+        "model": ModelConfig,
+        "data": PatchSettings,
+        "train": Schedule,
+        "validation": Validation,
+    }
     values = {name: _build(kind, name, tree.get(name, {})) for name, kind in sections.items()}
     return _build(TrainSettings, "", tree | values)
 

@@ -6,6 +6,8 @@ import importlib.util
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -240,3 +242,21 @@ def test_a_release_is_of_a_run_or_of_a_measurement(options, capsys):
         stop.value.code == 2
         and "give the configuration that it was trained with, or --measured" in capsys.readouterr().err
     )
+
+
+def test_prepared_films_are_trained_on_without_what_opens_films_or_draws(arguments, tmp_path):
+    """Machines with accelerators are often bare."""
+    blocked = ("av", "healpy", "pygsp", "matplotlib", "torch_scatter", "bjontegaard")
+    (tmp_path / "sitecustomize.py").write_text(
+        "import importlib.abc, sys\n"
+        "class Blocked(importlib.abc.MetaPathFinder):\n"
+        "    def find_spec(self, name, path, target=None):\n"
+        f"        if name.split('.')[0] in {blocked}:\n"
+        "            raise ModuleNotFoundError(name)\n"
+        "sys.meta_path.insert(0, Blocked())\n"
+    )
+    command = [sys.executable, str(SCRIPTS / "train.py"), *arguments, "--minutes", "0", "--workers", "0"]
+    environment = os.environ | {"PYTHONPATH": f"{tmp_path}:{SCRIPTS.parent}"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert step_of(Path("runs/narrow")) == 1

@@ -1,0 +1,247 @@
+"""What a model in training reaches as it is: films, coded on the whole sphere into real bytes and decoded from them."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from deepsphere_codec.atomic import atomic_output
+from deepsphere_codec.codec import check_quality, frame_from_signal, signal_from_frame
+from deepsphere_codec.errors import UsageError
+from deepsphere_codec.evaluation.evaluate import find_clips
+from deepsphere_codec.evaluation.metrics import capped, combine_yuv, ws_psnr
+from deepsphere_codec.models import Coded, LoadedModel, SphereDVC, State, load_model, save_model
+from deepsphere_codec.models.payload import InterPayload
+from deepsphere_codec.models.zoo import fill
+from deepsphere_codec.sphere import ErpResampler, HealpixGrid
+from deepsphere_codec.training.bits import look_into
+from deepsphere_codec.training.picture import Scene, draw
+from deepsphere_codec.video import VideoInfo, YuvFrame, open_video, yuv_to_rgb
+
+FILMS = 2  # of a folder
+
+
+class Clip(NamedTuple):
+    """The beginning of a film."""
+
+    name: str
+    info: VideoInfo
+    frames: list[YuvFrame]
+
+
+class Validated(NamedTuple):
+    """Of one clip, an I-frame and P-frames.
+
+    Attributes:
+        bpp: Bits of all payloads per ERP pixel; a file's header, which no training changes, is left out.
+        ws_psnr_yuv, ws_psnr_y: Of the decoded frames, means in dB.
+        exact: Whether all that was decoded equals the encoder's reconstruction bit for bit.
+        seconds: For encoding and decoding.
+        scene: The last frame that does not repeat the one before it.
+    """
+
+    bpp: float
+    ws_psnr_yuv: float
+    ws_psnr_y: float
+    exact: bool
+    seconds: float
+    scene: Scene
+
+    def as_dict(self) -> dict[str, Any]:
+        """By the keys that results use; ready for JSON."""
+        numbers = {key.replace("_", "-"): value for key, value in self._asdict().items() if key != "scene"}
+        return {key: value if key == "exact" else round(value, 6) for key, value in numbers.items()}
+
+
+class Validator:
+    """Validates now and then: a line in FOLDER/validation.jsonl, and a picture FOLDER/validation/STEP.png.
+
+    Args:
+        clips: A film, or a folder, from which two are taken: the first by name and the one halfway down the list, since
+            neighbours are often of one scene.
+        folder: Of the run.
+        nside: HEALPix resolution of the whole sphere, a multiple of 64.
+        frames: Of each clip, an I-frame and P-frames.
+        quality: 1 to 8.
+        minutes: From the end of one validation to the next.
+    Raises:
+        UsageError: there is no film, or one that cannot be read; or nside, frames or quality is out of range.
+    """
+
+    def __init__(
+        self,
+        clips: str | Path,
+        folder: Path,
+        *,
+        nside: int,
+        frames: int = 4,
+        quality: float = 4.0,
+        minutes: float = 30.0,
+    ) -> None:
+        check_quality(quality)
+        multiple = LoadedModel.nside_multiple
+        if nside < 1 or nside % multiple:
+            raise UsageError(f"nside of the validation is {nside}: expected a multiple of {multiple}")
+        if frames < 2:
+            raise UsageError(f"frames of the validation are {frames}: expected 2 or more, an I-frame and a P-frame")
+        # Read now, so that a run does not fail hours later.
+        self.clips = [read_clip(film, frames) for film in choose_films(Path(clips))]
+        self.folder, self.nside, self.quality, self.minutes = folder, nside, quality, minutes
+        self._last = time.monotonic()
+
+    def due(self, now: float) -> bool:
+        """Whether it is time, as `time.monotonic` counts it."""
+        return now - self._last >= 60 * self.minutes
+
+    def __call__(self, model: SphereDVC, step: int) -> dict[str, Any]:
+        """Validate, write the line and the picture.
+
+        Returns:
+            What the line says: {"step", "clips": {name: {"bpp", "ws-psnr-yuv", "ws-psnr-y", "exact", "seconds"}},
+            "mean": the same}; the mean is exact where all clips are.
+        """
+        found = validate(model, self.clips, nside=self.nside, quality=self.quality)
+        clips = {clip.name: each.as_dict() for clip, each in zip(self.clips, found, strict=True)}
+        entry = {"step": step, "clips": clips, "mean": _mean(list(clips.values()))}
+        pictures = self.folder / "validation"
+        pictures.mkdir(parents=True, exist_ok=True)
+        scenes = {f"{name}: {_in_words(clips[name])}": each.scene for name, each in zip(clips, found, strict=True)}
+        with atomic_output(pictures / f"{step}.png", force=True) as place:
+            place.write_bytes(draw(scenes, _title(entry, self.quality)))
+        with open(self.folder / "validation.jsonl", "a") as file:
+            file.write(json.dumps(entry) + "\n")
+        self._last = time.monotonic()
+        return entry
+
+
+def choose_films(place: Path) -> list[Path]:
+    """The film itself, or some of a folder's, evenly spaced by name.
+
+    Raises:
+        UsageError: no film is there.
+    """
+    films = [place] if place.is_file() else find_clips(place)
+    count = min(FILMS, len(films))
+    return [films[i * len(films) // count] for i in range(count)]
+
+
+def read_clip(path: Path, frames: int) -> Clip:
+    """The first frames of a film.
+
+    Raises:
+        UsageError: it cannot be read, or has but one frame.
+    """
+    with open_video(path, frames=(0, frames)) as film:
+        clip = Clip(path.name, film.info, list(film))
+    if len(clip.frames) < 2:
+        raise UsageError(f"{path} has one frame: a validation needs two or more, an I-frame and a P-frame")
+    return clip
+
+
+def validate(model: SphereDVC, clips: Sequence[Clip], *, nside: int, quality: float = 4.0) -> list[Validated]:
+    """Code clips with the model as a release would hold it, on the device that it is on.
+
+    The model and the states of the random numbers stay as they are: training goes on as if nothing had been.
+    """
+    device = next(model.parameters()).device
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):  # networks begin at random
+        network = as_released(model, device).network(nside)
+        return [_validated(network, clip, nside, quality) for clip in clips]
+
+
+def as_released(model: SphereDVC, device: str | torch.device = "cpu") -> LoadedModel:
+    """A copy of the model as `load_model` gives it: most weights halved, tables built, for any resolution."""
+    with tempfile.TemporaryDirectory(prefix="deepsphere-") as folder:
+        copy = SphereDVC(model.config, HealpixGrid.cached(LoadedModel.nside_multiple))
+        fill(copy, {name: p.detach() for name, p in model.named_parameters()}, {})
+        save_model(Path(folder), "in-training", copy, {})
+        return load_model(folder, device)
+
+
+@torch.inference_mode()
+def _validated(network: SphereDVC, clip: Clip, nside: int, quality: float) -> Validated:
+    info, start = clip.info, time.perf_counter()
+    resampler = ErpResampler(info.height, info.width, nside)
+    coded = _encode(network, (signal_from_frame(frame, resampler) for frame in clip.frames), quality)
+    payloads = [each.payload for each in coded]
+    states = _decode(network, payloads, quality)
+    frames = [frame_from_signal(state.x_hat, resampler) for state in states]
+    seconds = time.perf_counter() - start
+
+    pairs = zip(clip.frames, frames, strict=True)
+    planes = np.mean([[capped(ws_psnr(x, x_hat)) for x, x_hat in zip(*pair, strict=True)] for pair in pairs], axis=0)
+    shown = max(number for number, payload in enumerate(payloads) if payload != InterPayload().pack())
+    inside = look_into(network, payloads[shown], states[shown - 1] if shown else None, quality)
+    return Validated(
+        bpp=8 * sum(map(len, payloads)) / (len(frames) * info.width * info.height),
+        ws_psnr_yuv=float(combine_yuv(*planes)),
+        ws_psnr_y=float(planes[0]),
+        exact=all(torch.equal(a.state.x_hat, b.x_hat) for a, b in zip(coded, states, strict=True)),
+        seconds=seconds,
+        scene=Scene(shown, yuv_to_rgb(clip.frames[shown], info), yuv_to_rgb(frames[shown], info), *inside),
+    )
+
+
+def _encode(network: SphereDVC, signals: Iterator[Tensor], quality: float) -> list[Coded]:
+    """An I-frame, then P-frames."""
+    device = network.pyramid.frame(0).device
+    coded = [network.encode_intra(next(signals).to(device), quality)]
+    for x in signals:
+        coded.append(network.encode_inter(x.to(device), coded[-1].state, quality))
+    return coded
+
+
+def _decode(network: SphereDVC, payloads: Sequence[bytes], quality: float) -> list[State]:
+    """What a decoder makes of the bytes."""
+    first, *others = payloads
+    states = [network.decode_intra(first, quality)]
+    for payload in others:
+        states.append(network.decode_inter(payload, states[-1], quality))
+    return states
+
+
+def _mean(clips: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    columns = {key: [clip[key] for clip in clips] for key in clips[0]}
+    return {key: all(column) if key == "exact" else round(float(np.mean(column)), 6) for key, column in columns.items()}
+
+
+def _title(entry: Mapping[str, Any], quality: float) -> str:
+    number = len(entry["clips"])
+    means = f", mean of {number} clips: {_in_words(entry['mean'])}" if number > 1 else ""
+    return f"Step {entry['step']}, quality {quality:g}{means}"
+
+
+def _in_words(numbers: Mapping[str, Any]) -> str:
+    exact = "" if numbers["exact"] else ", NOT DECODED AS ENCODED"
+    yuv, y = numbers["ws-psnr-yuv"], numbers["ws-psnr-y"]
+    return f"{numbers['bpp']:.4f} bpp, WS-PSNR-YUV {yuv:.2f} dB, Y {y:.2f} dB{exact}"
+
+
+def tensorboard(folder: Path) -> Any:
+    """A writer of event files into a folder, for `log`.
+
+    Raises:
+        UsageError: TensorBoard is not installed.
+    """
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise UsageError("TensorBoard is not installed: pip install deepsphere_codec[tensorboard]") from error
+    return SummaryWriter(str(folder))
+
+
+def log(writer: Any, group: str, entry: Mapping[str, Any], step: int) -> None:
+    """Show the numbers of a line, say of validation.jsonl, as curves: GROUP/mean/bpp and so on."""
+    for key, value in entry.items():
+        if isinstance(value, Mapping):
+            log(writer, f"{group}/{key}", value, step)
+        elif key != "step":
+            writer.add_scalar(f"{group}/{key}", float(value), step)
