@@ -1,4 +1,8 @@
-"""Training samples: a patch of the sphere, seen in a film that is turned at random while it is sampled."""
+"""Training samples: a patch of the sphere, seen in a film that is turned at random while it is sampled.
+
+A sample is drawn as a clip: some frames of a film, forwards or backwards, one or several frames apart; or a panorama
+and a camera's way through it.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +10,50 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple, Protocol
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Float64
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from deepsphere_codec.data.augment import (
+    MIRRORED,
+    Conformal,
+    Direction,
+    Rotation,
+    aim,
+    fly,
+    fly_on,
+    jitter_colours,
+    moving_direction,
+    random_rotation,
+    rotating,
+    small_rotation,
+    true_field,
+)
+from deepsphere_codec.data.sampling import Film, node_spread, sample_film
 from deepsphere_codec.errors import UsageError
 from deepsphere_codec.sphere.patch import PatchGrid
-from deepsphere_codec.sphere.rotation import rotation_from_quaternion, rotation_from_vector
 
-_WRAP = 8  # columns repeated across the seam, more than a cubic kernel needs
+__all__ = [
+    "Clip",
+    "ClipSettings",
+    "PatchDataset",
+    "PatchSettings",
+    "check_clip_settings",
+    "draw_clip",
+    "open_films",
+    "random_block",
+    "random_rotation",
+    "sample_film",
+    "small_rotation",
+    "stream",
+]
+
 _PLACES = 64  # patches begin at multiples of it, so that all parents exist
+_STREAMS = ("gap", "guided", "mirror", "camera", "jitter", "place")
+"""Each has random numbers of its own: to switch one on leaves the others' as they were."""
 
 
 @dataclass(frozen=True)
@@ -29,9 +63,16 @@ class PatchSettings:
     Attributes:
         nside: Resolution of the sphere, as the codec runs at.
         side: Nodes along the patch.
-        frames: Consecutive frames in a sample.
-        spin: Share of samples whose camera turns as well, by a constant random rotation a frame.
+        frames: Frames in a sample.
+        spin: Share of samples whose camera turns as well, by a constant random rotation a frame; all panoramas do.
         spin_degrees: Largest such rotation.
+        guided: Share of samples of films that are turned so that something that moves is seen, if anything does;
+            the others are turned anyhow.
+        gap: Largest step from one frame of a sample to the next, in frames of the film.
+        zoom: Largest factor, a frame, by which panoramas are zoomed; 1 for none.
+        spin_change: Largest change of a panorama's rotation from frame to frame, as a share of `spin_degrees`.
+        jitter: Largest change of exposure and colour, as a share; 0 for none.
+        mirror: Share of samples that are seen in a mirror.
     """
 
     nside: int = 256
@@ -39,14 +80,137 @@ class PatchSettings:
     frames: int = 1
     spin: float = 0.25
     spin_degrees: float = 1.0
+    guided: float = 0.5
+    gap: int = 1
+    zoom: float = 1.01
+    spin_change: float = 0.25
+    jitter: float = 0.0
+    mirror: float = 0.0
 
     def __post_init__(self) -> None:
         if self.nside % _PLACES or self.side % _PLACES or not 0 < self.side <= self.nside:
             raise UsageError(
                 f"data.side is {self.side}, data.nside {self.nside}: expected multiples of {_PLACES}, side <= nside"
             )
-        if self.frames < 1 or not 0 <= self.spin <= 1 or self.spin_degrees < 0:
-            raise UsageError("data.frames must be at least 1, data.spin in 0..1 and data.spin_degrees at least 0")
+        check_clip_settings(self)
+
+
+class ClipSettings(Protocol):
+    """What may be chosen about clips; `PatchSettings` says what each means."""
+
+    @property
+    def frames(self) -> int: ...
+    @property
+    def spin(self) -> float: ...
+    @property
+    def spin_degrees(self) -> float: ...
+    @property
+    def guided(self) -> float: ...
+    @property
+    def gap(self) -> int: ...
+    @property
+    def zoom(self) -> float: ...
+    @property
+    def spin_change(self) -> float: ...
+    @property
+    def jitter(self) -> float: ...
+    @property
+    def mirror(self) -> float: ...
+
+
+def check_clip_settings(s: ClipSettings) -> None:
+    """Refuse settings that cannot work.
+
+    Raises:
+        UsageError: one of them is out of range.
+    """
+    if s.frames < 1 or not 0 <= s.spin <= 1 or s.spin_degrees < 0:
+        raise UsageError("data.frames must be at least 1, data.spin in 0..1 and data.spin_degrees at least 0")
+    if not (0 <= s.guided <= 1 and 0 <= s.mirror <= 1):
+        raise UsageError(f"data.guided is {s.guided}, data.mirror {s.mirror}: expected shares, 0..1")
+    if s.gap < 1:
+        raise UsageError(f"data.gap is {s.gap}: expected 1 (frames that follow one another) or more")
+    if s.zoom < 1 or s.spin_change < 0:
+        raise UsageError(f"data.zoom is {s.zoom}, data.spin_change {s.spin_change}: expected 1 and 0, or more")
+    if not 0 <= s.jitter < 1:
+        raise UsageError(f"data.jitter is {s.jitter}: expected 0 or more, below 1")
+
+
+class Clip(NamedTuple):
+    """What was drawn.
+
+    Attributes:
+        frames: As `sample_film` takes them; one frame of a panorama.
+        turn: Uniform over SO(3).
+        mirror: The identity, or a reflection of the directions that the sample sees, before anything else.
+        toward: Direction in the film of something that moves, to be brought into view; None to look anywhere.
+        steps: The camera's way from frame to frame, maps of the film's directions; none where it stands still.
+        panorama: Whether nothing moves but the camera.
+        quality: That the sample is to be coded at, 1 … 8.
+    """
+
+    frames: Film
+    turn: Rotation
+    mirror: Rotation
+    toward: Direction | None
+    steps: Sequence[Conformal]
+    panorama: bool
+    quality: float
+
+
+def stream(seed: Sequence[int], name: str) -> np.random.Generator:
+    """The random numbers of one part of a sample."""
+    return np.random.default_rng([*seed, 1 + _STREAMS.index(name)])
+
+
+def draw_clip(films: Sequence[Film], settings: ClipSettings, seed: Sequence[int]) -> Clip:
+    """A clip of one of the films, or one of the panoramas (films of a single frame).
+
+    Args:
+        films: With at least as many frames as asked for, or with one.
+        seed: Of the sample; the films, the settings and it determine the clip.
+    """
+    s, rng = settings, np.random.default_rng(seed)
+    film = films[int(rng.integers(len(films)))]
+    panorama = len(film) == 1
+    frames = film if panorama else _some_frames(film, s, rng, stream(seed, "gap"))
+    if rng.random() < 0.5:
+        frames = frames[::-1]
+    turn = random_rotation(rng)
+    spins = panorama or rng.random() < s.spin
+    steps = [rotating(small_rotation(rng, s.spin_degrees))] * (s.frames - 1) if spins else []
+    if panorama:
+        steps = fly_on(steps, math.radians(s.spin_change * s.spin_degrees), s.zoom, stream(seed, "camera"))
+    mirror = MIRRORED if stream(seed, "mirror").random() < s.mirror else np.eye(3)
+    guide = stream(seed, "guided")
+    guided = len(frames) > 1 and guide.random() < s.guided
+    toward = moving_direction(frames, guide) if guided else None
+    return Clip(frames, turn, mirror, toward, steps, panorama, quality=float(rng.uniform(1, 8)))
+
+
+def _some_frames(film: Film, s: ClipSettings, rng: np.random.Generator, gaps: np.random.Generator) -> Film:
+    """As many as a sample has, from anywhere; the gap between them is drawn as large as the film has room for."""
+    room = (len(film) - 1) // max(1, s.frames - 1)
+    gap = int(gaps.integers(1, max(1, min(s.gap, room)) + 1))
+    span = (s.frames - 1) * gap + 1
+    first = int(rng.integers(len(film) - span + 1))
+    return film[first : first + span : gap]
+
+
+def open_films(folder: Path, frames: int) -> list[Film]:
+    """The prepared films of a folder that samples of so many frames can be drawn from, and its panoramas.
+
+    Raises:
+        UsageError: the folder holds none.
+    """
+    films = [np.load(path, mmap_mode="r") for path in sorted(folder.glob("*.npy"))]
+    if frames > 1:  # photos move only where the camera is turned: keep a share of them
+        moving = [film for film in films if len(film) >= frames]
+        photos = [film for film in films if len(film) == 1]
+        films = moving + photos[:: max(1, 6 * len(photos) // max(1, len(moving)))]
+    if not films:
+        raise UsageError(f"{folder} holds no prepared film of {frames} frames, and no panorama")
+    return films
 
 
 def random_block(nside: int, side: int, seed: Sequence[int]) -> PatchGrid:
@@ -55,44 +219,6 @@ def random_block(nside: int, side: int, seed: Sequence[int]) -> PatchGrid:
     places = (nside - side) // _PLACES + 1
     x, y = (_PLACES * int(rng.integers(places)) for _ in range(2))
     return PatchGrid(nside, int(rng.integers(12)), x, y, side)
-
-
-def random_rotation(rng: np.random.Generator) -> np.ndarray:
-    """Uniform over SO(3), [3, 3], from a uniform unit quaternion."""
-    return rotation_from_quaternion(torch.from_numpy(rng.normal(size=4))).numpy()
-
-
-def small_rotation(rng: np.random.Generator, degrees: float) -> np.ndarray:
-    """About a random axis, by an angle uniform up to the given one, [3, 3]."""
-    axis = rng.normal(size=3)
-    axis *= math.radians(degrees) * rng.random() / np.linalg.norm(axis)
-    return rotation_from_vector(torch.from_numpy(axis)).numpy()
-
-
-def sample_film(
-    film: UInt8[np.ndarray, "frames rows width"], directions: Float[np.ndarray, "frames npix 3"]
-) -> Float[Tensor, "frames npix 3"]:
-    """Look up Y, Cb, Cr (0 … 1) of each frame in its directions, bicubic, across the seam.
-
-    Args:
-        film: Planar 4:2:0 frames, [frames, 3/2 height, width]: Y, then Cb and Cr.
-    """
-    frames, rows, width = film.shape
-    height = rows * 2 // 3
-    quarter = height * width // 4
-    flat = torch.from_numpy(np.array(film)).view(frames, -1)
-    luma = flat[:, : 4 * quarter].view(frames, 1, height, width)
-    chroma = flat[:, 4 * quarter :].view(frames, 2, height // 2, width // 2)
-    d = torch.from_numpy(directions).float()
-    lon, lat = torch.atan2(d[..., 1], d[..., 0]) / math.pi, -torch.asin(d[..., 2].clamp(-1, 1)) * (2 / math.pi)
-    return torch.cat([_look_up(plane, lon, lat) for plane in (luma, chroma)], 1).permute(0, 2, 1) / 255
-
-
-def _look_up(plane: Tensor, lon: Tensor, lat: Tensor) -> Float[Tensor, "frames c npix"]:
-    width = plane.shape[-1]
-    wrapped = F.pad(plane.float(), (_WRAP, _WRAP, 0, 0), mode="circular")
-    place = torch.stack([lon * (width / (width + 2 * _WRAP)), lat], -1)[:, None]
-    return F.grid_sample(wrapped, place, mode="bicubic", padding_mode="border", align_corners=False)[:, :, 0]
 
 
 class PatchDataset(Dataset):
@@ -109,13 +235,8 @@ class PatchDataset(Dataset):
 
     def __init__(self, folder: Path, settings: PatchSettings, batch: int, relocate: int, seed: int) -> None:
         self.settings, self.batch, self.relocate, self.seed = settings, batch, relocate, seed
-        self.films = [np.load(path, mmap_mode="r") for path in sorted(folder.glob("*.npy"))]
-        if settings.frames > 1:  # photos move only where the camera is turned: keep a share of them
-            moving = [film for film in self.films if len(film) >= settings.frames]
-            photos = [film for film in self.films if len(film) == 1]
-            self.films = moving + photos[:: max(1, 6 * len(photos) // max(1, len(moving)))]
-        if not self.films:
-            raise UsageError(f"{folder} holds no prepared film of {settings.frames} frames, and no panorama")
+        self.films = open_films(folder, settings.frames)
+        self.spread = node_spread(settings.nside)
 
     def block(self, step: int) -> PatchGrid:
         """The block of a step."""
@@ -123,18 +244,26 @@ class PatchDataset(Dataset):
         return random_block(s.nside, s.side, [self.seed, step // self.relocate])
 
     def __getitem__(self, index: int) -> tuple[Float[Tensor, "frames npix 3"], float]:
-        rng = np.random.default_rng([self.seed, index])
-        s = self.settings
-        film = self.films[int(rng.integers(len(self.films)))]
-        still = len(film) == 1
-        first = 0 if still else int(rng.integers(len(film) - s.frames + 1))
-        frames = np.repeat(film[:1], s.frames, 0) if still else film[first : first + s.frames]
-        if rng.random() < 0.5:
-            frames = frames[::-1]
-        turn = random_rotation(rng)
-        spin = small_rotation(rng, s.spin_degrees) if still or rng.random() < s.spin else np.eye(3)
-        directions = [self.block(index // self.batch).centers @ turn.T]
-        for _ in range(s.frames - 1):
-            directions.append(directions[-1] @ spin.T)
-        quality = float(rng.uniform(1, 8))
-        return sample_film(frames, np.stack(directions)), quality
+        clip, block = self.clip(index), self.block(index // self.batch)
+        directions = fly(block.centers @ self.turn(clip, index).T, clip.steps)
+        x = sample_film(clip.frames, directions, self.spread)
+        return jitter_colours(x, self.settings.jitter, stream([self.seed, index], "jitter")), clip.quality
+
+    def clip(self, index: int) -> Clip:
+        """What is drawn for a sample."""
+        return draw_clip(self.films, self.settings, [self.seed, index])
+
+    def turn(self, clip: Clip, index: int) -> Rotation:
+        """From nodes to directions of the film, [3, 3]; a node drawn from the block sees what the clip guides to."""
+        if clip.toward is None:
+            return clip.turn @ clip.mirror
+        centers = self.block(index // self.batch).centers
+        node = centers[int(stream([self.seed, index], "place").integers(len(centers)))]
+        return aim(clip.turn, clip.mirror @ node, clip.toward) @ clip.mirror
+
+    def true_field(self, index: int) -> Float64[Tensor, "steps npix 2"] | None:
+        """The exact motion in a sample, as `augment.true_field` gives it; None of a film, which moves by itself."""
+        clip = self.clip(index)
+        if not clip.panorama:
+            return None
+        return true_field(self.block(index // self.batch), self.turn(clip, index), clip.steps)

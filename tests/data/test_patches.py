@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import torch
 from support import one_thread
 
+from deepsphere_codec.data.augment import moving_direction
 from deepsphere_codec.data.patches import (
     PatchDataset,
     PatchSettings,
@@ -20,6 +22,7 @@ from deepsphere_codec.data.patches import (
     small_rotation,
 )
 from deepsphere_codec.errors import UsageError
+from deepsphere_codec.layers import Warp
 from deepsphere_codec.sphere import erp_directions
 from deepsphere_codec.sphere.patch import PatchGrid
 
@@ -48,53 +51,6 @@ def read_compass(x: torch.Tensor) -> np.ndarray:
     return (x.numpy().astype(np.float64) * 255 - 128) / 100
 
 
-def around(axis: tuple[float, float, float], radius: float, n: int = 500) -> np.ndarray:
-    """Directions within a radius (radians) of an axis."""
-    rng = np.random.default_rng(5)
-    d = np.array(axis) + radius / 2 * rng.uniform(-1, 1, (n, 3))
-    return d / np.linalg.norm(d, axis=1, keepdims=True)
-
-
-PLACES = {"anywhere": None, "front": (1, 0, 0), "seam": (-1, 0, 0), "north": (0, 0, 1), "south": (0, 0, -1)}
-
-
-@pytest.mark.parametrize("place", PLACES)
-def test_a_picture_is_recovered_in_any_direction(place):
-    """Rounding is 0.5 levels; at the poles the picture ends, half a pixel early (1.2 levels of luma, 2.5 of chroma)."""
-    axis = PLACES[place]
-    directions = np.random.default_rng(5).normal(size=(2000, 3)) if axis is None else around(axis, 0.2)
-    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    found = read_compass(sample_film(compass(), directions[None]))[0]
-    error = 100 * np.abs(found - directions)
-    polar = np.abs(directions[:, 2]) > 0.99
-    assert error[~polar].max(initial=0) < 0.9
-    assert error[polar, 0].max(initial=0) < 2 and error[polar].max(initial=0) < 3.2
-    assert error.mean() < 0.5
-
-
-def test_a_fine_pattern_is_where_it_belongs():
-    """Ten waves around the equator and five along a meridian: half a pixel's shift would show."""
-    film = paint(
-        lambda d: 128 + 100 * np.sin(10 * np.arctan2(d[..., 1], d[..., 0])),
-        lambda d: 128 + 100 * np.sin(10 * np.arcsin(d[..., 2])),
-        lambda d: 128 + 100 * np.sin(10 * np.arctan2(d[..., 1], d[..., 0])),
-    )
-    d = around((-1, 0, 0), 1.0, 2000)
-    found = read_compass(sample_film(film, d[None]))[0]
-    lon, lat = 10 * np.arctan2(d[:, 1], d[:, 0]), 10 * np.arcsin(d[:, 2])
-    error = np.abs(found - np.sin(np.stack([lon, lat, lon], 1)))
-    assert error[:, 0].max() < 0.02 and error.max() < 0.04  # a pixel of luma is 0.25 rad of the wave
-
-
-def test_frames_are_sampled_each_in_its_own_directions():
-    film = np.concatenate([compass(), 255 - compass()])
-    directions = np.stack([around((1, 0, 0), 0.5), around((0, 1, 0), 0.5)])
-    x = sample_film(film, directions)
-    assert x.shape == (2, 500, 3) and x.dtype == torch.float32
-    assert torch.allclose(x[0], sample_film(film[:1], directions[:1])[0])
-    assert torch.allclose(1 - x[1], sample_film(compass(), directions[1:])[0], atol=1e-5)
-
-
 @pytest.mark.parametrize("nside, side", [(256, 128), (128, 64), (64, 64), (192, 64)])
 def test_blocks_lie_anywhere_on_the_raster(nside, side):
     blocks = {random_block(nside, side, [1, step]) for step in range(1500)}
@@ -102,23 +58,8 @@ def test_blocks_lie_anywhere_on_the_raster(nside, side):
     assert len(blocks) == 12 * ((nside - side) // 64 + 1) ** 2, "and every place is reached"
 
 
-def test_rotations_are_uniform():
-    turns = np.stack([random_rotation(np.random.default_rng(i)) for i in range(2000)])
-    assert np.allclose(turns @ turns.transpose(0, 2, 1), np.eye(3), atol=1e-12)
-    assert np.allclose(np.linalg.det(turns), 1)
-    assert np.abs(turns.mean(0)).max() < 0.05 and np.abs((turns**2).mean(0) - 1 / 3).max() < 0.03
-    assert abs(np.trace(turns, axis1=1, axis2=2).mean()) < 0.1
-
-
 def angle(rotation: np.ndarray) -> float:
     return math.degrees(math.acos(min(1.0, (np.trace(rotation) - 1) / 2)))
-
-
-def test_small_rotations_are_small_and_of_every_size_up_to_the_limit():
-    turns = [small_rotation(np.random.default_rng(i), 3.0) for i in range(500)]
-    angles = np.array([angle(turn) for turn in turns])
-    assert all(np.allclose(turn @ turn.T, np.eye(3), atol=1e-10) for turn in turns)
-    assert angles.max() <= 3 + 1e-6 and angles.max() > 2.9 and np.mean(angles) == pytest.approx(1.5, abs=0.15)
 
 
 def save(folder: Path, **films: np.ndarray) -> Path:
@@ -184,7 +125,7 @@ def test_the_block_seen_is_the_steps(compasses):
 
 @pytest.mark.parametrize("degrees", [1.0, 5.0])
 def test_a_spinning_camera_turns_by_the_same_rotation_each_frame(compasses, degrees):
-    data = dataset(compasses, frames=4, spin=1.0, spin_degrees=degrees)
+    data = dataset(compasses, frames=4, spin=1.0, spin_degrees=degrees, zoom=1.0, spin_change=0.0)
     angles = []
     for i in range(8):
         turns = [rotation_of(frame, data.block(i // 2)) for frame in data[i][0]]
@@ -219,6 +160,160 @@ def test_frames_follow_one_another_forwards_or_backwards_from_anywhere(tmp_path)
     assert {step[0] for step in levels if step[1] < step[0]} == set(range(2, 9))
 
 
+def before(data: PatchDataset, index: int) -> tuple[torch.Tensor, np.ndarray]:
+    """The sample as it was drawn before there were guides, gaps, zooms, jitter and mirrors; and its directions."""
+    rng, s = np.random.default_rng([data.seed, index]), data.settings
+    film = data.films[int(rng.integers(len(data.films)))]
+    still = len(film) == 1
+    first = 0 if still else int(rng.integers(len(film) - s.frames + 1))
+    frames = np.repeat(film[:1], s.frames, 0) if still else film[first : first + s.frames]
+    if rng.random() < 0.5:
+        frames = frames[::-1]
+    turn = random_rotation(rng)
+    spin = small_rotation(rng, s.spin_degrees) if still or rng.random() < s.spin else np.eye(3)
+    directions = [data.block(index // data.batch).centers @ turn.T]
+    for _ in range(s.frames - 1):
+        directions.append(directions[-1] @ spin.T)
+    assert data[index][1] == float(rng.uniform(1, 8))
+    return sample_film(frames, np.stack(directions)), np.stack(directions)
+
+
+def test_with_all_options_off_samples_are_what_they_were(tmp_path):
+    """But for the polar caps, where the film has more columns than there are nodes."""
+    rng = np.random.default_rng(3)
+    films = {name: rng.integers(0, 256, (n, 96, 128), np.uint8) for name, n in (("a", 6), ("b", 4), ("photo", 1))}
+    data = dataset(save(tmp_path, **films), frames=3, spin=0.5, guided=0.0, zoom=1.0, spin_change=0.0)
+    for i in range(12):
+        x, directions = before(data, i)
+        found = data[i][0]
+        away = torch.from_numpy(np.abs(directions[..., 2]).max(0) < 0.98)
+        assert torch.allclose(found[:, away], x[:, away], atol=1e-3)
+
+
+def test_an_option_leaves_what_the_others_draw(compasses):
+    """So that what one of them is worth can be measured."""
+    plain = dataset(compasses, frames=2, guided=0.0)
+    for change in ({"jitter": 0.2}, {"mirror": 1.0}, {"guided": 1.0}, {"zoom": 1.0}, {"spin_change": 0.0}):
+        other = dataset(compasses, **({"frames": 2, "guided": 0.0} | change))
+        for i in range(6):
+            a, b = plain.clip(i), other.clip(i)
+            assert np.array_equal(a.frames, b.frames) and np.array_equal(a.turn, b.turn) and a.quality == b.quality
+
+
+def pebbles(d: np.ndarray) -> np.ndarray:
+    """Waves of every direction."""
+    waves = 20 * np.random.default_rng(3).normal(size=(12, 3))
+    return np.clip(128 + 22 * np.sin(d @ waves.T + np.arange(12)).sum(-1), 16, 235)
+
+
+AXIS = np.array([-0.6, 0.64, 0.48])
+
+
+@cache
+def disc_film() -> np.ndarray:
+    """Pebbles that stand still, but for a disc of 12 degrees in which they turn; Cb and Cr say where the disc is."""
+
+    def turning(d: np.ndarray, t: int) -> np.ndarray:
+        c, s = math.cos(0.03 * t), math.sin(0.03 * t)
+        return pebbles(np.where(within(d)[..., None], d @ np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]]), d))
+
+    disc = [lambda d: 255 * within(d)] * 2
+    return np.concatenate([paint(lambda d, t=t: turning(d, t), *disc) for t in range(4)])
+
+
+def within(d: np.ndarray) -> np.ndarray:
+    return d @ AXIS > math.cos(math.radians(12))
+
+
+def test_guided_samples_see_what_moves(tmp_path):
+    folder = save(tmp_path / "disc", film=disc_film())
+
+    def seen(guided: float) -> np.ndarray:
+        data = dataset(folder, frames=3, spin=0.0, guided=guided)
+        return np.array([float(data[i][0][0, :, 1].max()) > 0.5 for i in range(30)])
+
+    always, half, never = (seen(share).mean() for share in (1.0, 0.5, 0.0))
+    assert always > 0.9 and never < 0.6 and never < half < always
+
+
+@pytest.mark.parametrize("mirror", [0.0, 1.0])
+def test_what_moves_lies_anywhere_in_the_patch_and_any_way_up(tmp_path, mirror):
+    data = dataset(save(tmp_path, film=disc_film()), frames=3, spin=0.0, guided=1.0, mirror=mirror)
+    nodes, tops = [], []
+    for i in range(120):
+        clip, centers = data.clip(i), data.block(i // 2).centers
+        turn = data.turn(clip, i)
+        assert np.allclose(turn @ turn.T, np.eye(3)) and np.sign(np.linalg.det(turn)) == (-1 if mirror else 1)
+        nearness = centers @ turn.T @ clip.toward
+        assert nearness.max() == pytest.approx(1, abs=1e-9), "a node sees it"
+        nodes.append(int(nearness.argmax()))
+        tops.append(turn @ np.cross(centers[nodes[-1]], [0.0, 0, 1]))
+    x, y = np.array(nodes) % 64, np.array(nodes) // 64
+    assert max(abs(x.mean() - 31.5), abs(y.mean() - 31.5)) < 7 and min(x.std(), y.std()) > 15
+    assert np.abs(np.mean(tops, 0)).max() < 0.2
+
+
+def test_a_film_in_which_nothing_moves_is_seen_anyhow(tmp_path):
+    folder = save(tmp_path, film=np.repeat(disc_film()[:1], 4, 0))
+    guided, anyhow = (dataset(folder, frames=3, guided=share) for share in (1.0, 0.0))
+    assert moving_direction(guided.films[0], np.random.default_rng(1)) is None
+    assert all(torch.equal(guided[i][0], anyhow[i][0]) for i in range(6))
+
+
+def test_gaps_are_even_and_as_large_as_asked_for_and_as_the_film_has_room(tmp_path):
+    data = dataset(save(tmp_path, film=numbered(9)), frames=3, spin=0.0, gap=3)
+    levels = [((x[:, 0, 0] * 255 - 20) / 10).round().int().tolist() for x, _ in (data[i] for i in range(120))]
+    assert all(a - b == b - c for a, b, c in levels)
+    assert {abs(a - b) for a, b, _ in levels} == {1, 2, 3}
+    assert {level for frames in levels for level in frames} == set(range(9)), "from the first frame to the last"
+    short = dataset(save(tmp_path / "short", film=numbered(4)), frames=3, gap=5)
+    assert {round(abs(float(x[0, 0, 0] - x[1, 0, 0])) * 25.5) for x, _ in (short[i] for i in range(20))} == {1}
+
+
+def test_mirrored_samples_are_reflections(compasses):
+    data = dataset(compasses, mirror=0.5)
+    signs = []
+    for i in range(60):
+        seen, block = read_compass(data[i][0][0]), data.block(i // 2)
+        u, _, v = np.linalg.svd(seen.T @ block.centers)
+        assert np.abs(seen - block.centers @ (u @ v).T).mean() < 0.01
+        signs.append(np.linalg.det(u @ v))
+    assert 0.3 < np.mean(np.array(signs) > 0) < 0.7
+
+
+def test_jitter_is_the_same_in_all_frames_of_a_sample(compasses):
+    plain, jittered = dataset(compasses, frames=3), dataset(compasses, frames=3, jitter=0.2)
+    gains = []
+    for i in range(6):
+        x, y = plain[i][0], jittered[i][0]
+        gain, offset = np.polyfit(x[..., 0].flatten(), y[..., 0].flatten(), 1)
+        assert torch.allclose(y[..., 0], x[..., 0] * gain + offset, atol=1e-3)
+        gains.append(gain)
+    assert np.std(gains) > 0.02
+
+
+@pytest.mark.parametrize("mirror", [0.0, 1.0])
+def test_a_panorama_moves_as_its_true_field_says(tmp_path, mirror):
+    """Predicted by it, a frame is what was sampled; by its opposite it is worse than by no motion at all."""
+    grey = [lambda d: 128 + 0 * d[..., 0]] * 2
+    data = dataset(save(tmp_path, photo=paint(pebbles, *grey)), frames=3, spin_degrees=3.0, zoom=1.03, mirror=mirror)
+    for i in range(4):
+        x, field = data[i][0], data.true_field(i)
+        block = data.block(i // 2)
+        warp = Warp(block)
+        e_x, e_y = (torch.from_numpy(axis) for axis in block.frame)
+        for t in range(2):
+            v = (field[t, :, :1] * e_x + field[t, :, 1:] * e_y).float()[None]
+            inner = (slice(None), torch.arange(64 * 64).view(64, 64)[8:-8, 8:-8].flatten())
+            right, none, wrong = (
+                float((warp(x[None, t, :, :1], sign * v) - x[None, t + 1, :, :1])[inner].square().mean())
+                for sign in (1, 0, -1)
+            )
+            assert right < 0.02 * none < wrong
+    film = dataset(save(tmp_path / "film", film=numbered(4)), frames=3)
+    assert film.true_field(0) is None
+
+
 def test_every_film_is_used(tmp_path):
     films = {f"film{n}": np.full((2, 48, 64), 40 * n, np.uint8) for n in range(5)}
     data = dataset(save(tmp_path, **films))
@@ -250,6 +345,12 @@ def test_a_folder_without_anything_to_draw_from_is_refused(tmp_path, films):
         ({"frames": 0}, "data.frames must be at least 1"),
         ({"spin": 1.5}, "data.spin in 0..1"),
         ({"spin_degrees": -1.0}, "data.spin_degrees at least 0"),
+        ({"guided": 1.5}, "data.guided is 1.5, data.mirror 0.0: expected shares"),
+        ({"mirror": -0.5}, "data.mirror -0.5: expected shares"),
+        ({"gap": 0}, "data.gap is 0: expected 1"),
+        ({"zoom": 0.9}, "data.zoom is 0.9, data.spin_change 0.25: expected 1 and 0, or more"),
+        ({"spin_change": -0.1}, "data.spin_change -0.1"),
+        ({"jitter": 1.0}, "data.jitter is 1.0: expected 0 or more, below 1"),
     ],
     ids=str,
 )

@@ -1,0 +1,182 @@
+"""Training samples for planar codecs: patches of an ERP picture of a sphere that is turned while it is sampled.
+
+A planar codec sees the sphere through the projection: the same thing looks different at another latitude. So the source
+is turned until a point with motion lies wherever the patch lies (flow-guided reprojection), and the patch is sampled
+with mip-maps from the true footprint of each of its pixels.
+
+Source: Regensky et al., "Beyond Perspective" (NVC360), ICCV 2025, eq. (1)-(5), here with latitudes; points with motion
+count by their solid angle instead of their ERP pixels.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float64
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from deepsphere_codec.data.augment import Direction, Rotation, fly, jitter_colours
+from deepsphere_codec.data.patches import Clip, check_clip_settings, draw_clip, open_films, stream
+from deepsphere_codec.data.sampling import sample_film
+from deepsphere_codec.errors import UsageError
+from deepsphere_codec.sphere.erp import erp_area_weights
+from deepsphere_codec.sphere.rotation import rotation_from_euler
+
+
+@dataclass(frozen=True)
+class PlanarSettings:
+    """Which samples are drawn.
+
+    Attributes:
+        height, width: Of the ERP picture that patches are cut from, whatever the films' size.
+        rows, columns: Of the patch.
+        frames, spin, spin_degrees, guided, gap, zoom, spin_change, jitter, mirror: As in `PatchSettings`.
+    """
+
+    height: int = 512
+    width: int = 1024
+    rows: int = 256
+    columns: int = 256
+    frames: int = 1
+    spin: float = 0.25
+    spin_degrees: float = 1.0
+    guided: float = 0.5
+    gap: int = 1
+    zoom: float = 1.01
+    spin_change: float = 0.25
+    jitter: float = 0.0
+    mirror: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not (0 < self.rows <= self.height and 0 < self.columns <= self.width):
+            raise UsageError(
+                f"data.rows x data.columns is {self.rows} x {self.columns}: expected 1 or more of each, and at most "
+                f"data.height x data.width, {self.height} x {self.width}"
+            )
+        check_clip_settings(self)
+
+
+class Place(NamedTuple):
+    """Row and column of a patch's first pixel."""
+
+    row: int
+    column: int
+
+
+class PlanarSample(NamedTuple):
+    """A patch.
+
+    Attributes:
+        x: Y, Cb, Cr (0 … 1), all at luma's resolution.
+        place: Where it lies in the ERP picture.
+        weights: Of its rows' squared errors, by solid angle (WMSE): cos(latitude).
+        quality: That it is to be coded at, 1 … 8.
+    """
+
+    x: Float[Tensor, "frames 3 rows columns"]
+    place: Place
+    weights: Float[Tensor, " rows"]
+    quality: float
+
+
+def angles_of(direction: Direction) -> tuple[float, float]:
+    """Longitude and latitude, radians."""
+    x, y, z = direction.tolist()
+    return math.atan2(y, x), math.atan2(z, math.hypot(x, y))
+
+
+def reprojection(source: tuple[float, float], target: tuple[float, float]) -> Rotation:
+    """R = Rz(lon_target) Ry(lat_source - lat_target) Rz(-lon_source), which takes source to target, [3, 3].
+
+    Args:
+        source, target: Longitude and latitude, radians.
+    """
+    (lon_source, lat_source), (lon_target, lat_target) = source, target
+    raised = rotation_from_euler(lon_target, lat_target - lat_source, 0.0)
+    return (raised @ rotation_from_euler(-lon_source, 0.0, 0.0)).numpy()
+
+
+class Pixels(NamedTuple):
+    """Of each pixel of a patch, row by row: its direction, unit vectors towards east, and pixels' size in radians."""
+
+    directions: Float64[np.ndarray, "npix 3"]
+    east: Float64[np.ndarray, "npix 3"]
+    across: Float64[np.ndarray, " npix"]
+    down: float
+
+
+def pixels_of(s: PlanarSettings, place: Place) -> Pixels:
+    lat = math.pi / 2 - (place.row + np.arange(s.rows) + 0.5) * (math.pi / s.height)
+    lon = (place.column + np.arange(s.columns) + 0.5) * (2 * math.pi / s.width) - math.pi
+    lat, lon = (angle.ravel() for angle in np.meshgrid(lat, lon, indexing="ij"))
+    up, around = np.cos(lat), (np.cos(lon), np.sin(lon))
+    directions = np.stack([up * around[0], up * around[1], np.sin(lat)], -1)
+    east = np.stack([-around[1], around[0], np.zeros_like(lon)], -1)
+    return Pixels(directions, east, up * (2 * math.pi / s.width), math.pi / s.height)
+
+
+def footprint(pixels: Pixels, turn: Rotation) -> Float64[np.ndarray, "npix 2"]:
+    """How far a pixel of the patch reaches towards the source's east and north, in radians.
+
+    Turning a picture turns its pixels: a column's step and a row's step, which are perpendicular on the sphere, lie at
+    an angle to the source's east. That of the first frame serves all.
+    """
+    x, y, _ = (pixels.directions @ turn.T).T
+    steps = pixels.east @ turn.T
+    horizontal = np.maximum(np.hypot(x, y), 1e-9)
+    cosine = (x * steps[:, 1] - y * steps[:, 0]) / horizontal  # towards the source's east
+    sine = steps[:, 2] / horizontal  # towards its north: the vertical part is all there is to see of it
+    return np.stack(
+        [np.hypot(cosine * pixels.across, sine * pixels.down), np.hypot(sine * pixels.across, cosine * pixels.down)], -1
+    )
+
+
+class PlanarDataset(Dataset):
+    """Sample i is a pure function of (seed, i).
+
+    Args:
+        folder: Prepared films, `*.npy` as `sample_film` takes them.
+        settings: What is drawn.
+        seed: Of everything random.
+    Raises:
+        UsageError: the folder holds no prepared film.
+    """
+
+    def __init__(self, folder: Path, settings: PlanarSettings, seed: int) -> None:
+        self.settings, self.seed = settings, seed
+        self.films = open_films(folder, settings.frames)
+        self.weights = erp_area_weights(settings.height).astype(np.float32)
+
+    def __getitem__(self, index: int) -> PlanarSample:
+        s, clip, place = self.settings, self.clip(index), self.place(index)
+        turn = self.turn(clip, place)
+        pixels = pixels_of(s, place)
+        directions = fly(pixels.directions @ turn.T, clip.steps)
+        x = sample_film(clip.frames, directions, footprint(pixels, turn)[None])
+        x = jitter_colours(x, s.jitter, stream([self.seed, index], "jitter"))
+        weights = torch.from_numpy(self.weights[place.row : place.row + s.rows])
+        return PlanarSample(x.transpose(1, 2).unflatten(2, (s.rows, s.columns)), place, weights, clip.quality)
+
+    def clip(self, index: int) -> Clip:
+        """What is drawn for a sample."""
+        return draw_clip(self.films, self.settings, [self.seed, index])
+
+    def place(self, index: int) -> Place:
+        """Where a sample's patch lies: anywhere in the picture."""
+        s, rng = self.settings, stream([self.seed, index], "place")
+        return Place(int(rng.integers(s.height - s.rows + 1)), int(rng.integers(s.width - s.columns + 1)))
+
+    def turn(self, clip: Clip, place: Place) -> Rotation:
+        """From the patch's directions to the film's: what the clip guides to, or any point, lies in its middle."""
+        s = self.settings
+        source = clip.turn[:, 2] if clip.toward is None else clip.toward
+        lon = (place.column + s.columns / 2) / s.width * (2 * math.pi) - math.pi
+        lat = math.pi / 2 - (place.row + s.rows / 2) / s.height * math.pi
+        seen = (-lon, lat) if clip.mirror[1, 1] < 0 else (lon, lat)
+        return reprojection(angles_of(source), seen).T @ clip.mirror
