@@ -209,8 +209,9 @@ def _cell(saving: Json | None) -> str:
     if saving is None:
         return "-"
     spread = (max(saving["per_seed"]) - min(saving["per_seed"])) / 2
+    about = f" ± {spread:.2f}" if len(saving["per_seed"]) > 1 else ""
     change = f" {saving['rounding_db']:+.3f} dB" if "rounding_db" in saving else ""
-    return f"{saving['percent']:+.2f} ± {spread:.2f} %{change}"
+    return f"{saving['percent']:+.2f}{about} %{change}"
 
 
 if __name__ == "__main__":
