@@ -43,10 +43,30 @@ def figures(results: Path) -> str:
     if "codecs" in benchmark:
         lines += ["", *speed(benchmark)]
     lines += ["", "![Rate-distortion curves](docs/rd.svg)"]
+    if others := sorted((results / "released").glob("*.json")):
+        lines += ["", *released(results, others)]
     for name, table in (("convolutions", convolutions), ("entropy", entropy), ("rotation", rotation)):
         if (path := results / f"{name}.json").exists():
             lines += ["", *table(json.loads(path.read_text()))]
     return "\n".join(lines) + "\n"
+
+
+def released(results: Path, others: list[Path]) -> list[str]:
+    """Table of the released models besides the default one, on the clips that each was measured on."""
+    lines = [
+        "### The other models",
+        "",
+        "| model | clips | frames | quality: bpp, WS-PSNR-YUV | BD-rate against sphere-dvc there |",
+        "|---|---|---|---|---|",
+    ]
+    default = read_results(results / "sphere-dvc.json")[0]
+    for path in others:
+        (model,) = read_results(path)
+        bd = bd_rows(default.on_clips(model.clips), [model])[0].mean_curve
+        points = "; ".join(f"{p.quality:g}: {p.bpp:.3f}, {p.ws_psnr_yuv:.2f} dB" for p in model.mean)
+        clips = ", ".join(Path(clip).stem for clip in model.clips)
+        lines.append(f"| {model.codec} | {clips} | {model.settings['frames']} | {points} | {_percent(bd.pchip)} |")
+    return lines
 
 
 def convolutions(results: dict) -> list[str]:
