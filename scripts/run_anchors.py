@@ -12,17 +12,24 @@ import sys
 from pathlib import Path
 
 from deepsphere_codec.evaluation.anchors import ANCHORS, AnchorCodec
+from deepsphere_codec.evaluation.cubemap import CubemapCeiling
 from deepsphere_codec.evaluation.evaluate import evaluate, find_clips
 from deepsphere_codec.evaluation.script import point_bar, run
+
+CEILING = CubemapCeiling.codec
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Measure classical codecs on a folder of 360° clips.")
     parser.add_argument(
-        "--codecs", nargs="+", default=["x264", "x265", "svtav1"], metavar="NAME", help=", ".join(ANCHORS)
+        "--codecs",
+        nargs="+",
+        default=["x264", "x265", "svtav1"],
+        metavar="NAME",
+        help=", ".join([*ANCHORS, CEILING]),
     )
     parser.add_argument("--clips", type=Path, required=True, metavar="FOLDER")
-    parser.add_argument("--quality", type=float, nargs="+", metavar="CRF", help="five of each codec's own unless given")
+    parser.add_argument("--quality", type=float, nargs="+", metavar="CRF", help="or QP; each codec's own unless given")
     parser.add_argument("--frames", type=int, default=32, metavar="N", help="of each clip, from its first (32)")
     parser.add_argument("--out", type=Path, default=Path("results/anchors.json"), help="results file, or a folder")
     return parser.parse_args(arguments)
@@ -30,7 +37,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def main() -> None:
     args = parse()
-    codecs = [AnchorCodec(name, args.frames) for name in args.codecs]
+    codecs = [
+        CubemapCeiling(args.frames) if name == CEILING else AnchorCodec(name, args.frames) for name in args.codecs
+    ]
     with point_bar() as on_point:
         evaluate(codecs, find_clips(args.clips), args.out, qualities=args.quality, on_point=on_point)
 

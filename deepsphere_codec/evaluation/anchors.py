@@ -1,21 +1,24 @@
-"""Classical codecs on the same clips: x264, x265 and SVT-AV1 through PyAV, a closed GOP of 32 frames.
+"""Classical codecs on the same clips: through PyAV, on ERP or the cubemap, or as programs; a closed GOP of 32 frames.
 
-Bits are the packets', without a container and without parameter sets. Where the number of threads changes the bits it
-is fixed, so that the points come out the same on any machine.
+Bits are the packets', without a container and without parameter sets, per pixel of the ERP source. Where the number of
+threads changes the bits it is fixed, so that the points come out the same on any machine.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from deepsphere_codec.errors import UsageError
 from deepsphere_codec.evaluation.compare import compare_frames
+from deepsphere_codec.evaluation.cubemap import CubemapProjection
+from deepsphere_codec.evaluation.external import VTM, VVENC, ExternalCoder
 from deepsphere_codec.evaluation.results import Point
 from deepsphere_codec.video import VideoInfo, YuvFrame, create_video, open_video
-from deepsphere_codec.video.anchor import AnchorPacket, AnchorSettings, decode_anchor, encode_anchor
+from deepsphere_codec.video.anchor import AnchorPacket, AnchorSettings, AnchorStream, decode_anchor, encode_anchor
 
 GOP = 32
 X265 = f"keyint={GOP}:min-keyint={GOP}:scenecut=0:open-gop=0:frame-threads=1:log-level=error"
@@ -27,30 +30,106 @@ X264_OPTIONS = {
     "sc_threshold": "0",
     "x264-params": "open-gop=0",
 }
+X264_ZEROLATENCY_OPTIONS = {"tune": "zerolatency"} | {key: X264_OPTIONS[key] for key in X264_OPTIONS if key != "bf"}
+# One pass: PyAV has no way to hand a first pass's statistics over, and without them libvpx codes no alternate reference
+# frames, whatever lag-in-frames is (the bits are the same). Saying so keeps the order of decoding that of display.
+VP9_OPTIONS = {
+    "b": "0",  # crf alone
+    "g": str(GOP),
+    "keyint_min": str(GOP),
+    "deadline": "good",
+    "cpu-used": "2",
+    "auto-alt-ref": "0",
+    "lag-in-frames": "0",
+    "row-mt": "0",
+    "tile-columns": "0",
+}
+
+
+class Coder(Protocol):
+    """Makes packets of frames, and frames of packets."""
+
+    how: str  # for the description
+    settings: dict[str, Any]  # all that the packets depend on, in JSON's types
+
+    def encode(self, frames: Iterable[YuvFrame], info: VideoInfo, quality: float) -> AnchorStream: ...
+
+    def decode(self, stream: AnchorStream, info: VideoInfo) -> Iterator[YuvFrame]: ...
+
+
+class PyAvCoder:
+    """One of FFmpeg's encoders at a crf."""
+
+    how = "through PyAV, crf"
+
+    def __init__(self, settings: AnchorSettings) -> None:
+        self._settings = settings
+        self.settings: dict[str, Any] = {
+            "encoder": settings.encoder,
+            "options": dict(settings.options),
+            "encoder_threads": settings.threads,
+        }
+
+    def encode(self, frames: Iterable[YuvFrame], info: VideoInfo, quality: float) -> AnchorStream:
+        """Packets in order of decoding, one per frame; quality is the crf."""
+        options = {**self._settings.options, "crf": f"{quality:g}"}
+        return encode_anchor(frames, info, self._settings._replace(options=options))
+
+    def decode(self, stream: AnchorStream, info: VideoInfo) -> Iterator[YuvFrame]:
+        """Frames in order of display."""
+        return decode_anchor(stream)
+
+
+class ErpProjection:
+    """Frames as they are, where `CubemapProjection` would convert them."""
+
+    settings: Mapping[str, Any] = {}
+
+    def __init__(self, info: VideoInfo) -> None:
+        self.info = info
+
+    def forward(self, frame: YuvFrame) -> YuvFrame:
+        return frame
+
+    def backward(self, frame: YuvFrame) -> YuvFrame:
+        return frame
 
 
 class Anchor(NamedTuple):
     name: str
-    settings: AnchorSettings
-    qualities: tuple[float, ...]  # crf, smaller is better
+    coder: Callable[[], Coder]  # raises UsageError where a program is absent
+    qualities: tuple[float, ...]  # crf or QP, smaller is better
+    projection: type[ErpProjection] | type[CubemapProjection] = ErpProjection
+
+
+def _pyav(encoder: str, decoder: str, options: Mapping[str, str], threads: int = 0) -> Callable[[], Coder]:
+    return partial(PyAvCoder, AnchorSettings(encoder, decoder, options, threads))
 
 
 CRF = (18.0, 23.0, 28.0, 33.0, 38.0)
+WIDE_CRF = (20.0, 30.0, 40.0, 50.0, 60.0)  # of 63
+QP = (22.0, 27.0, 32.0, 37.0, 42.0)
+X265_MEDIUM = _pyav("libx265", "hevc", {"preset": "medium", "x265-params": X265})
 ANCHORS = {
-    "x264": Anchor("x264 medium", AnchorSettings("libx264", "h264", X264_OPTIONS, threads=2), CRF),
-    "x265": Anchor(
-        "x265 medium", AnchorSettings("libx265", "hevc", {"preset": "medium", "x265-params": X265}, threads=0), CRF
+    "x264": Anchor("x264 medium", _pyav("libx264", "h264", X264_OPTIONS, threads=2), CRF),
+    "x264-zerolatency": Anchor(  # of one thread: with this tune each thread codes a slice of its own
+        "x264 zerolatency", _pyav("libx264", "h264", X264_ZEROLATENCY_OPTIONS, threads=1), CRF
     ),
+    "x265": Anchor("x265 medium", X265_MEDIUM, CRF),
     "x265-zerolatency": Anchor(
         "x265 zerolatency",
-        AnchorSettings("libx265", "hevc", {"preset": "medium", "tune": "zerolatency", "x265-params": X265}, threads=0),
+        _pyav("libx265", "hevc", {"preset": "medium", "tune": "zerolatency", "x265-params": X265}),
         CRF,
     ),
+    "x265-cubemap": Anchor("x265 medium on the cubemap", X265_MEDIUM, CRF, CubemapProjection),
     "svtav1": Anchor(
         "SVT-AV1 preset 6",
-        AnchorSettings("libsvtav1", "libdav1d", {"preset": "6", "svtav1-params": f"keyint={GOP}:scd=0"}, threads=0),
-        (20.0, 30.0, 40.0, 50.0, 60.0),
+        _pyav("libsvtav1", "libdav1d", {"preset": "6", "svtav1-params": f"keyint={GOP}:scd=0"}),
+        WIDE_CRF,
     ),
+    "vp9": Anchor("VP9 cpu-used 2, one pass", _pyav("libvpx-vp9", "vp9", VP9_OPTIONS, threads=1), WIDE_CRF),
+    "vvenc": Anchor("VVenC medium", partial(ExternalCoder, VVENC), QP),
+    "vtm": Anchor("VTM random access", partial(ExternalCoder, VTM), QP),
 }
 
 
@@ -61,37 +140,34 @@ class AnchorCodec:
         codec: A key of ANCHORS.
         frames: How many frames of each clip, from its first; all unless given.
     Raises:
-        UsageError: there is no such anchor.
+        UsageError: there is no such anchor, or a program that it needs is absent.
     """
 
     def __init__(self, codec: str, frames: int | None = None) -> None:
         if codec not in ANCHORS:
             raise UsageError(f"there is no anchor {codec!r}; anchors: {', '.join(ANCHORS)}")
         self.codec = codec
-        self.name, self._settings, self.qualities = ANCHORS[codec]
-        self.description = f"{self.name} through PyAV, crf, closed GOP of {GOP}, bits of the packets"
+        self.name, make_coder, self.qualities, self._projection = ANCHORS[codec]
+        self._coder = make_coder()
+        self.description = f"{self.name} {self._coder.how}, closed GOP of {GOP}, bits of the packets"
         self._frames = (0, frames)
-        self.settings: dict[str, Any] = {
-            "encoder": self._settings.encoder,
-            "options": dict(self._settings.options),
-            "encoder_threads": self._settings.threads,
-            "frames": frames,
-        }
+        self.settings: dict[str, Any] = {**self._coder.settings, **self._projection.settings, "frames": frames}
 
     def measure(self, clip: Path, quality: float, *, keep: Path | None = None) -> Point:
-        """Encode, decode and compare one clip; quality is the crf.
+        """Encode, decode and compare one clip; quality is the crf, or the QP.
 
         Args:
-            keep: Where to leave the decoded film (`.mkv`); nowhere unless given.
+            keep: Where to leave the decoded film (`.mkv`), ERP; nowhere unless given.
         Raises:
-            UsageError: the clip cannot be read, or the decoded film cannot be written.
+            UsageError: the clip cannot be read or converted, a program fails, or the decoded film cannot be written.
         """
-        settings = self._settings._replace(options={**self._settings.options, "crf": f"{quality:g}"})
         with open_video(clip, frames=self._frames) as source:
-            info, stream = source.info, encode_anchor(source, source.info, settings)
-        decoded = _Timed(decode_anchor(stream))
+            info, projection = source.info, self._projection(source.info)
+            stream = self._coder.encode(map(projection.forward, source), projection.info, quality)
+        decoded = _Timed(self._coder.decode(stream, projection.info))
+        shown = map(projection.backward, decoded)
         with open_video(clip, frames=self._frames) as source:
-            metrics = compare_frames(zip(source, _kept(decoded, info, keep), strict=True)).mean
+            metrics = compare_frames(zip(source, _kept(shown, info, keep), strict=True)).mean
         first = [packet for packet in stream.packets if packet.is_keyframe]
         other = [packet for packet in stream.packets if not packet.is_keyframe]
         return Point(

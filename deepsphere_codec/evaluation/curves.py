@@ -10,10 +10,20 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from deepsphere_codec.evaluation.results import Point, Results
 
-CEILING = "ceiling"
+CEILING, CUBEMAP_CEILING = "ceiling", "cubemap-ceiling"
 INK, SOFT, GRID = "#1f2933", "#52606d", "#e4e7eb"
 # Classical codecs stay in cool greys and blues, so that the eye goes to the models.
-ANCHOR_COLOURS = {"x264": "#9aa5b1", "x265": "#323f4b", "x265-zerolatency": "#7ea6c9", "svtav1": "#2b6cb0"}
+ANCHOR_COLOURS = {
+    "x264": "#9aa5b1",
+    "x264-zerolatency": "#c3cad3",
+    "x265": "#323f4b",
+    "x265-zerolatency": "#7ea6c9",
+    "x265-cubemap": "#627d98",
+    "svtav1": "#2b6cb0",
+    "vp9": "#4a90a4",
+    "vvenc": "#1b4d6b",
+    "vtm": "#102a43",
+}
 MODEL_COLOURS = ("#d1495b", "#e08e1b", "#2a9d8f", "#7b4fa3", "#8c5a3c")
 
 FAR = 0.2  # in parts of the curves' range: a ceiling this far above them would squeeze them
@@ -33,11 +43,12 @@ class Ceiling(NamedTuple):
 
 def curves_of(results: Sequence[Results], points: Mapping[str, Sequence[Point]]) -> list[Curve]:
     """The curves to draw from the points of each codec, by its name."""
-    models = [each.name for each in results if each.codec not in ANCHOR_COLOURS and each.codec != CEILING]
+    drawn = [each for each in results if each.codec not in (CEILING, CUBEMAP_CEILING)]
+    models = [each.name for each in drawn if each.codec not in ANCHOR_COLOURS]
     curves = []
-    for each in results:
+    for each in drawn:
         with_rate = sorted((p for p in points[each.name] if p.bpp), key=lambda p: p.bpp or 0.0)
-        if each.codec == CEILING or not with_rate:
+        if not with_rate:
             continue
         is_model = each.codec not in ANCHOR_COLOURS
         models_colour = MODEL_COLOURS[models.index(each.name) % len(MODEL_COLOURS)] if is_model else ""

@@ -1,0 +1,247 @@
+"""How far a BD-rate may depend on the choice of clips: percentile intervals from resampled clips.
+
+The clips of a test set are a sample. Drawing as many of them again, with replacement, 2000 times, and taking the middle
+95 % of the BD-rates that come out, tells what another sample might have shown. With some ten clips such an interval is
+a little too narrow: it covers the mean of 11 normal values in 91 % of cases, not 95 %.
+
+BD-rates themselves are `bd_rate`'s. Those of thousands of drawn mean curves are computed at once, by the same PCHIP
+interpolation: one after the other would take a hundred times as long.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from deepsphere_codec.errors import UsageError
+from deepsphere_codec.evaluation.bdrate import BdRate, bd_rate
+from deepsphere_codec.evaluation.metrics import MAX_DB
+from deepsphere_codec.evaluation.results import KEYS, Point, Results, mean_points
+
+RESAMPLES = 2000
+LEVEL = 0.95
+_NO_METRICS = {"quality", "bpp", "bpp_i", "bpp_p", "encode_seconds", "decode_seconds"}
+METRICS = tuple(field.name for field in fields(Point) if field.name not in _NO_METRICS)
+_SIMILARITIES = {"ms_ssim_y"}  # 1 where equal; in decibels -10 log10(1 - x)
+
+
+class Interval(NamedTuple):
+    """Per cent; the ends are None where fewer than two clips leave nothing to resample."""
+
+    estimate: float
+    low: float | None
+    high: float | None
+
+
+class Intervals(NamedTuple):
+    """By either interpolation; None where there is no BD-rate."""
+
+    akima: Interval | None
+    pchip: Interval | None
+
+
+class BdIntervals(NamedTuple):
+    """One codec against the anchor in one metric, over the clips that have a BD-rate."""
+
+    name: str
+    metric: str  # a field of Point
+    per_clip: Mapping[str, BdRate]
+    left_out: Mapping[str, str]  # clip, and why it has no BD-rate
+    mean_of_clips: Intervals  # of the clips' BD-rates
+    mean_curve: BdRate
+    of_mean_curve: Interval | None  # of the BD-rate between the clips' mean curves, by PCHIP
+
+
+def bd_intervals(
+    anchor: Results, test: Results, metric: str = "ws_psnr_yuv", *, resamples: int = RESAMPLES, seed: int = 0
+) -> BdIntervals:
+    """BD-rates per clip and over clips, with 95 % intervals over the choice of clips.
+
+    Args:
+        anchor: The codec compared with.
+        test: The other one; clips that only one of them measured are left out, and named.
+        metric: One of METRICS. MS-SSIM counts in decibels, -10 log10(1 - x).
+        resamples: How many draws of clips.
+        seed: Of the draws: the same seed gives the same intervals.
+    Raises:
+        UsageError: there is no such metric.
+    Source: Efron, Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13 (percentile intervals).
+    """
+    if metric not in METRICS:
+        raise UsageError(f"there is no metric {metric!r}; metrics: {', '.join(METRICS)}")
+    curves = {
+        clip: (in_metric(anchor.clips.get(clip, ()), metric), in_metric(test.clips.get(clip, ()), metric))
+        for clip in sorted({*anchor.clips, *test.clips})
+    }
+    every = {clip: bd_rate(*pair) for clip, pair in curves.items()}
+    per_clip = {clip: bd for clip, bd in every.items() if bd.pchip is not None}
+    draws = draw_clips(len(per_clip), resamples, seed)
+    anchors, tests = ({clip: curves[clip][side] for clip in per_clip} for side in (0, 1))
+    mean_curve = bd_rate(mean_points(anchors), mean_points(tests))
+    return BdIntervals(
+        name=test.name,
+        metric=metric,
+        per_clip=per_clip,
+        left_out={clip: _why(clip, anchor, test, metric, every[clip]) for clip in every if clip not in per_clip},
+        mean_of_clips=_intervals_of_mean(list(per_clip.values()), draws),
+        mean_curve=mean_curve,
+        of_mean_curve=_interval_of_mean_curve(mean_curve, list(anchors.values()), list(tests.values()), draws),
+    )
+
+
+def mean_interval(values: Sequence[float], draws: Int[np.ndarray, "resamples n"]) -> Interval:
+    """The mean of values, one per clip, and where the means of draws from them lie."""
+    array = np.asarray(values, float)
+    return _interval(float(array.mean()), array[draws].mean(axis=1))
+
+
+def mean_curve_rates(
+    anchors: Sequence[Sequence[Point]], tests: Sequence[Sequence[Point]], draws: Int[np.ndarray, "resamples n"]
+) -> Float[np.ndarray, " resamples"]:
+    """BD-rates between the mean curves of drawn clips, by PCHIP in per cent; NaN where there is none.
+
+    Args:
+        anchors, tests: Points of each clip, as `in_metric` gives them.
+        draws: Indices of clips, a row for each mean curve.
+    """
+    curves = [_drawn_curves(points, draws) for points in (anchors, tests)]
+    low = np.max([decibels[:, 0] for decibels, _ in curves], axis=0)
+    high = np.min([decibels[:, -1] for decibels, _ in curves], axis=0)
+    possible = (high > low) & np.logical_and(*((np.diff(decibels) > 0).all(axis=1) for decibels, _ in curves))
+    with np.errstate(divide="ignore", invalid="ignore"):  # of those that are not possible
+        anchor, test = (_integral(*curve, low, high) for curve in curves)
+        rates = 100 * (10 ** ((test - anchor) / (high - low)) - 1)
+    return np.where(possible, rates, np.nan)
+
+
+def draw_clips(clips: int, resamples: int = RESAMPLES, seed: int = 0) -> Int[np.ndarray, "resamples clips"]:
+    """Indices of clips drawn with replacement; no draws of fewer than two clips, which would all be alike."""
+    generator = np.random.default_rng(seed)
+    return generator.integers(clips, size=(resamples, clips)) if clips > 1 else np.zeros((0, clips), np.int64)
+
+
+def in_metric(points: Sequence[Point], metric: str) -> list[Point]:
+    """Points with nothing but a metric, in decibels, where `bd_rate` looks; those without it are left out."""
+    decibels = similarity_decibels if metric in _SIMILARITIES else float
+    values = [(point.quality, point.bpp, getattr(point, metric)) for point in points]
+    return [Point(quality, bpp, decibels(value)) for quality, bpp, value in values if bpp and value is not None]
+
+
+def similarity_decibels(similarity: float) -> float:
+    """-10 log10(1 - x), at most MAX_DB."""
+    return min(-10 * math.log10(1 - similarity), MAX_DB) if similarity < 1 else MAX_DB
+
+
+def interval_table(anchor: Results, rows: Sequence[BdIntervals]) -> str:
+    """The rows as text, one line each, and one for each clip that is left out."""
+    width = max([len(row.name) for row in rows] + [len("codec")])
+    lines = [
+        f"BD-rate against {anchor.name} by PCHIP in per cent, with {LEVEL:.0%} intervals over clips",
+        f"{'codec':<{width}}  {'metric':<11}  {'mean of clips':<24}  {'mean curve':<24}  {'overlap':>7}  clips",
+    ]
+    for row in rows:
+        figures = [_text(interval) for interval in (row.mean_of_clips.pchip, row.of_mean_curve)]
+        overlap = f"{row.mean_curve.overlap:>7.0%}"
+        head = f"{row.name:<{width}}  {KEYS[row.metric]:<11}  {figures[0]:<24}  {figures[1]:<24}"
+        lines.append(f"{head}  {overlap}  {len(row.per_clip):>5}")
+        lines += [f"  ! without {clip}: {why}" for clip, why in row.left_out.items()]
+    return "\n".join(lines)
+
+
+def _why(clip: str, anchor: Results, test: Results, metric: str, bd: BdRate) -> str:
+    for results in (anchor, test):
+        if clip not in results.clips:
+            return f"{results.name} did not measure it"
+        if not in_metric(results.clips[clip], metric):
+            return f"{results.name} has no {KEYS[metric]} of it"
+    return bd.note
+
+
+def _intervals_of_mean(rates: Sequence[BdRate], draws: Int[np.ndarray, "resamples n"]) -> Intervals:
+    if not rates:
+        return Intervals(None, None)
+    akima, pchip = ([getattr(rate, method) for rate in rates] for method in Intervals._fields)
+    return Intervals(mean_interval(akima, draws), mean_interval(pchip, draws))
+
+
+def _interval_of_mean_curve(
+    mean_curve: BdRate,
+    anchors: Sequence[Sequence[Point]],
+    tests: Sequence[Sequence[Point]],
+    draws: Int[np.ndarray, "resamples n"],
+) -> Interval | None:
+    """Draws whose mean curves have no BD-rate (one may fall) are left aside."""
+    if mean_curve.pchip is None:
+        return None
+    rates = mean_curve_rates(anchors, tests, draws)
+    return _interval(mean_curve.pchip, rates[~np.isnan(rates)])
+
+
+def _interval(estimate: float, drawn: Float[np.ndarray, " resamples"]) -> Interval:
+    if not len(drawn):
+        return Interval(estimate, None, None)
+    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Interval(estimate, float(low), float(high))
+
+
+def _text(interval: Interval | None) -> str:
+    if interval is None:
+        return "-"
+    ends = "" if interval.low is None else f" [{interval.low:+.1f}, {interval.high:+.1f}]"
+    return f"{interval.estimate:+.1f}{ends}"
+
+
+def _drawn_curves(
+    clips: Sequence[Sequence[Point]], draws: Int[np.ndarray, "resamples n"]
+) -> tuple[Float[np.ndarray, "resamples points"], Float[np.ndarray, "resamples points"]]:
+    """Mean decibels and log10 of mean rates at the qualities that all clips have, each curve by rate."""
+    points = [{point.quality: point for point in clip} for clip in clips]
+    common = sorted(set.intersection(*(set(each) for each in points)))
+    values = np.array([[(each[quality].ws_psnr_yuv, each[quality].bpp) for quality in common] for each in points])
+    decibels, rates = np.moveaxis(values[draws].mean(axis=1), -1, 0)
+    order = np.argsort(rates, axis=1)
+    return np.take_along_axis(decibels, order, 1), np.log10(np.take_along_axis(rates, order, 1))
+
+
+def _integral(
+    x: Float[np.ndarray, "curves points"],
+    y: Float[np.ndarray, "curves points"],
+    low: Float[np.ndarray, " curves"],
+    high: Float[np.ndarray, " curves"],
+) -> Float[np.ndarray, " curves"]:
+    """Of the PCHIP curve through rising points, from low to high."""
+    steps, slopes = np.diff(x), _slopes(x, y)
+
+    def up_to(end: np.ndarray) -> np.ndarray:
+        t = np.clip((end[:, None] - x[:, :-1]) / steps, 0, 1)
+        t2, t3, t4 = t**2, t**3, t**4
+        values = y[:, :-1] * (t - t3 + t4 / 2) + y[:, 1:] * (t3 - t4 / 2)
+        tangents = slopes[:, :-1] * (t2 / 2 - 2 * t3 / 3 + t4 / 4) + slopes[:, 1:] * (t4 / 4 - t3 / 3)
+        return (steps * (values + steps * tangents)).sum(axis=1)
+
+    return up_to(high) - up_to(low)
+
+
+def _slopes(x: Float[np.ndarray, "curves points"], y: Float[np.ndarray, "curves points"]) -> np.ndarray:
+    """At the points of rising curves.
+
+    Source: Fritsch, Butland, SIAM J. Sci. Stat. Comput. 5(2), 1984; as scipy's PchipInterpolator.
+    """
+    steps = np.diff(x)
+    chords = np.diff(y) / steps
+    if chords.shape[1] == 1:
+        return np.repeat(chords, 2, axis=1)
+    before, after = steps[:, :-1], steps[:, 1:]
+    inner = 3 * (before + after) / ((2 * after + before) / chords[:, :-1] + (after + 2 * before) / chords[:, 1:])
+    return np.column_stack([_end_slope(steps, chords), inner, _end_slope(steps[:, ::-1], chords[:, ::-1])])
+
+
+def _end_slope(steps: np.ndarray, chords: np.ndarray) -> np.ndarray:
+    """At the first point, from its two steps."""
+    first, second = steps[:, 0], steps[:, 1]
+    return np.maximum(((2 * first + second) * chords[:, 0] - first * chords[:, 1]) / (first + second), 0)
