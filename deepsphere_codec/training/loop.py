@@ -167,13 +167,9 @@ class Trainer:
     def _steps(self) -> Iterator[list[tuple[Tensor, Tensor]]]:
         """Of each step that is left, this process's shares: samples [batch, frames, npix, 3] and qualities [batch]."""
         schedule = self.settings.train
-        batches = [
-            range(
-                (step * schedule.shares + share) * schedule.batch, (step * schedule.shares + share + 1) * schedule.batch
-            )
-            for step in range(self.step, schedule.steps)
-            for share in self.shares
-        ]
+        steps = range(self.step, schedule.steps)
+        firsts = ((step * schedule.shares + share) * schedule.batch for step in steps for share in self.shares)
+        batches = (range(first, first + schedule.batch) for first in firsts)  # as they are needed: there may be many
         loader = DataLoader(
             self.dataset,
             batch_sampler=batches,  # type: ignore[arg-type]
@@ -181,7 +177,7 @@ class Trainer:
             prefetch_factor=4 if self.workers else None,
         )
         every = iter(loader)
-        for _ in range(self.step, schedule.steps):
+        for _ in steps:
             yield [next(every) for _ in self.shares]
 
     def _one(self, samples: list[tuple[Tensor, Tensor]], waited: float = 0.0) -> dict[str, Any]:

@@ -171,7 +171,7 @@ def test_what_is_measured_is_the_rate_of_rounded_latents_and_psnr(job, part):
             picture, _ = model.intra(sample.x[:, 0], quality + model.config.intra_step)
             target, out = sample.x[:, 1], model.inter(sample.x[:, 1], model.inter.begin(*picture), quality, True)
             x_hat, rates = out.x_hat, [out.rate_motion, out.rate_residual]
-    bits = sum(float(rate.latents + rate.hyper) for rate in rates) / (films * npix)
+    bits = sum(float(rate.bits) for rate in rates) / (films * npix)
     decibels = -10 * np.log10(((target - x_hat).double() ** 2).mean(1).numpy())
     assert point.quality == 3.0 and point.bits_per_node == pytest.approx(bits, rel=1e-5)
     assert point.psnr == pytest.approx((decibels @ [6, 1, 1]).mean() / 8, abs=1e-4)
