@@ -99,10 +99,13 @@ class Trainer:
 
         Args:
             on_step: Given what is logged, every LOG_EVERY steps.
-            validator: Called when it is due, and at the end; with the running mean of the weights where there is one.
+            validator: Called at the beginning, when it is due, and at the end; with the running mean of the weights where
+                there is one.
         Raises:
             CodecError: the loss is no longer a number; the last checkpoint stays.
         """
+        if validator and self.world.first and self.step == 0:
+            self.validate(validator)  # to see from where it comes
         saved = asked = time.monotonic()
         for samples in self._steps():
             entry = self._one(samples, waited=time.monotonic() - asked)
