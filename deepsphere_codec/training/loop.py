@@ -99,8 +99,8 @@ class Trainer:
 
         Args:
             on_step: Given what is logged, every LOG_EVERY steps.
-            validator: Called at the beginning, when it is due, and at the end; with the running mean of the weights where
-                there is one.
+            validator: Called at the beginning, when it is due, and at the end; with the weights' running mean if there
+                is one.
         Raises:
             CodecError: the loss is no longer a number; the last checkpoint stays.
         """
