@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-import multiprocessing
 import re
 import shutil
-import signal
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,10 +16,11 @@ import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from deepsphere_codec.atomic import atomic_output
-from deepsphere_codec.errors import CodecError, UsageError
+from deepsphere_codec.errors import UsageError
 from deepsphere_codec.models.dvc import SphereDVC
 from deepsphere_codec.sphere.patch import PatchGrid
 from deepsphere_codec.training.held_out import held_out, measure
+from deepsphere_codec.training.jobs import run_all
 from deepsphere_codec.training.loop import Trainer
 from deepsphere_codec.training.settings import TrainSettings, load_settings
 from deepsphere_codec.training.stand_in import BlockIntra
@@ -162,7 +159,7 @@ def run_job(job: Job) -> dict[str, Any]:
 
 
 def run_jobs(jobs: Sequence[Job], at_once: int) -> Iterator[dict[str, Any]]:
-    """Results as they come, each job in a process of one thread; jobs that ran before are not run again.
+    """Results as they come, as of `run_all`; jobs that ran before are not run again.
 
     Raises:
         UsageError: a job ran before with other settings.
@@ -171,25 +168,7 @@ def run_jobs(jobs: Sequence[Job], at_once: int) -> Iterator[dict[str, Any]]:
     before = {job.name: finished(job) for job in jobs}
     yield from (result for result in before.values() if result)
     todo = [job for job in jobs if not before[job.name]]
-    others = set(multiprocessing.active_children())
-    with ProcessPoolExecutor(max(1, at_once), multiprocessing.get_context("spawn"), _begin_process) as pool:
-        try:
-            for future in as_completed([pool.submit(run_job, job) for job in todo]):
-                yield future.result()
-        except BaseException as error:  # an interrupt, too: minutes may be left to those that run
-            pool.shutdown(wait=False, cancel_futures=True)
-            for process in set(multiprocessing.active_children()) - others:
-                process.terminate()
-            if isinstance(error, BrokenProcessPool):
-                raise CodecError("a run was killed; those that came to their end are kept, start again") from error
-            raise
-
-
-def _begin_process() -> None:
-    """One thread; an interrupt is the parent's affair."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    torch.set_num_threads(1)
+    yield from run_all(run_job, todo, at_once)
 
 
 class Run:

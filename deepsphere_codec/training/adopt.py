@@ -33,7 +33,6 @@ def begin_from(path: Path, model: nn.Module, only: str = "") -> list[str]:
     Raises:
         UsageError: not such a file, or a weight of another shape.
     """
-    carried = {}
     try:
         with safe_open(path, "pt") as file:
             stored = set(file.keys())
@@ -55,8 +54,10 @@ def begin_from(path: Path, model: nn.Module, only: str = "") -> list[str]:
 def _carried_over(model: nn.Module, read: Callable[[str], Tensor | None]) -> list[tuple[str, Tensor]]:
     found = []
     for name, conv in model.named_modules():
+        if not isinstance(conv, GatedChebConv):
+            continue
         taps, bias = read(f"{name}.weight"), read(f"{name}.bias")
-        if isinstance(conv, GatedChebConv) and taps is not None and bias is not None:
+        if taps is not None and bias is not None:
             basis = nine_taps_to_chebyshev(conv.filter.laplacian, conv.side, conv.filter.order)
             radial = torch.einsum("kt,oit->kio", basis, taps.flatten(2)).reshape(conv.weight.shape)
             found += [(f"{name}.filter.weight", radial), (f"{name}.filter.bias", bias)]

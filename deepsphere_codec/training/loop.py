@@ -117,12 +117,12 @@ class Trainer:
             if time.monotonic() - saved > 60 * self.settings.train.checkpoint_minutes:
                 self.save()
                 saved = time.monotonic()
+            if self.step == self.settings.train.steps or self.world.agreed(time.monotonic() > until):
+                break  # before a validation: there is one at the end
             if validator and self.world.first and validator.due(time.monotonic()):
                 self.save()  # first: a validation may fail, say on a full disk
                 saved = time.monotonic()
                 self.validate(validator)
-            if self.world.agreed(time.monotonic() > until):
-                break
             asked = time.monotonic()
         self.save()
         if validator and self.world.first:
