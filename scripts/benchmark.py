@@ -5,6 +5,8 @@
 
 Codecs: a P-frame of 1024×512 in seconds, every released model and CompressAI's planar ssf2020, and the peak of memory.
 
+Training: a step of the default model on patches, with what it waits for samples that another process makes meanwhile.
+
 Layers: all cases take turns, round after round, so that a busy machine slows them alike; the figure is the median.
 Forward passes only, single precision. Whole layers keep the number of channels; Chebyshev layers have three taps.
 """
@@ -35,6 +37,7 @@ from deepsphere_codec.graph import SphereGraph, build_graph
 from deepsphere_codec.layers import ChebConv, DirectionalConv, RescaledLaplacian
 from deepsphere_codec.models import list_models
 from deepsphere_codec.sphere import HealpixGrid
+from deepsphere_codec.training.speed import BATCH, FRAMES, training_speed
 
 Case = Callable[[], object]
 
@@ -69,8 +72,10 @@ def main() -> int:
             models, list(synthetic_film(1024, 512, 3)), device=device, rounds=2 if arguments.quick else 7
         )
         print("", as_text_of_codecs(codecs), sep="\n")
+        training = training_speed(device=device, rounds=1 if arguments.quick else 5)
+        print("", as_text_of_training(training), sep="\n")
         if arguments.out:
-            write(arguments.out, tables, codecs, device)
+            write(arguments.out, tables, codecs, training, device)
     except (CodecError, OSError) as error:
         print(f"benchmark: {error}", file=sys.stderr)
         return 2
@@ -197,6 +202,12 @@ def as_text_of_codecs(codecs: list[dict]) -> str:
     return "\n".join(lines)
 
 
+def as_text_of_training(runs: list[dict]) -> str:
+    lines = [f"training step, {BATCH} chains of {FRAMES} frames".ljust(46) + "s".rjust(12) + "waiting".rjust(12)]
+    lines += [f"{run['precision']:46}{run['step_seconds']:12.2f}{run['waited']:12.1%}" for run in runs]
+    return "\n".join([*lines, f"a sample, one thread: {1000 * runs[0]['sample_seconds']:.0f} ms"])
+
+
 def ratios(table: dict) -> list[str]:
     """What the project asks of the back end "bag", at one shape."""
     times = table["milliseconds"]
@@ -207,15 +218,19 @@ def ratios(table: dict) -> list[str]:
     ]
 
 
-def write(path: Path, tables: list[dict], codecs: list[dict], device: str) -> None:
+def write(path: Path, tables: list[dict], codecs: list[dict], training: list[dict], device: str) -> None:
     measured_on = {**environment(), "device": torch.cuda.get_device_name() if device == "cuda" else "cpu"}
     result = {
         "name": "benchmark",
-        "description": "layers in milliseconds, forward, float32; whole codecs in seconds per P-frame; medians",
+        "description": (
+            "layers in milliseconds, forward, float32; whole codecs in seconds per P-frame; training in seconds per "
+            f"step on {BATCH} chains of {FRAMES} frames of 128×128 nodes at nside 256; medians"
+        ),
         "settings": {"taps": TAPS, "neighbors": 8, "batch": 1},
         "shapes": tables,
         "ratios": ratios(tables[0]),
         "codecs": codecs,
+        "training": training,
         "environment": measured_on,
     }
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -13,6 +13,8 @@ from deepsphere_codec.evaluation.results import read_results
 
 ROOT = Path(__file__).resolve().parents[1]
 MARKERS = re.compile(r"(<!-- figures:.*?-->\n).*?(<!-- /figures -->)", re.S)
+RIVALS = (("x265 medium", "x265"), ("the first release", "sphere-dvc-0.1"))
+"""Of the default model: names and results."""
 
 
 def figures(results: Path) -> str:
@@ -34,7 +36,7 @@ def figures(results: Path) -> str:
         )
     lines += ["", "| x265 medium, crf | bpp | WS-PSNR-YUV, dB |", "|---|---|---|"]
     lines += [f"| {p['quality']:g} | {p['bpp']:.3f} | {p['ws-psnr-yuv']:.2f} |" for p in x265["mean"]]
-    for name, file in (("x265 medium", "x265"), ("the first release", "sphere-dvc-0.1")):
+    for name, file in RIVALS:
         bd = bd_row(results, file).mean_curve
         lines += ["", f"BD-rate against {name}: {bd.pchip:+.0f} % (PCHIP), {bd.akima:+.0f} % (Akima); {overlap(bd)}."]
     top = ceiling["mean"][0]
@@ -152,6 +154,14 @@ def speed(benchmark: dict) -> list[str]:
     for row in benchmark["codecs"]:
         figures = f"{row['encode_seconds']:.2f} | {row['decode_seconds']:.2f} | {row['peak_gib']:.2f}"
         lines.append(f"| {row['codec']} | {figures} |")
+    if runs := benchmark.get("training"):
+        steps = ", ".join(f"{run['step_seconds']:.2f} s in {run['precision']}" for run in runs)
+        waited, sample = max(run["waited"] for run in runs), 1000 * runs[0]["sample_seconds"]
+        lines += [
+            "",
+            f"A training step of sphere-dvc there (two chains of three frames, patches of 128×128 nodes): {steps}; at "
+            f"most {waited:.1%} of it is waiting for samples, of which one takes {sample:.0f} ms.",
+        ]
     return lines
 
 

@@ -107,10 +107,14 @@ class Trainer:
         if validator and self.world.first and self.step == 0:
             self.validate(validator)  # to see from where it comes
         saved = asked = time.monotonic()
+        pace: list[tuple[float, float]] = []  # of the steps since the last line: what is logged is their mean
         for samples in self._steps():
             entry = self._one(samples, waited=time.monotonic() - asked)
             self.step += 1
+            pace.append((entry["seconds"], entry["waited"]))
             if self.step % LOG_EVERY == 0 or self.step == self.settings.train.steps:
+                entry["seconds"], entry["waited"] = (sum(each) / len(pace) for each in zip(*pace, strict=True))
+                pace.clear()
                 self._log(entry)
                 if on_step:
                     on_step(entry)

@@ -27,9 +27,11 @@ def test_measures_prints_and_writes(benchmark, tmp_path, monkeypatch):
     assert "nside 4, 8 ch" in text and f"{benchmark.PYG} / {benchmark.OURS}: " in text
     codecs = [{"codec": "one", "encode_seconds": 1.25, "decode_seconds": 0.5, "peak_gib": 1.0}]
     assert "1.25        0.50    1.00" in benchmark.as_text_of_codecs(codecs)
-    benchmark.write(tmp_path / "results" / "benchmark.json", [table], codecs, "cpu")
+    training = [{"precision": "float32", "step_seconds": 0.5, "waited": 0.25, "sample_seconds": 0.011}]
+    assert "0.50       25.0%\na sample, one thread: 11 ms" in benchmark.as_text_of_training(training)
+    benchmark.write(tmp_path / "results" / "benchmark.json", [table], codecs, training, "cpu")
     written = json.loads((tmp_path / "results" / "benchmark.json").read_text())
-    assert written["shapes"] == [table] and written["codecs"] == codecs
+    assert written["shapes"] == [table] and written["codecs"] == codecs and written["training"] == training
     assert {"cpu", "threads", "torch", "device"} <= written["environment"].keys()
 
 

@@ -129,7 +129,7 @@ def test_the_projects_own_configurations_load(path):
 
 def test_the_default_model_is_trained_whole():
     stages = load_stages(CONFIGS[0].with_name("sphere-dvc.toml"), [])
-    assert [stage.train.part for stage in stages] == ["intra", "motion", "inter", "inter"]
+    assert [stage.train.part for stage in stages] == ["intra", "motion", "inter", "inter", "inter"]
     assert all(stage.model == ModelConfig() for stage in stages) and stages[-1].train.chain > 1
 
 

@@ -1,0 +1,82 @@
+"""Seconds of a training step at real size, and how much of them is spent waiting for samples."""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from deepsphere_codec.data.generated import generate_films
+from deepsphere_codec.data.patches import PatchDataset, PatchSettings
+from deepsphere_codec.training.loop import LOG_EVERY, Trainer
+from deepsphere_codec.training.settings import Schedule, TrainSettings
+
+PRECISIONS = ("float32", "bfloat16")
+BATCH, FRAMES = 2, 3
+SAMPLES = 20
+
+
+def training_speed(
+    *, device: str = "cpu", rounds: int = 3, workers: int = 1, data: PatchSettings | None = None
+) -> list[dict[str, Any]]:
+    """Time P-frame steps of the default model on patches of generated films; the precisions take turns.
+
+    A step learns from chains of FRAMES - 1 P-frames, BATCH of them, and includes the optimiser's part and the wait for
+    samples, which `workers` processes make meanwhile.
+
+    Args:
+        rounds: Of LOG_EVERY steps each, after one that warms up.
+        data: Where the patches are cut; the default's nside and side unless given.
+    Returns:
+        For each precision {"precision", "step_seconds", "waited", "sample_seconds"}: medians of the rounds' means, the
+        wait as a share of the step, and seconds to make a sample on one thread.
+    """
+    data = replace(data or PatchSettings(), frames=FRAMES)
+    with tempfile.TemporaryDirectory(prefix="deepsphere-") as folder:
+        films = Path(folder, "films")
+        generate_films(films, films=4, frames=FRAMES + 1, width=4 * data.nside)
+        runs = {each: _Run(each, data, films, Path(folder, each), device, workers) for each in PRECISIONS}
+        for turn in range(rounds + 1):
+            for run in runs.values():
+                run.go_on(keep=turn > 0)
+        sample_seconds = round(_sample_seconds(films, data), 4)
+    return [{"precision": name, **run.medians(), "sample_seconds": sample_seconds} for name, run in runs.items()]
+
+
+class _Run:
+    """A training that goes on for LOG_EVERY steps at a time."""
+
+    def __init__(self, precision: str, data: PatchSettings, films: Path, folder: Path, device: str, workers: int):
+        schedule = Schedule("inter", LOG_EVERY, BATCH, chain=FRAMES - 1, warp_steps=0, precision=precision)
+        settings = TrainSettings(precision, data=data, train=schedule)
+        self.trainer = Trainer(settings, folder, films, torch.device(device), workers)
+        self.paces: list[tuple[float, float]] = []
+
+    def go_on(self, keep: bool) -> None:
+        trainer = self.trainer
+        steps = trainer.step + LOG_EVERY
+        trainer.settings = replace(trainer.settings, train=replace(trainer.settings.train, steps=steps))
+        entries: list[dict[str, Any]] = []
+        trainer.run(on_step=entries.append)
+        if keep:
+            self.paces += [(entry["seconds"], entry["waited"]) for entry in entries]
+
+    def medians(self) -> dict[str, float]:
+        steps = [seconds + waited for seconds, waited in self.paces]
+        shares = [waited / (seconds + waited) for seconds, waited in self.paces]
+        return {"step_seconds": round(statistics.median(steps), 3), "waited": round(statistics.median(shares), 3)}
+
+
+def _sample_seconds(films: Path, data: PatchSettings) -> float:
+    """Median over SAMPLES."""
+    dataset, times = PatchDataset(films, data, BATCH, relocate=SAMPLES, seed=1), []
+    for index in range(SAMPLES + 1):
+        start = time.perf_counter()
+        dataset[index]
+        times.append(time.perf_counter() - start)
+    return statistics.median(times[1:])
