@@ -21,7 +21,6 @@ import torch
 from tqdm import tqdm
 
 from deepsphere_codec.data.patches import PatchSettings
-from deepsphere_codec.data.prepare import prepare_films
 from deepsphere_codec.errors import UsageError
 from deepsphere_codec.evaluation.ablation import write_ablation
 from deepsphere_codec.evaluation.environment import environment
@@ -30,10 +29,10 @@ from deepsphere_codec.models import DEFAULT_MODEL, load_model
 from deepsphere_codec.training.entropy_ablation import FULL, VARIANTS, Job, measure_own, run_job
 from deepsphere_codec.training.jobs import run_all
 from deepsphere_codec.training.latents import PARTS, Plan, collect, places
+from deepsphere_codec.training.script import CLIP_FRAMES, prepare
 
 MINUTES, STEPS = 30.0, 3000
 """So many steps of each hyperprior take so long, on two cores, with two seeds."""
-CLIP_FRAMES = 32
 P_FRAME = ("motion", "residual")
 DESCRIPTION = (
     "Hyperpriors trained from scratch on the same latents of a model whose transforms stand still, each without one "
@@ -103,12 +102,6 @@ def make_plan(args: argparse.Namespace) -> Plan:
         steps=args.steps or max(1, round(STEPS * args.minutes / MINUTES)),
         rate=args.rate,
     )
-
-
-def prepare(films: Path, out: Path, frames: int) -> None:
-    if not any(out.glob("*.npy")):
-        for line in prepare_films(films, out, frames=frames):
-            print(f"left out: {line}", file=sys.stderr)
 
 
 def list_jobs(args: argparse.Namespace, plan: Plan) -> list[Job]:

@@ -1,115 +1,51 @@
-"""What convolutions are worth: the runs of an ablation brought together, and the time that each choice takes.
-
-    {"name": "convolutions", "description", "settings",
-     "variants": [{"name", "config", "parameters": {part}, "milliseconds": {part},
-                   part: {moment: [{"seed", "steps", "seconds", "points": [{"quality", "bits_per_node", "psnr"}]}],
-                          "bd_rate_" + moment: {"mean", "per_seed": []}}}],
-     "environment"}
-
-A part is "intra" or "inter", a moment "equal_steps" or "equal_time". A BD-rate that cannot be had is null.
-"""
+"""What ablations share: BD-rates seed by seed, and the file that results live in."""
 
 from __future__ import annotations
 
 import json
 import statistics
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from deepsphere_codec.atomic import atomic_output
 from deepsphere_codec.errors import UsageError
 from deepsphere_codec.evaluation.bdrate import bd_rate
-from deepsphere_codec.evaluation.environment import environment
 from deepsphere_codec.evaluation.results import Point
-from deepsphere_codec.models.dvc import SphereDVC
 
-NAME = "convolutions"
 PARTS = ("intra", "inter")
-MOMENTS = ("equal_steps", "equal_time")
-ROUNDS = 5
 
 Json = dict[str, Any]
 
 
-@torch.inference_mode()
-def measure_milliseconds(networks: Mapping[str, SphereDVC], rounds: int = ROUNDS) -> dict[str, Json]:
-    """Milliseconds that the transforms take on one frame: {name: {"intra", "inter"}}, medians.
-
-    Of an I-frame, analysis and synthesis; of a P-frame, analyses, motion estimation, prediction and synthesis; the
-    entropy coder is left out. It is the processor's time that counts, which is the clock's for one thread that is let
-    alone; the networks take turns, so that a busy machine slows them alike.
-    """
-    times: dict[str, dict[str, list[float]]] = {name: {part: [] for part in PARTS} for name in networks}
-    for turn in range(rounds + 1):
-        for name, network in networks.items():
-            for part, run in (("intra", _intra), ("inter", _inter)):
-                seconds = _seconds(run, network)
-                if turn > 0:  # the first round warms up
-                    times[name][part].append(1000 * seconds)
-    return {name: {part: round(statistics.median(each[part]), 1) for part in PARTS} for name, each in times.items()}
-
-
-def _seconds(run: Callable[[SphereDVC, torch.Tensor], object], network: SphereDVC) -> float:
-    npix = network.pyramid.warp(0).centers.shape[0]
-    x = torch.rand(2, 1, npix, 3, generator=torch.Generator().manual_seed(1))
-    start = time.process_time()
-    run(network, x)
-    return time.process_time() - start
-
-
-def _intra(network: SphereDVC, x: torch.Tensor) -> torch.Tensor:
-    return network.intra.synthesise(network.intra.analyse(x[0]), x.new_tensor([4.0]))
-
-
-def _inter(network: SphereDVC, x: torch.Tensor) -> torch.Tensor:
-    codec = network.inter
-    pred = codec.predict(codec.analyse_motion(x[1], x[0]), x[0])
-    return codec.reconstruct(codec.analyse_residual(x[1], pred.folded), pred.folded, x.new_tensor([4.0]))
-
-
-def bring_together(
-    variants: Sequence[Json], runs: Sequence[Json], anchor: str, description: str, settings: Mapping[str, Any]
-) -> Json:
-    """The results of an ablation, ready to be written.
+def bd_rates(pairs: Iterable[tuple[Sequence[Json], Sequence[Json]]], decibels: str = "psnr") -> Json:
+    """Per cent more bits than the anchor at equal PSNR, by PCHIP: {"mean", "per_seed"}, null where there is none.
 
     Args:
-        variants: {"name", "config", "parameters", "milliseconds"} of each.
-        runs: {"variant", "part", "seed", "equal_steps", "equal_time"} of each.
-        anchor: Name of the variant that BD-rates are against, seed by seed.
+        pairs: For each seed, points of the anchor and of the other.
+        decibels: Key of the points that says how good they are.
     """
-    found = {(run["variant"], run["part"], run["seed"]): run for run in runs}
-    seeds = sorted({run["seed"] for run in runs})
-    tables = [
-        variant | {part: _table(found, variant["name"], anchor, part, seeds) for part in PARTS} for variant in variants
-    ]
-    head = {"name": NAME, "description": description, "settings": {"anchor": anchor, **settings}}
-    return head | {"variants": tables, "environment": environment()}
+    per_seed = [_bd_rate(_curve(anchor, decibels), _curve(test, decibels)) for anchor, test in pairs]
+    known = [value for value in per_seed if value is not None]
+    mean = round(statistics.fmean(known), 2) if known and len(known) == len(per_seed) else None
+    return {"mean": mean, "per_seed": per_seed}
 
 
-def _table(found: Mapping[tuple[str, str, int], Json], name: str, anchor: str, part: str, seeds: Sequence[int]) -> Json:
-    table: Json = {}
-    for moment in MOMENTS:
-        table[moment] = [{"seed": seed, **found[name, part, seed][moment]} for seed in seeds]
-    for moment in MOMENTS:
-        per_seed = [_bd_rate(found[anchor, part, seed][moment], found[name, part, seed][moment]) for seed in seeds]
-        known = [value for value in per_seed if value is not None]
-        mean = round(statistics.fmean(known), 2) if known and len(known) == len(per_seed) else None
-        table[f"bd_rate_{moment}"] = {"mean": mean, "per_seed": per_seed}
-    return table
+def _curve(points: Sequence[Json], decibels: str) -> list[Point]:
+    return [Point(point["quality"], point["bits_per_node"], point[decibels]) for point in points]
 
 
-def _bd_rate(anchor: Json, test: Json) -> float | None:
-    """Per cent more bits than the anchor at equal PSNR, by PCHIP."""
-    curves = [
-        [Point(point["quality"], point["bits_per_node"], point["psnr"]) for point in each["points"]]
-        for each in (anchor, test)
-    ]
-    value = bd_rate(*curves).pchip
+def _bd_rate(anchor: Sequence[Point], test: Sequence[Point]) -> float | None:
+    value = bd_rate(anchor, test).pchip
     return None if value is None else round(value, 2)
+
+
+def in_percent(rates: Json) -> str:
+    """A BD-rate as text: its mean over seeds, ± half of their range."""
+    if rates["mean"] is None:
+        return "-"
+    spread = (max(rates["per_seed"]) - min(rates["per_seed"])) / 2
+    return f"{rates['mean']:+.1f}" + (f" ± {spread:.1f} %" if len(rates["per_seed"]) > 1 else " %")
 
 
 def write_ablation(path: Path, results: Json) -> None:
@@ -119,9 +55,11 @@ def write_ablation(path: Path, results: Json) -> None:
         place.write_text(json.dumps(results, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def read_ablation(path: Path) -> Json:
+def read_ablation(path: Path, name: str) -> Json:
     """Read what `write_ablation` wrote.
 
+    Args:
+        name: Of the results, as they give it themselves.
     Raises:
         UsageError: the file cannot be read, or holds something else.
     """
@@ -131,25 +69,6 @@ def read_ablation(path: Path) -> Json:
         raise UsageError(f"{path}: {error.strerror}") from error
     except ValueError as error:
         raise UsageError(f"{path} is no JSON file: {error}") from error
-    if not isinstance(results, dict) or results.get("name") != NAME or not isinstance(results.get("variants"), list):
-        raise UsageError(f"{path} holds no results of an ablation; scripts/ablate_convolutions.py makes them")
+    if not isinstance(results, dict) or results.get("name") != name or not isinstance(results.get("variants"), list):
+        raise UsageError(f"{path} holds no results of an ablation; scripts/ablate_{name}.py makes them")
     return results
-
-
-def ablation_table(results: Json) -> str:
-    """As text: BD-rates, milliseconds and parameters, a line for each variant."""
-    width = max(len(variant["name"]) for variant in results["variants"])
-    heads = [f"{label} {what}" for label in ("I", "P") for what in ("steps", "time", "ms", "params")]
-    anchor = results["settings"]["anchor"]
-    lines = [
-        f"BD-rate against {anchor}, after equal steps and after equal time (negative: fewer bits)",
-        " " * width + "".join(head.rjust(11) for head in heads),
-    ]
-    for variant in results["variants"]:
-        cells = []
-        for part in PARTS:
-            rates = [variant[part][f"bd_rate_{moment}"]["mean"] for moment in MOMENTS]
-            cells += ["-" if rate is None else f"{rate:+.1f} %" for rate in rates]
-            cells += [f"{variant['milliseconds'][part]:.0f}", f"{variant['parameters'][part] / 1e6:.2f} M"]
-        lines.append(variant["name"].ljust(width) + "".join(cell.rjust(11) for cell in cells))
-    return "\n".join(lines)

@@ -15,7 +15,8 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from matplotlib.transforms import Bbox
 
 from deepsphere_codec.errors import UsageError
-from deepsphere_codec.evaluation.ablation import MOMENTS, PARTS
+from deepsphere_codec.evaluation.ablation import PARTS
+from deepsphere_codec.evaluation.convolutions import MOMENTS
 from deepsphere_codec.evaluation.curves import GRID, SOFT
 from deepsphere_codec.evaluation.plots import STYLE, SUFFIXES
 

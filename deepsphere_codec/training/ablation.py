@@ -1,4 +1,4 @@
-"""One codec with each kind of convolution, trained alike and measured after as many steps and after as much time."""
+"""One codec with each of several choices, trained alike and measured after as many steps and after as much time."""
 
 from __future__ import annotations
 
@@ -17,62 +17,48 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from deepsphere_codec.atomic import atomic_output
 from deepsphere_codec.errors import UsageError
+from deepsphere_codec.evaluation.ablation import PARTS
 from deepsphere_codec.models.dvc import SphereDVC
 from deepsphere_codec.sphere.patch import PatchGrid
 from deepsphere_codec.training.held_out import held_out, measure
 from deepsphere_codec.training.jobs import run_all
 from deepsphere_codec.training.loop import Trainer
+from deepsphere_codec.training.objective import Objective
 from deepsphere_codec.training.settings import TrainSettings, load_settings
 from deepsphere_codec.training.stand_in import BlockIntra
 
-PARTS = ("intra", "inter")
 QUALITIES = (1.0, 3.0, 5.0, 7.0)
-ANCHOR = "directional"
 _MEMORY = 0.9  # of the average of the weights: of each LOG_EVERY = 20 steps, hence about 200 steps
 _NO_END = 10**9  # steps
 
 
+class Stage(NamedTuple):
+    """What is trained before the part itself: another part of `Schedule`, for a share of the steps."""
+
+    part: str
+    share: float
+
+
 class Variant(NamedTuple):
-    """One choice of convolution.
+    """One choice.
 
     Attributes:
-        kind: Of all convolutions of the transforms, see `sphere_conv`.
-        order: Taps of Chebyshev filters.
-        neighbors: k of the graphs.
+        changes: Of the settings, as `load_settings` takes them.
+        parts: Where it is another choice than the anchor.
+        stages: Come first; the optimiser and the samples go on from one to the next.
     """
 
     name: str
-    kind: str
-    order: int = 3
-    neighbors: int = 8
-
-    @property
-    def changes(self) -> list[str]:
-        """Of the settings, as `load_settings` takes them."""
-        return [
-            f"model.kinds=['{self.kind}', '{self.kind}']",
-            f"model.stem='{self.kind}'",
-            f"model.cheb_order={self.order}",
-            f"model.neighbors={self.neighbors}",
-        ]
-
-
-VARIANTS = (
-    Variant(ANCHOR, "directional"),
-    Variant("Chebyshev K=2", "chebyshev", 2),
-    Variant("Chebyshev K=3", "chebyshev", 3),
-    Variant("Chebyshev K=5", "chebyshev", 5),
-    Variant("Chebyshev K=3, k=20", "chebyshev", 3, 20),
-    Variant("gated Chebyshev K=3", "gated", 3),
-    Variant("hybrid K=3", "hybrid", 3),
-)
+    changes: tuple[str, ...] = ()
+    parts: tuple[str, ...] = PARTS
+    stages: tuple[Stage, ...] = ()
 
 
 class Budget(NamedTuple):
-    """A run is measured after so many steps, and after so many seconds of the processor's time."""
+    """A run is measured after so many steps, and after so many seconds of the processor's time unless they are None."""
 
     steps: int
-    seconds: float
+    seconds: float | None = None
 
 
 class Job(NamedTuple):
@@ -82,6 +68,8 @@ class Job(NamedTuple):
         config: TOML file that all variants share.
         films, clips: Prepared films to train on, and to measure on.
         folder: Where its result goes.
+        anchor: What the variant is compared with: where they have the same weights, they begin alike.
+        frames: Of a sample that P-frames are measured on; the first is the I-frame.
     """
 
     config: Path
@@ -92,6 +80,8 @@ class Job(NamedTuple):
     part: str
     seed: int
     budget: Budget
+    anchor: Variant
+    frames: int = 2
 
     @property
     def name(self) -> str:
@@ -104,16 +94,31 @@ class Job(NamedTuple):
 
     @property
     def settings(self) -> TrainSettings:
-        """The rate of learning stays as it is after the warm-up, since the run is measured at two moments."""
+        """The rate of learning stays as it is after the warm-up, since a run may be measured at two moments."""
         given = load_settings(self.config, [*self.variant.changes, f"train.part='{self.part}'", f"name='{self.name}'"])
         schedule = replace(given.train, seed=self.seed, steps=self.budget.steps, rate_last=given.train.rate)
         frames = 1 if self.part == "intra" else given.data.frames
         return replace(given, train=schedule, data=replace(given.data, frames=frames))
 
     @property
+    def origin(self) -> TrainSettings:
+        """The anchor's settings."""
+        return self._replace(variant=self.anchor).settings
+
+    @property
+    def stages(self) -> list[tuple[str, int]]:
+        """Parts, and the steps that they end at; the last has no end."""
+        found, share = [], 0.0
+        for stage in self.variant.stages:
+            share += stage.share
+            found.append((stage.part, round(share * self.budget.steps)))
+        return [*found, (self.part, _NO_END)]
+
+    @property
     def heading(self) -> dict[str, Any]:
         """What the result begins with; a result of other settings is not this job's."""
-        settings = {**self.settings.to_dict(), "budget": self.budget._asdict(), "qualities": QUALITIES}
+        told = {"budget": self.budget._asdict(), "qualities": QUALITIES, "stages": self.stages, "frames": self.frames}
+        settings = {**self.settings.to_dict(), **told}
         settings = json.loads(json.dumps(settings))  # as it is when it is read back
         return {"variant": self.variant.name, "part": self.part, "seed": self.seed, "settings": settings}
 
@@ -133,24 +138,23 @@ def finished(job: Job) -> dict[str, Any] | None:
 
 
 def run_job(job: Job) -> dict[str, Any]:
-    """Train, measure twice, and write the result.
+    """Train, measure, and write the result.
 
     Returns:
-        {"variant", "part", "seed", "settings", "equal_steps", "equal_time"}; each of the last two is
-        {"steps", "seconds", "points": [{"quality", "bits_per_node", "psnr"}]}.
+        {"variant", "part", "seed", "settings", "equal_steps"}, and "equal_time" where the budget has seconds; each of
+        them is {"steps", "seconds", "points": [`Measured`]}.
     """
     run = Run(job)
     steps, seconds = job.budget
     found = {}
-    run.train(steps, seconds)
-    if run.trainer.step >= steps:
-        found["equal_steps"] = run.measured()
-        run.train(_NO_END, seconds)
-        found["equal_time"] = run.measured()
-    else:
+    run.train(steps, math.inf if seconds is None else seconds)
+    if run.trainer.step < steps:
         found["equal_time"] = run.measured()
         run.train(steps, math.inf)
-        found["equal_steps"] = run.measured()
+    found["equal_steps"] = run.measured()
+    if seconds is not None and "equal_time" not in found:
+        run.train(_NO_END, seconds)
+        found["equal_time"] = run.measured()
     result = job.heading | found
     with atomic_output(job.result, force=True) as place:
         place.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
@@ -182,12 +186,19 @@ class Run:
         _begin_alike(model, job, self.trainer.block)
         if job.part == "inter":
             model.intra = BlockIntra(model.config, model.pyramid)  # type: ignore[assignment]
-        self.samples = held_out(job.clips, job.settings.data)
+        frames = 1 if job.part == "intra" else job.frames
+        self.samples = held_out(job.clips, replace(job.origin.data, frames=frames))
         self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(_MEMORY))
         self.seconds = 0.0
 
     def train(self, steps: int, seconds: float) -> None:
         """Until so many steps, or so many seconds of the processor's time, have been spent in all."""
+        schedule = self.job.settings.train
+        for part, end in self.job.stages:
+            self.trainer.objective = Objective(self.trainer.model, replace(schedule, part=part))
+            self._train(min(end, steps), seconds)
+
+    def _train(self, steps: int, seconds: float) -> None:
         trainer = self.trainer
         trainer.settings = replace(trainer.settings, train=replace(trainer.settings.train, steps=steps))
         while trainer.step < steps and seconds - self.seconds > self.seconds / max(1, trainer.step):
@@ -216,7 +227,7 @@ class Run:
 @torch.no_grad()
 def _begin_alike(model: SphereDVC, job: Job, block: PatchGrid) -> None:
     """All weights that the anchor has as well begin as the anchor's: luck must not tell variants apart."""
-    settings = job._replace(variant=VARIANTS[0]).settings
+    settings = job.origin
     torch.manual_seed(settings.train.seed)
     anchor = dict(SphereDVC(settings.model, block).named_parameters())
     for name, p in model.named_parameters():

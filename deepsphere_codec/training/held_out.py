@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,12 +13,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from deepsphere_codec.data.patches import PatchSettings, random_block, sample_film
+from deepsphere_codec.entropy.hyperprior import Rate
 from deepsphere_codec.errors import UsageError
 from deepsphere_codec.models.config import QUALITIES
 from deepsphere_codec.models.dvc import SphereDVC
 from deepsphere_codec.models.quality import PLANE_WEIGHTS
 from deepsphere_codec.sphere.patch import PatchGrid
-from deepsphere_codec.training.distortion import squared_error
+from deepsphere_codec.training.distortion import make_distortion, squared_error
 
 PLACES = 6
 _SEED = 360
@@ -32,15 +33,24 @@ class HeldOut(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """At one quality: estimated bits per node, and (6 Y + Cb + Cr) / 8 of the planes' PSNR in dB."""
+    """One frame at one quality.
+
+    Attributes:
+        frame: 0 for an I-frame, else the number of the P-frame behind it.
+        bits_per_node: Estimated.
+        psnr: (6 Y + Cb + Cr) / 8 of the planes' decibels, over nodes.
+        ws_psnr: The same over ERP pixels, weighted by their area.
+    """
 
     quality: float
+    frame: int
     bits_per_node: float
     psnr: float
+    ws_psnr: float
 
 
 def held_out(folder: Path, settings: PatchSettings) -> list[HeldOut]:
-    """The same patches whenever it is called: of each prepared film, a random pair of frames at each of six places.
+    """The same patches whenever it is called: of each prepared film, random frames in a row at each of six places.
 
     Raises:
         UsageError: no film in the folder has enough frames.
@@ -60,38 +70,58 @@ def held_out(folder: Path, settings: PatchSettings) -> list[HeldOut]:
     return samples
 
 
+class _Coded(NamedTuple):
+    """One frame of every film at one place: squared errors of the planes over nodes and over pixels, bits of all."""
+
+    nodes: Float[Tensor, "films 3"]
+    pixels: Float[Tensor, "films 3"]
+    bits: float
+
+
 @torch.no_grad()
 def measure(model: SphereDVC, part: str, samples: Sequence[HeldOut], qualities: Sequence[float]) -> list[Measured]:
-    """Rate and distortion of I-frames ("intra"), or of the P-frames after them ("inter").
+    """Rate and distortion of I-frames ("intra"), or of each of the P-frames after them ("inter").
 
     The rate is that of rounded latents, estimated. Squared errors are averaged over the places for each film and
     plane, decibels over films, as if the places were the whole sphere.
     """
     model.eval()
-    errors: dict[float, list[Tensor]] = {quality: [] for quality in qualities}
-    bits = dict.fromkeys(qualities, 0.0)
-    for block, x in samples:
-        model.pyramid.place(block)
+    found: dict[tuple[float, int], list[_Coded]] = {}
+    for sample in samples:
+        model.pyramid.place(sample.block)
         model.inter.estimator.place()
         for quality in qualities:
-            error, spent = _coded(model, part, x, x.new_full((len(x),), quality))
-            errors[quality].append(error)
-            bits[quality] += spent
+            for frame, coded in _coded(model, part, sample, quality):
+                found.setdefault((quality, frame), []).append(coded)
     nodes = sum(x.shape[0] * x.shape[2] for _, x in samples)
-    return [Measured(quality, bits[quality] / nodes, _decibels(errors[quality])) for quality in qualities]
+    return [_measured(*key, places, nodes) for key, places in found.items()]
 
 
-def _coded(
-    model: SphereDVC, part: str, x: Float[Tensor, "films frames npix 3"], quality: Float[Tensor, " films"]
-) -> tuple[Float[Tensor, "films 3"], float]:
-    """Squared error of each plane, and bits of all."""
+def _measured(quality: float, frame: int, places: list[_Coded], nodes: int) -> Measured:
+    bits = sum(place.bits for place in places)
+    decibels = (_decibels([place.nodes for place in places]), _decibels([place.pixels for place in places]))
+    return Measured(quality, frame, bits / nodes, *decibels)
+
+
+def _coded(model: SphereDVC, part: str, sample: HeldOut, quality: float) -> Iterator[tuple[int, _Coded]]:
+    """Frames and their numbers, one after the other."""
+    x, asked = sample.x, sample.x.new_full((len(sample.x),), quality)
+    pixels = make_distortion("erp", sample.block)
+
+    def coded(frame: int, x_hat: Tensor, *rates: Rate) -> tuple[int, _Coded]:
+        errors = (error(x[:, frame], x_hat) for error in (squared_error, pixels))
+        return frame, _Coded(*errors, sum(float(rate.bits) for rate in rates))
+
     if part == "intra":
-        picture, rate = model.intra(x[:, 0], quality, straight=True)
-        return squared_error(x[:, 0], picture.x_hat), float(rate.bits)
-    picture, _ = model.intra(x[:, 0], (quality + model.config.intra_step).clamp_max(QUALITIES))
-    out = model.inter(x[:, 1], model.inter.begin(*picture), quality, straight=True)
-    rates = out.rate_motion, out.rate_residual
-    return squared_error(x[:, 1], out.x_hat), sum(float(rate.bits) for rate in rates)
+        picture, rate = model.intra(x[:, 0], asked, straight=True)
+        yield coded(0, picture.x_hat, rate)
+        return
+    picture, _ = model.intra(x[:, 0], (asked + model.config.intra_step).clamp_max(QUALITIES))
+    state = model.inter.begin(*picture)
+    for frame in range(1, x.shape[1]):
+        out = model.inter(x[:, frame], state, asked, straight=True)
+        yield coded(frame, out.x_hat, out.rate_motion, out.rate_residual)
+        state = out.state
 
 
 def _decibels(errors: list[Tensor]) -> float:
