@@ -4,7 +4,7 @@
 
 Augmentation, what counts as an error, margins, stages and chains. All is measured on the same films, which none of the
 runs sees, both over nodes and over ERP pixels weighted by area, as WS-PSNR is. Run it again to go on where it was
-broken off; --seeds 1 brings together what is there of the first seed.
+broken off; --finished trains nothing and brings together the runs that came to their end.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ import argparse
 import sys
 from typing import Any
 
+from deepsphere_codec.errors import UsageError
 from deepsphere_codec.evaluation.ablation import write_ablation
 from deepsphere_codec.evaluation.script import run
 from deepsphere_codec.evaluation.training_choices import bring_together, training_table
-from deepsphere_codec.training.ablation import PARTS, Budget
+from deepsphere_codec.training.ablation import PARTS, Budget, finished
 from deepsphere_codec.training.choices import ANCHOR, VARIANTS
 from deepsphere_codec.training.script import add_arguments, chosen, list_jobs, shared_settings, train
 
@@ -36,6 +37,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Compare choices of training: BD-rate and seconds a step.")
     parser.add_argument("--steps", type=int, default=STEPS, help=f"of each run ({STEPS})")
     add_arguments(parser, VARIANTS, "runs/ablation_training", "results/training.json")
+    parser.add_argument("--finished", action="store_true", help="train nothing: take the runs that are there")
     return parser.parse_args(arguments)
 
 
@@ -44,9 +46,11 @@ def main(arguments: list[str] | None = None) -> None:
     variants = chosen(args, VARIANTS, "steps")
     budgets = dict.fromkeys(PARTS, Budget(args.steps))
     jobs = list_jobs(args, variants, budgets, FRAMES)
-    runs = train(args, jobs, in_words)
+    runs = [one for one in map(finished, jobs) if one] if args.finished else train(args, jobs, in_words)
     rows = [{"name": each.name, "changes": list(each.changes), "stages": list(each.stages)} for each in variants]
     results = bring_together(rows, runs, ANCHOR, DESCRIPTION, shared_settings(jobs, budgets))
+    if not results["variants"]:
+        raise UsageError(f"{args.runs} holds no finished run of the {ANCHOR}")
     write_ablation(args.out, results)
     print(training_table(results))
 

@@ -8,6 +8,7 @@ import re
 import sys
 from pathlib import Path
 
+from deepsphere_codec.evaluation.ablation import in_percent
 from deepsphere_codec.evaluation.bdrate import BdRate, BdRow, bd_rows
 from deepsphere_codec.evaluation.results import read_results
 
@@ -47,7 +48,8 @@ def figures(results: Path) -> str:
     lines += ["", "![Rate-distortion curves](docs/rd.svg)"]
     if others := sorted((results / "released").glob("*.json")):
         lines += ["", *released(results, others)]
-    for name, table in (("convolutions", convolutions), ("entropy", entropy), ("rotation", rotation)):
+    tables = (("convolutions", convolutions), ("training", training), ("entropy", entropy), ("rotation", rotation))
+    for name, table in tables:
         if (path := results / f"{name}.json").exists():
             lines += ["", *table(json.loads(path.read_text()))]
     return "\n".join(lines) + "\n"
@@ -94,6 +96,43 @@ def convolutions(results: dict) -> list[str]:
         parameters = sum(variant["parameters"].values()) / 1e6
         lines.append(f"| {variant['name']} | {' | '.join([*rates, *times])} | {parameters:.2f} |")
     return [*lines, "", "![Convolutions](docs/convolutions.svg)"]
+
+
+def training(results: dict) -> list[str]:
+    """Table of the choices of training."""
+    settings, variants = results["settings"], results["variants"]
+    steps, anchor = settings["budgets"]["inter"]["steps"], settings["anchor"]
+    measures = [(part, name) for part in ("intra", "inter") for name in variants[0][part]["bd_rate"]]
+    lines = [
+        "### What training choices are worth",
+        "",
+        f"The same codec with its training changed in one thing at a time, {steps} steps of {settings['batch']} samples"
+        f"{_over_seeds(variants)}, estimated rate on patches of the test clips. BD-rate against the {anchor} "
+        "(configs/ablation.toml), over nodes, over ERP pixels weighted by area (as WS-PSNR is), and, over nodes, of a "
+        "second P-frame behind the first; seconds of one core a step:",
+        "",
+        "| change | I, nodes | I, ERP | P, nodes | P, ERP | second P | s, I | s, P |",
+        "|---" * 8 + "|",
+    ]
+    for variant in variants:
+        parts = {part: variant.get(part) for part in ("intra", "inter")}
+        rates = ["0" if variant["name"] == anchor else _known(parts[part], name) for part, name in measures]
+        seconds = [f"{part['seconds_per_step']:.2f}" if part else "" for part in parts.values()]
+        lines.append(f"| {' | '.join([variant['name'], *rates, *seconds])} |")
+    return lines
+
+
+def _known(part: dict | None, name: str) -> str:
+    return in_percent(part["bd_rate"][name]) if part else ""
+
+
+def _over_seeds(variants: list[dict]) -> str:
+    """What the reader is told of them; a variant may have been trained with fewer than the others."""
+    counts = {len(variant[part]["runs"]) for variant in variants for part in ("intra", "inter") if part in variant}
+    if counts == {1}:
+        return ", one seed (how much of it is chance is not known)"
+    fewer = " (one where no range is given)" if 1 in counts else ""
+    return f", mean of {max(counts)} seeds{fewer} ± half of their range"
 
 
 def entropy(results: dict) -> list[str]:

@@ -48,26 +48,24 @@ def bring_together(
 
     Args:
         variants: {"name", "changes", "stages"} of each.
-        runs: {"variant", "part", "seed", "equal_steps"} of each; every part of a variant has the anchor's seeds.
+        runs: {"variant", "part", "seed", "equal_steps"} of each; those of seeds that the anchor lacks are left aside.
         anchor: Name of the variant that BD-rates are against, seed by seed.
     """
     found: dict[tuple[str, str], dict[int, Json]] = {}
     for run in sorted(runs, key=lambda run: run["seed"]):
         found.setdefault((run["variant"], run["part"]), {})[run["seed"]] = run["equal_steps"]
-    tables = [
-        variant
-        | {
-            part: _table(part, found[anchor, part], found[variant["name"], part])
-            for part in PARTS
-            if (variant["name"], part) in found
-        }
-        for variant in variants
-    ]
+    tables = []
+    for variant in variants:
+        both = {part: (found.get((anchor, part), {}), found.get((variant["name"], part), {})) for part in PARTS}
+        parts = {part: _table(part, *pair) for part, pair in both.items() if pair[0].keys() & pair[1].keys()}
+        if parts:
+            tables.append(variant | parts)
     head = {"name": NAME, "description": description, "settings": {"anchor": anchor, **settings}}
     return head | {"variants": tables, "environment": environment()}
 
 
-def _table(part: str, anchor: Mapping[int, Json], runs: Mapping[int, Json]) -> Json:
+def _table(part: str, anchor: Mapping[int, Json], others: Mapping[int, Json]) -> Json:
+    runs = {seed: run for seed, run in others.items() if seed in anchor}
     rates = {
         each.name: bd_rates(((_of(anchor[seed], each), _of(runs[seed], each)) for seed in runs), each.decibels)
         for each in YARDSTICKS[part]

@@ -20,12 +20,15 @@ from deepsphere_codec.data.patches import PatchSettings
 from deepsphere_codec.data.prepare import prepare_films
 from deepsphere_codec.entropy.hyperprior import FINE
 from deepsphere_codec.errors import UsageError
-from deepsphere_codec.evaluation.ablation import MOMENTS, ablation_table, bring_together, read_ablation
+from deepsphere_codec.evaluation.ablation import read_ablation
 from deepsphere_codec.evaluation.ablation_plot import plot_ablation
+from deepsphere_codec.evaluation.convolutions import MOMENTS, bring_together, convolution_table
 from deepsphere_codec.models import ModelConfig
 from deepsphere_codec.models.pyramid import Pyramid
 from deepsphere_codec.sphere.patch import PatchGrid
-from deepsphere_codec.training.ablation import ANCHOR, PARTS, QUALITIES, VARIANTS, Budget, Job, Run, finished, run_job
+from deepsphere_codec.training.ablation import PARTS, QUALITIES, Budget, Job, Run, finished, run_job
+from deepsphere_codec.training.convolutions import ANCHOR, VARIANTS
+from deepsphere_codec.training.distortion import ErpError
 from deepsphere_codec.training.held_out import PLACES, held_out, measure
 from deepsphere_codec.training.loop import Trainer
 from deepsphere_codec.training.stand_in import BlockIntra
@@ -59,7 +62,8 @@ def arguments(configuration: Path, clips: Path, film: Path, tmp_path: Path) -> l
 def job(configuration: Path, clips: Path, film: Path, tmp_path: Path) -> Job:
     """Of P-frames."""
     prepare_films(film.parent, tmp_path / "films")
-    return Job(configuration, clips, tmp_path / "films", tmp_path, VARIANTS[0], "inter", 1, Budget(4, 1e-9))
+    budget = Budget(4, 1e-9)
+    return Job(configuration, clips, tmp_path / "films", tmp_path, VARIANTS[0], "inter", 1, budget, VARIANTS[0])
 
 
 @pytest.mark.slow
@@ -130,8 +134,10 @@ def test_the_rate_of_learning_stays_since_the_end_is_open(job):
 def test_a_job_is_its_variants_configuration(job):
     for variant in VARIANTS:
         model = job._replace(variant=variant).settings.model
-        assert model.kinds == (variant.kind,) * 2 and model.stem == variant.kind
-        assert (model.cheb_order, model.neighbors) == (variant.order, variant.neighbors)
+        kind = variant.name.replace("gated Chebyshev", "gated").split()[0].lower()
+        assert model.kinds == (kind,) * 2 and model.stem == kind
+        assert kind == ANCHOR or f"K={model.cheb_order}" in variant.name
+        assert model.neighbors == (20 if "k=20" in variant.name else 8)
     assert len({job._replace(variant=variant).name for variant in VARIANTS}) == len(VARIANTS)
 
 
@@ -175,6 +181,24 @@ def test_what_is_measured_is_the_rate_of_rounded_latents_and_psnr(job, part):
     decibels = -10 * np.log10(((target - x_hat).double() ** 2).mean(1).numpy())
     assert point.quality == 3.0 and point.bits_per_node == pytest.approx(bits, rel=1e-5)
     assert point.psnr == pytest.approx((decibels @ [6, 1, 1]).mean() / 8, abs=1e-4)
+    decibels = -10 * ErpError(sample.block, 4 * sample.block.nside)(target, x_hat).log10().numpy()
+    assert point.ws_psnr == pytest.approx((decibels @ [6, 1, 1]).mean() / 8, abs=1e-4)
+    assert point.frame == PARTS.index(part)
+
+
+def test_each_p_frame_is_measured_behind_the_one_before(job):
+    run = Run(job._replace(frames=3))
+    model, (sample, *_) = run.trainer.model.eval(), run.samples
+    one, two = measure(model, "inter", [sample], [3.0])
+    assert (one.frame, two.frame) == (1, 2) and sample.x.shape[1] == 3
+    assert [one] == measure(model, "inter", [sample._replace(x=sample.x[:, :2])], [3.0])
+    quality = torch.full((len(sample.x),), 3.0)
+    with torch.no_grad():
+        picture, _ = model.intra(sample.x[:, 0], quality + model.config.intra_step)
+        first = model.inter(sample.x[:, 1], model.inter.begin(*picture), quality, straight=True)
+        x_hat = model.inter(sample.x[:, 2], first.state, quality, straight=True).x_hat
+    decibels = -10 * np.log10(((sample.x[:, 2] - x_hat).double() ** 2).mean(1).numpy())
+    assert two.psnr == pytest.approx((decibels @ [6, 1, 1]).mean() / 8, abs=1e-4)
 
 
 @pytest.mark.parametrize("wrong", [["--seeds", "0"], ["--jobs", "0"], ["--minutes", "-1"], ["--steps", "-4"]], ids=str)
@@ -230,7 +254,7 @@ def test_bd_rates_are_against_the_anchor_of_the_same_seed(tmp_path):
     anchor, other = results["variants"]
     assert anchor["intra"]["bd_rate_equal_time"] == {"mean": 0.0, "per_seed": [0.0, 0.0]}
     assert other["inter"]["bd_rate_equal_steps"] == {"mean": 15.0, "per_seed": [10.0, 20.0]}
-    assert "+15.0 %" in ablation_table(results)
+    assert "+15.0 %" in convolution_table(results)
     plot_ablation(results, tmp_path / "figure.png")
     assert (tmp_path / "figure.png").stat().st_size > 10_000
 
@@ -253,9 +277,9 @@ def test_what_cannot_be_drawn_is_refused(tmp_path):
         plot_ablation({"variants": []}, tmp_path / "figure.svg")
     (tmp_path / "other.json").write_text('{"name": "sphere-dvc"}')
     with pytest.raises(UsageError, match="holds no results of an ablation"):
-        read_ablation(tmp_path / "other.json")
+        read_ablation(tmp_path / "other.json", "convolutions")
     (tmp_path / "broken.json").write_text("{")
     with pytest.raises(UsageError, match="is no JSON file"):
-        read_ablation(tmp_path / "broken.json")
+        read_ablation(tmp_path / "broken.json", "convolutions")
     with pytest.raises(UsageError, match="No such file"):
-        read_ablation(tmp_path / "none.json")
+        read_ablation(tmp_path / "none.json", "convolutions")
