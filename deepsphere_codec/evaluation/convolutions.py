@@ -2,11 +2,12 @@
 
     {"name": "convolutions", "description", "settings",
      "variants": [{"name", "config", "parameters": {part}, "milliseconds": {part},
-                   part: {moment: [{"seed", "steps", "seconds", "points": [{"quality", "bits_per_node", "psnr"}]}],
+                   part: {moment: [{"seed", "steps", "seconds", "points": [point]}],
                           "bd_rate_" + moment: {"mean", "per_seed": []}}}],
      "environment"}
 
-A part is "intra" or "inter", a moment "equal_steps" or "equal_time". A BD-rate that cannot be had is null.
+A part is "intra" or "inter", a moment "equal_steps" or "equal_time". A point has "quality", "bits_per_node" and "psnr"
+at least. A BD-rate that cannot be had is null.
 """
 
 from __future__ import annotations
@@ -87,8 +88,8 @@ def _table(found: Mapping[tuple[str, str, int], Json], name: str, anchor: str, p
     for moment in MOMENTS:
         table[moment] = [{"seed": seed, **found[name, part, seed][moment]} for seed in seeds]
     for moment in MOMENTS:
-        both = [(found[each, part, seed][moment]["points"] for each in (anchor, name)) for seed in seeds]
-        table[f"bd_rate_{moment}"] = bd_rates((anchors, tests) for anchors, tests in both)
+        anchors, tests = ([found[each, part, seed][moment]["points"] for seed in seeds] for each in (anchor, name))
+        table[f"bd_rate_{moment}"] = bd_rates(zip(anchors, tests, strict=True))
     return table
 
 

@@ -109,8 +109,8 @@ def _coded(model: SphereDVC, part: str, sample: HeldOut, quality: float) -> Iter
     pixels = make_distortion("erp", sample.block)
 
     def coded(frame: int, x_hat: Tensor, *rates: Rate) -> tuple[int, _Coded]:
-        errors = (error(x[:, frame], x_hat) for error in (squared_error, pixels))
-        return frame, _Coded(*errors, sum(float(rate.bits) for rate in rates))
+        target, bits = x[:, frame], sum(float(rate.bits) for rate in rates)
+        return frame, _Coded(squared_error(target, x_hat), pixels(target, x_hat), bits)
 
     if part == "intra":
         picture, rate = model.intra(x[:, 0], asked, straight=True)
