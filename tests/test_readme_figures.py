@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
+
+import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -24,3 +29,48 @@ def test_a_changed_number_is_noticed(tmp_path: Path) -> None:
     digit = str((int(text[first]) + 1) % 10)
     (tmp_path / "README.md").write_text(text[:first] + digit + text[first + 1 :])
     assert subprocess.run([sys.executable, script, "--check"]).returncode == 1
+
+
+@pytest.fixture
+def script() -> ModuleType:
+    specification = importlib.util.spec_from_file_location(
+        "readme_figures_script", ROOT / "scripts" / "readme_figures.py"
+    )
+    assert specification and specification.loader
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+def part(seconds: float, **rates: list[float]) -> dict:
+    bd_rate = {name: {"mean": sum(each) / len(each), "per_seed": each} for name, each in rates.items()}
+    return {"seconds_per_step": seconds, "runs": [{}] * len(next(iter(rates.values()))), "bd_rate": bd_rate}
+
+
+def choices(**variants: dict) -> dict:
+    settings = {"anchor": "baseline", "batch": 4, "budgets": {"inter": {"steps": 300}}}
+    zero = {"intra": part(0.2, nodes=[0.0], erp=[0.0]), "inter": part(0.4, nodes=[0.0], erp=[0.0], second=[0.0])}
+    named = {"baseline": zero, **variants}
+    return {"settings": settings, "variants": [{"name": name, **each} for name, each in named.items()]}
+
+
+def test_choices_of_training_say_how_much_is_chance(script: ModuleType) -> None:
+    one = {"intra": part(0.25, nodes=[1.0], erp=[-2.0]), "inter": part(0.5, nodes=[3.0], erp=[4.0], second=[5.0])}
+    lines = script.training(choices(erp=one))
+    assert "300 steps of 4 samples, one seed (how much of it is chance is not known)" in lines[2]
+    assert lines[-2] == "| baseline | 0 | 0 | 0 | 0 | 0 | 0.20 | 0.40 |"
+    assert lines[-1] == "| erp | +1.0 % | -2.0 % | +3.0 % | +4.0 % | +5.0 % | 0.25 | 0.50 |"
+    two = {"inter": part(0.7, nodes=[1.0, 4.0], erp=[0.0, -1.0], second=[-3.0, -3.0])}
+    lines = script.training(choices(erp=one, chains=two))
+    assert "mean of 2 seeds (one where no range is given) ± half of their range" in lines[2]
+    assert lines[-1] == "| chains |  |  | +2.5 ± 1.5 % | -0.5 ± 0.5 % | -3.0 ± 0.0 % |  | 0.70 |"
+    assert len({line.count("|") for line in lines[4:]}) == 1
+
+
+def test_choices_of_training_have_their_section(script: ModuleType, tmp_path: Path) -> None:
+    for path in (ROOT / "results").iterdir():
+        (tmp_path / path.name).symlink_to(path)
+    (tmp_path / "training.json").unlink(missing_ok=True)
+    assert "### What training choices are worth" not in script.figures(tmp_path)
+    (tmp_path / "training.json").write_text(json.dumps(choices()))
+    assert "### What training choices are worth" in script.figures(tmp_path)
