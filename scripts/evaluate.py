@@ -4,6 +4,8 @@
 
 NAME is a model (its name or folder), a classical codec (x264, x265, x265-zerolatency, svtav1), or `ceiling`, what the
 resampling alone leaves. A folder as --out gets one file for each codec. Run it again to go on where it was broken off.
+A point that cannot be measured is named at the end, with the reason; the others are measured all the same, and the exit
+code is 1.
 """
 
 from __future__ import annotations
@@ -12,12 +14,14 @@ import argparse
 import sys
 from pathlib import Path
 
+from deepsphere_codec.codec import check_quality
 from deepsphere_codec.errors import UsageError
 from deepsphere_codec.evaluation.anchors import ANCHORS, AnchorCodec
 from deepsphere_codec.evaluation.ceiling import CeilingCodec
 from deepsphere_codec.evaluation.evaluate import Codec, evaluate, find_clips
 from deepsphere_codec.evaluation.model import CodingOptions, ModelCodec, identify
-from deepsphere_codec.evaluation.script import point_bar, run
+from deepsphere_codec.evaluation.results import Results
+from deepsphere_codec.evaluation.script import point_bar, report_missing, run
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -46,11 +50,13 @@ def make_codec(name: str, args: argparse.Namespace) -> Codec:
         return AnchorCodec(name, args.frames)
     if name == CeilingCodec.codec:
         return CeilingCodec(args.frames, args.nside)
+    for quality in args.quality or ():
+        check_quality(quality)
     options = CodingOptions(args.frames, args.gop, args.nside, args.device, args.threads)
     return ModelCodec(name, identify(name), options)
 
 
-def main() -> None:
+def main() -> int:
     args = parse()
     if args.jobs < 1:
         raise UsageError(f"--jobs is {args.jobs}; it takes at least 1")
@@ -61,10 +67,12 @@ def main() -> None:
         raise UsageError(
             f"two codecs have one name ({', '.join(sorted(names))}); measure them one by one, with an --out each"
         )
+    results: list[Results] = []
     with point_bar() as on_point:
         for codec in codecs:
             qualities = None if codec.codec == CeilingCodec.codec else args.quality
-            evaluate([codec], clips, args.out, qualities=qualities, jobs=args.jobs, on_point=on_point)
+            results += evaluate([codec], clips, args.out, qualities=qualities, jobs=args.jobs, on_point=on_point)
+    return report_missing(results)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
     scripts/run_anchors.py --codecs x264 x265 svtav1 --clips FOLDER --out results/anchors.json
 
-A folder as --out gets one file for each codec. Run it again to go on where it was broken off.
+A folder as --out gets one file for each codec. Run it again to go on where it was broken off. A point that cannot be
+measured is named at the end, with the reason; the others are measured all the same, and the exit code is 1.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 from deepsphere_codec.evaluation.anchors import ANCHORS, AnchorCodec
 from deepsphere_codec.evaluation.cubemap import CubemapCeiling
 from deepsphere_codec.evaluation.evaluate import evaluate, find_clips
-from deepsphere_codec.evaluation.script import point_bar, run
+from deepsphere_codec.evaluation.script import point_bar, report_missing, run
 
 CEILING = CubemapCeiling.codec
 
@@ -35,13 +36,14 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def main() -> None:
+def main() -> int:
     args = parse()
     codecs = [
         CubemapCeiling(args.frames) if name == CEILING else AnchorCodec(name, args.frames) for name in args.codecs
     ]
     with point_bar() as on_point:
-        evaluate(codecs, find_clips(args.clips), args.out, qualities=args.quality, on_point=on_point)
+        results = evaluate(codecs, find_clips(args.clips), args.out, qualities=args.quality, on_point=on_point)
+    return report_missing(results)
 
 
 if __name__ == "__main__":

@@ -12,13 +12,17 @@ from typing import Any
 import torch
 
 from deepsphere_codec import __version__
+from deepsphere_codec.video import library_versions
 
-PACKAGES = ("numpy", "av", "compressai", "pytorch-msssim", "healpy")
+PACKAGES = ("numpy", "scipy", "av", "compressai", "pytorch-msssim", "healpy", "pygsp", "bjontegaard")
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def environment() -> dict[str, Any]:
-    """Versions, processor, threads, and the commit where the package lies in its repository; ready for JSON."""
+    """Versions, FFmpeg too, system, processor, threads, and the commit where the package lies in its repository.
+
+    Ready for JSON.
+    """
     found: dict[str, Any] = {
         "deepsphere-codec": __version__,
         "python": platform.python_version(),
@@ -26,7 +30,9 @@ def environment() -> dict[str, Any]:
         "cpu": _cpu(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
+        "system": " ".join([platform.system(), platform.machine(), *platform.libc_ver()]).strip(),
         "versions": {name: _version(name) for name in PACKAGES},
+        "ffmpeg": library_versions(),
     }
     commit = _commit()
     return {**found, "commit": commit} if commit else found

@@ -1,4 +1,7 @@
-"""Measure codecs on a folder of clips and keep what was measured: a run that was broken off goes on where it was."""
+"""Measure codecs on a folder of clips and keep what was measured: a run that was broken off goes on where it was.
+
+A point that cannot be measured is kept as missing, with its reason, and tried again in the next run; the rest is done.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 
 from deepsphere_codec.errors import CodecError, UsageError
 from deepsphere_codec.evaluation.environment import environment
-from deepsphere_codec.evaluation.results import Point, Results, read_results, write_results
+from deepsphere_codec.evaluation.results import Missing, Point, Results, read_results, write_results
 
 FILM_SUFFIXES = {".mp4", ".mkv", ".webm", ".mov", ".avi", ".y4m"}
 WEIGHTS = {"weights_hash", "tables_hash"}  # settings that new training changes: their old points are outdated
@@ -29,11 +32,11 @@ class Codec(Protocol):
 
 
 class Measured(NamedTuple):
-    """One point more; for a progress bar."""
+    """One point more, or one that is missing; for a progress bar."""
 
     codec: str
     clip: str
-    point: Point
+    point: Point | Missing
     done: int
     total: int
 
@@ -75,12 +78,11 @@ def evaluate(
         out: A results file for all codecs together; or a folder, which gets one file for each codec.
         qualities: On the codecs' own scale; each codec's default unless given.
         jobs: Points that are measured side by side; they share the processor, so give models one thread each.
-        on_point: Called after each point that was measured.
+        on_point: Called after each point that was measured, or found to be missing.
     Returns:
-        The results of each codec.
+        The results of each codec, with what is missing in them.
     Raises:
-        UsageError: two clips have one name, OUT is no results file or one of other settings (other weights aside), or
-            a clip cannot be measured.
+        UsageError: two clips have one name, or OUT is no results file or one of other settings (other weights aside).
     """
     _check_names(clips)
     files = _files(codecs, Path(out))
@@ -107,38 +109,47 @@ def _evaluate_one(
     on_point: OnPoint | None,
 ) -> Results:
     results = Results(codec.name, codec.description, codec.codec, codec.settings, {}, environment() | {"jobs": jobs})
-    results = replace(results, clips=_reusable(before, codec.settings))
+    results = replace(results, clips=_reusable(before, codec.settings), missing=_still_missing(before, codec.settings))
     # All clips at one quality before the next: what is there after an hour is a whole point of the mean curve.
     wanted = [(clip, float(quality)) for quality in qualities or codec.qualities for clip in clips]
-    missing = [(clip, quality) for clip, quality in wanted if not _has(results.clips, clip.name, quality)]
-    for done, (clip, point) in enumerate(_side_by_side(codec, missing, jobs), 1):
-        results = results.with_point(clip.name, point)
+    todo = [(clip, quality) for clip, quality in wanted if not _has(results.clips, clip.name, quality)]
+    for done, (clip, point) in enumerate(_side_by_side(codec, todo, jobs), 1):
+        if isinstance(point, Missing):
+            results = results.with_missing(point)
+        else:
+            results = results.with_point(clip.name, point)
         save(results)
         if on_point:
-            on_point(Measured(codec.codec, clip.name, point, done, len(missing)))
+            on_point(Measured(codec.codec, clip.name, point, done, len(todo)))
     return results
 
 
-def _side_by_side(codec: Codec, wanted: Sequence[tuple[Path, float]], jobs: int) -> Iterator[tuple[Path, Point]]:
-    """Points as they come, `jobs` at a time; after a failure what runs comes to its end, and then it is raised."""
-    failed: list[CodecError] = []
+def _side_by_side(
+    codec: Codec, wanted: Sequence[tuple[Path, float]], jobs: int
+) -> Iterator[tuple[Path, Point | Missing]]:
+    """Points as they come, `jobs` at a time."""
     with ThreadPoolExecutor(jobs) as pool:  # threads: the work is done by processes and libraries of their own
-        clip_of = {pool.submit(codec.measure, clip, quality): clip for clip, quality in wanted}
+        clip_of = {pool.submit(_measured, codec, clip, quality): clip for clip, quality in wanted}
         place = {future: i for i, future in enumerate(clip_of)}
         pending = set(clip_of)
         try:
             while pending:
                 finished, pending = wait(pending, return_when=FIRST_COMPLETED)
                 for future in sorted(finished, key=place.__getitem__):
-                    if isinstance(error := future.exception(), CodecError):
-                        failed.append(error)
-                        pending = {other for other in pending if not other.cancel()}
-                    else:
-                        yield clip_of[future], future.result()
+                    yield clip_of[future], future.result()
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
-    if failed:
-        raise failed[0]
+
+
+def _measured(codec: Codec, clip: Path, quality: float) -> Point | Missing:
+    """A point; or why there is none, whatever it was: one clip must not cost a night's run."""
+    try:
+        return codec.measure(clip, quality)
+    except CodecError as error:
+        why = str(error)
+    except Exception as error:
+        why = f"unexpected {type(error).__name__}: {error}"
+    return Missing(clip.name, quality, " ".join(why.split()))
 
 
 def _reusable(before: Results | None, settings: Mapping[str, Any]) -> Mapping[str, Sequence[Point]]:
@@ -153,6 +164,11 @@ def _reusable(before: Results | None, settings: Mapping[str, Any]) -> Mapping[st
             f"name another --out, or remove them first"
         )
     return {} if differ else before.clips
+
+
+def _still_missing(before: Results | None, settings: Mapping[str, Any]) -> Sequence[Missing]:
+    """What an earlier run with these settings did not get; it stays, where this run does not try it again."""
+    return before.missing if before and before.settings == settings else ()
 
 
 def _has(clips: Mapping[str, Sequence[Point]], clip: str, quality: float) -> bool:

@@ -1,8 +1,10 @@
 """Results of one codec on a set of clips, and the JSON file they live in.
 
-    {"name", "description", "codec", "settings", "clips": {clip: [point, …]}, "mean": [point, …], "environment"}
+    {"version", "name", "description", "codec", "settings", "clips": {clip: [point, …]}, "mean": [point, …],
+     "missing": [{"clip", "quality", "why"}, …], "environment"}
 
-A file holds one such object, or a list of them. What could not be measured is null; decibels count at most 100.
+A file holds one such object, or a list of them. What could not be measured is null; decibels count at most 100. Version
+1, which said no version, knew fewer metrics and none that were missing.
 """
 
 from __future__ import annotations
@@ -12,10 +14,12 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from deepsphere_codec.atomic import atomic_output
 from deepsphere_codec.errors import UsageError
+
+VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -24,7 +28,7 @@ class Point:
 
     quality is the codec's own scale (an anchor's crf, the ceiling's nside). bpp counts all bytes of the file per pixel
     of the ERP source; bpp_i and bpp_p count the payloads per pixel of an I-frame, and of any other frame. Seconds are
-    those of all frames together.
+    those of all frames together. The metrics are the means that `FrameMetrics` holds.
     """
 
     quality: float
@@ -34,6 +38,19 @@ class Point:
     psnr_y: float | None = None
     s_psnr_nn_y: float | None = None
     ms_ssim_y: float | None = None
+    ws_psnr_u: float | None = None
+    ws_psnr_v: float | None = None
+    psnr_yuv: float | None = None
+    psnr_u: float | None = None
+    psnr_v: float | None = None
+    s_psnr_i_y: float | None = None
+    cpp_psnr_y: float | None = None
+    ssim_y: float | None = None
+    ws_ssim_y: float | None = None
+    seam_error_y: float | None = None
+    pole_error_y: float | None = None
+    viewport_psnr_y: float | None = None
+    viewport_ssim_y: float | None = None
     bpp_i: float | None = None
     bpp_p: float | None = None
     encode_seconds: float | None = None
@@ -42,6 +59,14 @@ class Point:
 
 KEYS = {name: name if name.endswith("_seconds") else name.replace("_", "-") for name in Point.__dataclass_fields__}
 REQUIRED = ("quality", "bpp", "ws_psnr_yuv")
+
+
+class Missing(NamedTuple):
+    """A point that could not be measured."""
+
+    clip: str
+    quality: float
+    why: str  # in one line
 
 
 @dataclass(frozen=True)
@@ -54,20 +79,30 @@ class Results:
     settings: Mapping[str, Any]  # JSON's own types only, so that they compare equal when read back
     clips: Mapping[str, Sequence[Point]] = field(default_factory=dict)
     environment: Mapping[str, Any] = field(default_factory=dict)
+    missing: Sequence[Missing] = ()
 
     @property
     def mean(self) -> list[Point]:
         return mean_points(self.clips)
 
     def with_point(self, clip: str, point: Point) -> Results:
-        """A copy in which the clip has this point in place of any other of its quality."""
+        """A copy in which the clip has this point in place of any other of its quality, and is not missing there."""
         others = [each for each in self.clips.get(clip, ()) if each.quality != point.quality]
         points = sorted([*others, point], key=lambda each: each.quality)
-        return replace(self, clips=dict(sorted({**self.clips, clip: points}.items())))
+        missing = self._missing_but(clip, point.quality)
+        return replace(self, clips=dict(sorted({**self.clips, clip: points}.items())), missing=missing)
+
+    def with_missing(self, missing: Missing) -> Results:
+        """A copy that says of a point why it is missing."""
+        return replace(self, missing=sorted([*self._missing_but(missing.clip, missing.quality), missing]))
+
+    def _missing_but(self, clip: str, quality: float) -> list[Missing]:
+        return [each for each in self.missing if (each.clip, each.quality) != (clip, quality)]
 
     def on_clips(self, clips: Iterable[str]) -> Results:
         """A copy with these clips only."""
-        return replace(self, clips={clip: self.clips[clip] for clip in clips})
+        kept = {clip: self.clips[clip] for clip in clips}
+        return replace(self, clips=kept, missing=[each for each in self.missing if each.clip in kept])
 
 
 def mean_points(clips: Mapping[str, Sequence[Point]]) -> list[Point]:
@@ -89,7 +124,8 @@ def read_results(path: str | Path) -> list[Results]:
     """Read a results file.
 
     Raises:
-        UsageError: the file cannot be read, or something in it is missing or of the wrong kind; says where.
+        UsageError: the file cannot be read, a newer version wrote it, or something in it is missing or of the wrong
+            kind; says where.
     """
     data = _load(path)
     return [results_from_json(each, str(path)) for each in (data if isinstance(data, list) else [data])]
@@ -127,12 +163,14 @@ def write_results(path: str | Path, results: Sequence[Results]) -> None:
 def results_to_json(results: Results) -> dict[str, Any]:
     """The object that a results file holds."""
     return {
+        "version": VERSION,
         "name": results.name,
         "description": results.description,
         "codec": results.codec,
         "settings": dict(results.settings),
         "clips": {clip: [_point_to_json(point) for point in points] for clip, points in results.clips.items()},
         "mean": [_point_to_json(point) for point in results.mean],
+        "missing": [each._asdict() for each in results.missing],
         "environment": dict(results.environment),
     }
 
@@ -141,8 +179,9 @@ def results_from_json(data: Any, where: str = "results") -> Results:
     """Check such an object and read it; keys unknown here are left aside, and the means are made anew.
 
     Raises:
-        UsageError: something is missing or of the wrong kind; says where.
+        UsageError: a newer version wrote it, or something is missing or of the wrong kind; says where.
     """
+    _check_version(data, where)
     kinds = {"name": str, "description": str, "codec": str, "settings": dict, "clips": dict, "environment": dict}
     for key, kind in kinds.items():
         if not isinstance(data, dict) or not isinstance(data.get(key), kind):
@@ -152,7 +191,30 @@ def results_from_json(data: Any, where: str = "results") -> Results:
         if not isinstance(points, list):
             raise UsageError(f"{where}: the points of {clip!r} are no list")
         clips[clip] = [_point_from_json(point, f"{where}: {clip}, point {n}") for n, point in enumerate(points)]
-    return Results(**{key: data[key] for key in kinds if key != "clips"}, clips=clips)
+    missing = _missing_from_json(data.get("missing", []), where)
+    return Results(**{key: data[key] for key in kinds if key != "clips"}, clips=clips, missing=missing)
+
+
+def _check_version(data: Any, where: str) -> None:
+    version = data.get("version", 1) if isinstance(data, dict) else 1
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        raise UsageError(f"{where}: 'version' is {version!r}, expected a whole number from 1 on")
+    if version > VERSION:
+        raise UsageError(
+            f"{where} holds results of version {version}, this installation reads versions up to {VERSION}; "
+            f"take a newer deepsphere-codec, or measure again into another file"
+        )
+
+
+def _missing_from_json(data: Any, where: str) -> list[Missing]:
+    try:
+        missing = [Missing(each["clip"], each["quality"], each["why"]) for each in data]
+    except (TypeError, KeyError) as error:
+        raise UsageError(f"{where}: 'missing' is no list of clip, quality and why") from error
+    for each in missing:
+        if not (isinstance(each.clip, str) and _is_number(each.quality) and isinstance(each.why, str)):
+            raise UsageError(f"{where}: 'missing' holds {each._asdict()!r}, expected a clip, a quality and a reason")
+    return missing
 
 
 def _point_to_json(point: Point) -> dict[str, float | None]:

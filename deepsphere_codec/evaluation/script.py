@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TextIO
 
 from deepsphere_codec.errors import CodecError
 from deepsphere_codec.evaluation.evaluate import Measured, OnPoint
+from deepsphere_codec.evaluation.results import Missing, Results
 
+INCOMPLETE = 1
 INTERRUPTED = 130
 
 
-def run(main: Callable[[], None]) -> int:
-    """Run a script's main function; an error is one line on standard error, and its exit code."""
+def run(main: Callable[[], int | None]) -> int:
+    """Run a script's main function, for its exit code; an error is one line on standard error, and has a code too."""
     try:
-        main()
+        return main() or 0
     except CodecError as error:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_code
@@ -26,7 +28,14 @@ def run(main: Callable[[], None]) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("interrupted; the points measured so far are kept, run it again to go on\n")
         return INTERRUPTED
-    return 0
+
+
+def report_missing(results: Sequence[Results], stream: TextIO | None = None) -> int:
+    """One line for each point that is missing, on standard error; the exit code that a script ends with."""
+    lines = [f"missing: {each.codec} {_missing_line(missing)}" for each in results for missing in each.missing]
+    for line in lines:
+        (stream or sys.stderr).write(f"{line}\n")
+    return INCOMPLETE if lines else 0
 
 
 @contextmanager
@@ -49,6 +58,12 @@ def point_bar(stream: TextIO | None = None) -> Iterator[OnPoint]:
 
 def _line(measured: Measured) -> str:
     point = measured.point
+    head = f"[{measured.done}/{measured.total}] {measured.codec}"
+    if isinstance(point, Missing):
+        return f"{head} {_missing_line(point)}"
     rate = "" if point.bpp is None else f"{point.bpp:.4f} bpp, "
-    head = f"[{measured.done}/{measured.total}] {measured.codec} {measured.clip} quality {point.quality:g}"
-    return f"{head}: {rate}{point.ws_psnr_yuv:.2f} dB WS-PSNR-YUV"
+    return f"{head} {measured.clip} quality {point.quality:g}: {rate}{point.ws_psnr_yuv:.2f} dB WS-PSNR-YUV"
+
+
+def _missing_line(missing: Missing) -> str:
+    return f"{missing.clip} quality {missing.quality:g}: {missing.why}"

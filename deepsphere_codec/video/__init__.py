@@ -2,6 +2,7 @@
 
 from deepsphere_codec.video.colour import rgb_to_yuv, yuv_to_rgb
 from deepsphere_codec.video.frame import VideoInfo, YuvFrame
+from deepsphere_codec.video.libraries import library_versions
 from deepsphere_codec.video.reader import VideoReader, open_video
 from deepsphere_codec.video.sinks import VideoWriter
 from deepsphere_codec.video.writer import create_video
@@ -12,6 +13,7 @@ __all__ = [
     "VideoWriter",
     "YuvFrame",
     "create_video",
+    "library_versions",
     "open_video",
     "rgb_to_yuv",
     "yuv_to_rgb",
