@@ -65,21 +65,6 @@ def bd_rows(anchor: Results, tests: Sequence[Results]) -> list[BdRow]:
     return [_row(anchor, test) for test in tests]
 
 
-def bd_table(anchor: Results, rows: Sequence[BdRow]) -> str:
-    """The rows as text, one line each."""
-    width = max([len(row.name) for row in rows] + [len("codec")])
-    lines = [
-        f"BD-rate against {anchor.name}, WS-PSNR-YUV (negative: fewer bits)",
-        f"{'codec':<{width}}  {'Akima':>8}  {'PCHIP':>8}  {'overlap':>7}  {'per clip':>8}  clips",
-    ]
-    for row in rows:
-        bd = row.mean_curve
-        figures = f"{_percent(bd.akima):>8}  {_percent(bd.pchip):>8}  {bd.overlap:>7.0%}  {_percent(row.per_clip):>8}"
-        note = f"  ! {bd.note}" if bd.note else ""
-        lines.append(f"{row.name:<{width}}  {figures}  {row.clips:>5}{note}")
-    return "\n".join(lines)
-
-
 def _row(anchor: Results, test: Results) -> BdRow:
     common = sorted(set(anchor.clips) & set(test.clips))
     anchor, test = anchor.on_clips(common), test.on_clips(common)
@@ -99,7 +84,3 @@ def _curve(points: Sequence[Point]) -> tuple[np.ndarray, np.ndarray]:
 def _overlap(a: np.ndarray, b: np.ndarray) -> float:
     union = max(a.max(), b.max()) - min(a.min(), b.min())
     return float(max(min(a.max(), b.max()) - max(a.min(), b.min()), 0.0) / union)
-
-
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{value:+.1f} %"

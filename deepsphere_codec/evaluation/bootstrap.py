@@ -26,8 +26,9 @@ from deepsphere_codec.evaluation.results import KEYS, Point, Results, mean_point
 RESAMPLES = 2000
 LEVEL = 0.95
 _NO_METRICS = {"quality", "bpp", "bpp_i", "bpp_p", "encode_seconds", "decode_seconds"}
-METRICS = tuple(field.name for field in fields(Point) if field.name not in _NO_METRICS)
-_SIMILARITIES = {"ms_ssim_y"}  # 1 where equal; in decibels -10 log10(1 - x)
+_PLACES = {"seam_error_y", "pole_error_y"}  # say where the errors lie, not how large they are
+METRICS = tuple(field.name for field in fields(Point) if field.name not in _NO_METRICS | _PLACES)
+_SIMILARITIES = {name for name in METRICS if "ssim" in name}  # 1 where equal; in decibels -10 log10(1 - x)
 
 
 class Interval(NamedTuple):
@@ -65,7 +66,7 @@ def bd_intervals(
     Args:
         anchor: The codec compared with.
         test: The other one; clips that only one of them measured are left out, and named.
-        metric: One of METRICS. MS-SSIM counts in decibels, -10 log10(1 - x).
+        metric: One of METRICS. Similarities count in decibels, -10 log10(1 - x).
         resamples: How many draws of clips.
         seed: Of the draws: the same seed gives the same intervals.
     Raises:
@@ -137,22 +138,6 @@ def similarity_decibels(similarity: float) -> float:
     return min(-10 * math.log10(1 - similarity), MAX_DB) if similarity < 1 else MAX_DB
 
 
-def interval_table(anchor: Results, rows: Sequence[BdIntervals]) -> str:
-    """The rows as text, one line each, and one for each clip that is left out."""
-    width = max([len(row.name) for row in rows] + [len("codec")])
-    lines = [
-        f"BD-rate against {anchor.name} by PCHIP in per cent, with {LEVEL:.0%} intervals over clips",
-        f"{'codec':<{width}}  {'metric':<11}  {'mean of clips':<24}  {'mean curve':<24}  {'overlap':>7}  clips",
-    ]
-    for row in rows:
-        figures = [_text(interval) for interval in (row.mean_of_clips.pchip, row.of_mean_curve)]
-        overlap = f"{row.mean_curve.overlap:>7.0%}"
-        head = f"{row.name:<{width}}  {KEYS[row.metric]:<11}  {figures[0]:<24}  {figures[1]:<24}"
-        lines.append(f"{head}  {overlap}  {len(row.per_clip):>5}")
-        lines += [f"  ! without {clip}: {why}" for clip, why in row.left_out.items()]
-    return "\n".join(lines)
-
-
 def _why(clip: str, anchor: Results, test: Results, metric: str, bd: BdRate) -> str:
     for results in (anchor, test):
         if clip not in results.clips:
@@ -187,13 +172,6 @@ def _interval(estimate: float, drawn: Float[np.ndarray, " resamples"]) -> Interv
         return Interval(estimate, None, None)
     low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(estimate, float(low), float(high))
-
-
-def _text(interval: Interval | None) -> str:
-    if interval is None:
-        return "-"
-    ends = "" if interval.low is None else f" [{interval.low:+.1f}, {interval.high:+.1f}]"
-    return f"{interval.estimate:+.1f}{ends}"
 
 
 def _drawn_curves(

@@ -1,14 +1,42 @@
-"""Results made up for tests of what is done with results."""
+"""Results made up for tests of what is done with results, and scripts that run in this process."""
 
 from __future__ import annotations
 
+import runpy
+import sys
 from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from deepsphere_codec.evaluation.results import Point, Results
 
 MakeResults = Callable[..., Results]
+
+
+class Done(NamedTuple):
+    code: int | str | None
+    out: str
+    err: str
+
+
+RunScript = Callable[..., Done]
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+
+
+@pytest.fixture
+def run_script(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> RunScript:
+    """Runs a script of the repository by name, with arguments."""
+
+    def run(name: str, *arguments: str | Path) -> Done:
+        monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(str(SCRIPTS / name), run_name="__main__")
+        return Done(ended.value.code, *capsys.readouterr())
+
+    return run
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from deepsphere_codec.evaluation.bdrate import bd_rate, bd_rows, bd_table
+from deepsphere_codec.evaluation.bdrate import bd_rate, bd_rows
 from deepsphere_codec.evaluation.results import Point, Results
 
 MakeResults = Callable[..., Results]
@@ -48,11 +48,3 @@ def test_rows_are_over_common_clips(make_results: MakeResults) -> None:
     (row,) = bd_rows(anchor, [test])
     assert row.clips == 3
     assert row.mean_curve.pchip == pytest.approx(50, abs=1e-6) and row.per_clip == pytest.approx(50, abs=1e-6)
-
-
-def test_the_table_shows_each_codec_and_what_is_wrong_with_it(make_results: MakeResults) -> None:
-    anchor = make_results("x265")
-    table = bd_table(anchor, bd_rows(anchor, [make_results("good", 0.9), make_results("sole", clips=0)]))
-    assert "against x265" in table
-    assert "-10.0 %" in table.splitlines()[2]
-    assert "! fewer than two points" in table.splitlines()[3]

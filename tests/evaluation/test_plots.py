@@ -6,13 +6,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from deepsphere_codec.errors import UsageError
 from deepsphere_codec.evaluation.labels import spread
 from deepsphere_codec.evaluation.plots import plot_clips, plot_mean
-from deepsphere_codec.evaluation.results import Point, Results, write_results
+from deepsphere_codec.evaluation.results import Missing, Point, Results, write_results
 
 MakeResults = Callable[..., Results]
 
@@ -76,6 +77,20 @@ def test_the_script_draws_and_prints_the_table(tmp_path: Path, some_results: lis
     line = [sys.executable, str(ROOT / "scripts" / "plot_rd.py"), *inputs, "--out", str(tmp_path / "rd.svg")]
     done = subprocess.run(line, capture_output=True, text=True, cwd=ROOT, env={"PYTHONPATH": str(ROOT)})
     assert done.returncode == 0, done.stderr
-    assert "sphere-dvc" in done.stdout and "+100.0 %" in done.stdout and "ceiling" not in done.stdout
+    assert "sphere-dvc" in done.stdout and "+100.0 [+100.0, +100.0]" in done.stdout and "ceiling" not in done.stdout
     assert "benchmark.json holds no results" in done.stderr
     assert (tmp_path / "rd.svg").exists() and (tmp_path / "rd-clips.svg").exists()
+
+
+def test_the_script_takes_any_metric_names_what_is_missing_and_refuses_what_is_none(
+    tmp_path: Path, some_results: list[Results], run_script: Callable[..., Any]
+) -> None:
+    missed = some_results[1].with_missing(Missing("clip3.mp4", 3.0, "it is broken"))
+    write_results(tmp_path / "r.json", [some_results[0], missed])
+    arguments = [tmp_path / "r.json", "--out", tmp_path / "rd.svg", "--per-clip", "--metric"]
+    done = run_script("plot_rd.py", *arguments, "ws-psnr-y", "psnr-y")
+    assert done.code == 1 and "missing: sphere-dvc clip3.mp4 quality 3: it is broken" in done.err
+    assert "x265 medium, ws-psnr-y" in done.out and "x265 medium, psnr-y" in done.out
+    assert "clip2.mp4" in done.out and "x265 medium has no psnr-y of it" in done.out
+    refused = run_script("plot_rd.py", *arguments, "seam-error-y")
+    assert refused.code == 2 and "'seam-error-y'" in refused.err and "viewport-ssim-y" in refused.err
