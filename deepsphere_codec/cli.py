@@ -15,6 +15,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from deepsphere_codec import __version__
+from deepsphere_codec.arguments import frames_argument, positive_argument, size_argument, viewports_argument
 from deepsphere_codec.errors import CodecError, UsageError
 from deepsphere_codec.progress import progress_bar
 
@@ -187,11 +188,22 @@ def _info(args: argparse.Namespace) -> Result:
 
 
 def _compare(args: argparse.Namespace) -> Result:
-    from deepsphere_codec.evaluation.compare import compare_videos
+    from functools import partial
 
+    from deepsphere_codec.evaluation.compare import compare_videos
+    from deepsphere_codec.evaluation.frame_metrics import ALL_KEYS, QUICK_KEYS, Measure, measure_frame, measure_quick
+    from deepsphere_codec.evaluation.viewport_metrics import CUBE, Look
+
+    is_quick = args.metrics == "quick"
+    if is_quick and args.viewports:
+        raise UsageError("--viewports is for --metrics all; quick looks through none")
+    looks = [Look(*numbers) for numbers in args.viewports or CUBE]
+    measure: Measure = measure_quick if is_quick else partial(measure_frame, looks=looks)
     with progress_bar("compare") as on_progress:
-        comparison = compare_videos(args.reference, args.decoded, frames=args.frames, on_progress=on_progress)
-    return comparison.as_dict()
+        comparison = compare_videos(
+            args.reference, args.decoded, frames=args.frames, measure=measure, on_progress=on_progress
+        )
+    return comparison.as_dict(QUICK_KEYS if is_quick else ALL_KEYS)
 
 
 def _models(args: argparse.Namespace) -> Result:
@@ -264,7 +276,9 @@ def _parser() -> argparse.ArgumentParser:
     decode = command("decode", _decode, "Decode a .dsc file.")
     decode.add_argument("input", metavar="INPUT.dsc")
     decode.add_argument("output", metavar="OUTPUT", help=".mkv (lossless), .mp4, .y4m, or a folder for PNG frames")
-    decode.add_argument("--size", type=_size, metavar="WxH", help="size of the decoded frames, 2:1 (the source's)")
+    decode.add_argument(
+        "--size", type=size_argument, metavar="WxH", help="size of the decoded frames, 2:1 (the source's)"
+    )
     _add_coding_options(decode, "a model's name or its folder (the one the stream names)")
 
     info = command("info", _info, "Show what a .dsc file holds, and check every record.")
@@ -274,6 +288,15 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument("reference", metavar="REFERENCE")
     compare.add_argument("decoded", metavar="DECODED")
     _add_frames(compare, "half-open range of REFERENCE's frames that was coded (from the first)")
+    compare.add_argument(
+        "--metrics", choices=["quick", "all"], default="all", help="quick leaves out what needs resampling (all)"
+    )
+    compare.add_argument(
+        "--viewports",
+        type=viewports_argument,
+        metavar="YAW,PITCH,FOV;...",
+        help="flat views to measure in, degrees, such as --viewports='0,0,90;-120,35,70' (the six faces of a cube)",
+    )
 
     command("models", _models, "List the models that are installed.")
     return parser
@@ -283,31 +306,9 @@ def _add_coding_options(parser: argparse.ArgumentParser, model: str) -> None:
     parser.add_argument("--model", metavar="NAME|DIR", help=model)
     _add_frames(parser, "half-open range of frames, counted from 0 (all)")
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
-    parser.add_argument("--threads", type=_positive, metavar="N", help="processor threads (all)")
+    parser.add_argument("--threads", type=positive_argument, metavar="N", help="processor threads (all)")
     parser.add_argument("--force", action="store_true", help="replace an existing OUTPUT")
 
 
 def _add_frames(parser: argparse.ArgumentParser, text: str) -> None:
-    parser.add_argument("--frames", type=_frames, metavar="A:B", help=text)
-
-
-def _frames(text: str) -> tuple[int | None, int | None]:
-    first, colon, last = text.partition(":")
-    ends = [int(end) if end.isdecimal() else None for end in (first, last)]
-    well_formed = colon and all(end.isdecimal() or not end for end in (first, last))
-    if not well_formed or (ends[1] is not None and ends[1] <= (ends[0] or 0)):
-        raise argparse.ArgumentTypeError(f"{text!r} is no range of frames; write A:B with 0 <= A < B, A: or :B")
-    return ends[0], ends[1]
-
-
-def _size(text: str) -> tuple[int, int]:
-    width, cross, height = text.lower().partition("x")
-    if not (cross and width.isdecimal() and height.isdecimal()):
-        raise argparse.ArgumentTypeError(f"{text!r} is no size; write WIDTHxHEIGHT, for example 1024x512")
-    return int(width), int(height)
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of threads; use 1 or more")
-    return int(text)
+    parser.add_argument("--frames", type=frames_argument, metavar="A:B", help=text)

@@ -20,12 +20,13 @@ from deepsphere_codec import films
 from deepsphere_codec.cli import main
 from deepsphere_codec.models import list_models
 from deepsphere_codec.progress import progress_bar
+from deepsphere_codec.video import create_video, open_video
 
 ROOT = Path(__file__).resolve().parents[1]
 
 ENCODE_KEYS = "frames width height nside model quality bytes bpp encode_seconds frames_per_second".split()
 DECODE_KEYS = "frames width height decode_seconds frames_per_second".split()
-COMPARE_KEYS = "frames ws-psnr-y ws-psnr-yuv psnr-y s-psnr-nn-y ms-ssim-y per_frame".split()
+COMPARE_KEYS = "frames ws-psnr-y ws-psnr-yuv psnr-y s-psnr-nn-y ms-ssim-y".split()
 
 # The command itself, with a model that takes its time so that a signal finds it at work.
 SLOW_COMMAND = """
@@ -92,10 +93,45 @@ def test_compare(film: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str])
     run_json(capsys, "encode", big, tmp_path / "o.dsc")
     run_json(capsys, "decode", tmp_path / "o.dsc", tmp_path / "o.mkv")
     measured = run_json(capsys, "compare", big, tmp_path / "o.mkv")
-    assert list(measured) == COMPARE_KEYS
-    assert measured["frames"] == 2 and measured["ws-psnr-yuv"] > 40
-    same = run_json(capsys, "compare", big, big, "--frames", "0:2")
+    assert list(measured)[:6] == COMPARE_KEYS and list(measured)[-1] == "per_frame"
+    assert {"cpp-psnr-y", "s-psnr-i-y", "ws-ssim-y", "seam-error-y", "pole-error-y", "viewport-ssim-y"} < set(measured)
+    assert measured["frames"] == 2 and measured["ws-psnr-yuv"] > 40 and measured["cpp-psnr-y"] > 40
+    same = run_json(capsys, "compare", big, big, "--frames", "0:2", "--metrics", "quick")
+    assert list(same)[:6] == COMPARE_KEYS and "viewport-psnr-y" not in same
     assert same["psnr-y"] == 100
+
+
+def test_compare_through_viewports_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    film, decoded = (make_film(tmp_path / f"{name}.y4m", width=128, height=64, frames=1) for name in "ab")
+    with open_video(film) as reader:
+        info, (frame,) = reader.info, list(reader)
+    y = frame.y.copy()
+    y[:, 100:104] += 9  # about 105 degrees to the right
+    with create_video(decoded, info, force=True) as writer:
+        writer.write(frame._replace(y=y))
+    front, right, both = (
+        run_json(capsys, "compare", film, decoded, f"--viewports={views}")["viewport-psnr-y"]
+        for views in ("0,0,60", "100,0,60", "0,0,60;100,0,60")
+    )
+    assert front == 100 and right < 40 and both == pytest.approx((front + right) / 2)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--viewports", "0,0"], "'0,0' is no list of views; write YAW,PITCH,FOV"),
+        (["--viewports", "0,0,180"], "no list of views"),
+        (["--viewports", "0,95,90"], "no list of views"),
+        (["--viewports", "0,nan,90"], "no list of views"),
+        (["--viewports", ";"], "no list of views"),
+        (["--viewports", "0,0,90", "--metrics", "quick"], "--viewports is for --metrics all"),
+        (["--metrics", "vmaf"], "invalid choice: 'vmaf'"),
+    ],
+)
+def test_compare_refuses(film: Path, capsys: pytest.CaptureFixture[str], flags: list[str], message: str) -> None:
+    assert main(["compare", str(film), str(film), *flags]) == 2
+    error = capsys.readouterr().err
+    assert message in error and len(error.splitlines()) == 1
 
 
 def test_compare_takes_a_decoded_part_of_the_source(

@@ -23,6 +23,7 @@ CODEC = MODELS | {"codec", "films"}
 MAY_IMPORT = {
     "errors": set(),
     "progress": set(),
+    "arguments": set(),
     "atomic": {"errors"},
     "sphere": FOUNDATION,
     "bitstream": FOUNDATION,
@@ -34,7 +35,7 @@ MAY_IMPORT = {
     "codec": MODELS,
     "films": MODELS | {"codec"},
     "evaluation": CODEC,
-    "cli": CODEC | {"evaluation"},
+    "cli": CODEC | {"evaluation", "arguments"},
     "__main__": {"cli"},
     "data": MODELS,
     "training": CODEC | {"data", "evaluation"},

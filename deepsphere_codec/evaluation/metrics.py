@@ -13,9 +13,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from jaxtyping import Float, Int, Num
-from pytorch_msssim import ms_ssim as _ms_ssim
 from torch import Tensor
 
 Pictures = Num[np.ndarray, "*batch h w"] | Num[Tensor, "*batch h w"]
@@ -23,7 +21,6 @@ Decibels = Float[np.ndarray, "*batch"]
 
 MAX_DB = 100.0  # above what 8 bits can resolve: one grey level wrong in one pixel of 1024 x 512 is 105 dB
 SPHERE_POINTS = 655_362  # as many as JVET's S-PSNR-NN takes
-MS_SSIM_MIN_SIDE = 161  # five scales of an 11-tap window: both sides must exceed 10 * 2^4
 
 
 class Planes(NamedTuple):
@@ -113,29 +110,6 @@ def s_psnr_nn(x: Pictures, x_hat: Pictures, *, peak: float | None = None) -> Dec
     return _decibels(flat @ counts / SPHERE_POINTS, peak)
 
 
-def ms_ssim(x: Pictures, x_hat: Pictures, *, peak: float | None = None) -> Decibels:
-    """Multi-scale structural similarity, five scales, 11-tap windows; on the ERP as a plain picture.
-
-    Args:
-        x: Source, [..., H, W].
-        x_hat: Decoded, same shape.
-        peak: The largest value; 255 for integers and 1 for floating point unless given.
-    Returns:
-        [...], 1 where equal; NaN (null in JSON) where a side is below 161 pixels, too few for five scales.
-    Raises:
-        ValueError: shapes differ.
-    Source: Wang, Simoncelli, Bovik, Asilomar 2003; the pytorch-msssim package.
-    """
-    peak = _check_pair(x, x_hat, peak)
-    shape = tuple(np.shape(x))
-    if min(shape[-2:]) < MS_SSIM_MIN_SIDE:
-        return np.full(shape[:-2], math.nan)
-    images = [_float_tensor(each).reshape(-1, 1, *shape[-2:]) for each in (x, x_hat)]
-    with torch.no_grad():
-        values = _ms_ssim(*images, data_range=peak, size_average=False)
-    return values.double().cpu().numpy().reshape(shape[:-2])
-
-
 def capped(decibels: Decibels) -> Decibels:
     """Decibels that can be averaged and written: at most MAX_DB."""
     return np.minimum(decibels, MAX_DB)
@@ -195,11 +169,6 @@ def _check_erp(shape: tuple[int, ...]) -> tuple[int, int]:
 
 def _array(x: Pictures) -> Num[np.ndarray, "*batch h w"]:
     return x.detach().cpu().numpy() if isinstance(x, Tensor) else np.asarray(x)
-
-
-def _float_tensor(x: Pictures) -> Float[Tensor, "*batch h w"]:
-    # numpy's pictures may be read-only, which torch warns of unless they are copied
-    return x.detach().float() if isinstance(x, Tensor) else torch.from_numpy(np.array(x, dtype=np.float32))
 
 
 def _decibels(mse: Float[np.ndarray, "*batch"], peak: float) -> Decibels:

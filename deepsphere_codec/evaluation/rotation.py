@@ -22,6 +22,7 @@ from deepsphere_codec.evaluation.anchors import ANCHORS
 from deepsphere_codec.evaluation.compare import compare_frames, compare_videos
 from deepsphere_codec.evaluation.environment import environment
 from deepsphere_codec.evaluation.evaluate import WEIGHTS, Measured, OnPoint, find_clips
+from deepsphere_codec.evaluation.frame_metrics import measure_quick
 from deepsphere_codec.evaluation.results import Point
 from deepsphere_codec.evaluation.rotation_film import KERNEL, FrameRotation, rotate_film
 from deepsphere_codec.evaluation.rotation_results import (
@@ -234,14 +235,14 @@ def _turned_films(clip: Path, turn: Turn, frames: int | None, folder: Path) -> T
     turned, reference = folder / f"{clip.stem}.mkv", folder / f"{clip.stem}.reference.mkv"
     rotate_film(clip, turned, turn.rotation, frames)
     rotate_film(turned, reference, turn.rotation.T)
-    loss = compare_videos(clip, reference, frames=(0, frames)).mean.ws_psnr_yuv
+    loss = compare_videos(clip, reference, frames=(0, frames), measure=measure_quick).mean.ws_psnr_yuv
     return TurnedFilms(turned, reference, loss)
 
 
 def _rotation_point(turn: Turn, bpp: float, point: Point, films: TurnedFilms, decoded: Path) -> RotationPoint:
     with open_video(films.reference) as reference, open_video(decoded) as film:
         back = FrameRotation(film.info.height, film.info.width, turn.rotation.T)
-        mean = compare_frames(_pairs(reference, film, back.apply)).mean
+        mean = compare_frames(_pairs(reference, film, back.apply), measure=measure_quick).mean
     assert point.ws_psnr_y is not None  # every codec measures it
     return RotationPoint(
         label=turn.label,

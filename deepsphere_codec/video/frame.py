@@ -29,3 +29,5 @@ class VideoInfo(NamedTuple):
     """Luma 0 ... 255; otherwise 16 ... 235."""
     matrix: str
     """From RGB to YUV: "bt709", "bt601" or "bt2020"."""
+    knows_fps: bool = True
+    """Whether `fps` is the film's own; a folder of pictures has none, and what stands there is a default."""

@@ -66,9 +66,10 @@ class FilmSource(Source):
         except BaseException:
             self.close()
             raise
-        fps = stream.average_rate or stream.guessed_rate or DEFAULT_FPS
+        known = stream.average_rate or stream.guessed_rate
+        fps = known or DEFAULT_FPS
         count = _frame_count(stream, self._container, fps)
-        self.info = VideoInfo(self._first.width, self._first.height, fps, count, full_range, matrix)
+        self.info = VideoInfo(self._first.width, self._first.height, fps, count, full_range, matrix, bool(known))
 
     def frames(self) -> Iterator[YuvFrame]:
         frame, number = self._first, 0
@@ -113,7 +114,8 @@ class FolderSource(Source):
             raise UsageError(f"{folder} holds no PNG frames; give a film or a folder of .png files")
         self._files = files
         first = _read_png(files[0])
-        self.info = VideoInfo(first.width, first.height, DEFAULT_FPS, len(files), False, RGB_MATRIX)
+        size = first.width, first.height
+        self.info = VideoInfo(*size, DEFAULT_FPS, len(files), False, RGB_MATRIX, knows_fps=False)
 
     def frames(self) -> Iterator[YuvFrame]:
         for file in self._files:

@@ -1,27 +1,24 @@
-"""Views against brute force, and views and WS-SSIM against FFmpeg's v360, psnr and ssim360."""
+"""Views against brute force, and against FFmpeg's v360 and psnr."""
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Iterator
-from fractions import Fraction
 
-import av
 import numpy as np
 import pytest
 import torch
+from ffmpeg_filters import filtered
 from scipy.ndimage import gaussian_filter
-from support import make_frame
 
-from deepsphere_codec.evaluation import sphere_metrics
-from deepsphere_codec.evaluation.metrics import MAX_DB, combine_yuv, psnr, ws_psnr
-from deepsphere_codec.evaluation.sphere_metrics import erp_weights, fibonacci_weights, ssim, ws_ssim
+from deepsphere_codec.evaluation.metrics import MAX_DB, psnr
+from deepsphere_codec.evaluation.sphere_metrics import erp_weights
+from deepsphere_codec.evaluation.structure import ssim
 from deepsphere_codec.evaluation.viewport_metrics import (
+    CUBE,
+    Look,
     Viewport,
     bilinear,
     cube_viewports,
-    measure_frame,
     render_viewport,
     viewport_psnr,
     viewport_ssim,
@@ -29,24 +26,10 @@ from deepsphere_codec.evaluation.viewport_metrics import (
 )
 from deepsphere_codec.sphere import erp_directions, viewport_directions
 from deepsphere_codec.sphere.erp import erp_positions
-from deepsphere_codec.video import YuvFrame
 
 H, W = 64, 128
 OBLIQUE = Viewport(30.0, 20.0, 70.0, (40, 60))
 BEHIND = Viewport(-175.0, -60.0, 100.0, (30, 30))
-KEYS = (
-    "ws-psnr-y ws-psnr-u ws-psnr-v ws-psnr-yuv psnr-y s-psnr-nn-y s-psnr-i-y cpp-psnr-y ssim-y ms-ssim-y ws-ssim-y "
-    "seam-y pole-y viewport-psnr-y viewport-ssim-y"
-).split()
-
-
-@pytest.fixture
-def few_points(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """S-PSNR-I at points that take no second to prepare."""
-    fibonacci_weights.cache_clear()
-    monkeypatch.setattr(sphere_metrics, "SPHERE_POINTS", 10_000)
-    yield
-    fibonacci_weights.cache_clear()
 
 
 def grey(height: int = H, width: int = W) -> np.ndarray:
@@ -67,10 +50,10 @@ def test_constant_offset() -> None:
     for viewports in (None, [OBLIQUE, BEHIND]):
         scores = viewport_psnr(grey(), grey() + 5, viewports)
         assert scores.per_viewport.shape == (len(viewports or range(6)),)
-        np.testing.assert_allclose(scores.per_viewport, decibels(25), rtol=0, atol=1e-9)
-        assert float(scores.mean) == pytest.approx(decibels(25), abs=1e-9)
+        np.testing.assert_allclose(scores.per_viewport, decibels(25), rtol=0, atol=1e-5)
+        assert float(scores.mean) == pytest.approx(decibels(25), abs=1e-5)
         expected = (2 * 100 * 105 + 2.55**2) / (100**2 + 105**2 + 2.55**2)
-        np.testing.assert_allclose(viewport_ssim(grey(), grey() + 5, viewports).per_viewport, expected, atol=1e-12)
+        np.testing.assert_allclose(viewport_ssim(grey(), grey() + 5, viewports).per_viewport, expected, atol=1e-6)
 
 
 def test_equal_pictures() -> None:
@@ -131,7 +114,7 @@ def test_views_by_brute_force() -> None:
                 for c in (left, left + 1):
                     pixel = picture[r, c % W] if r < H else picture[2 * H - 1 - r, (c + W // 2) % W]
                     value += (1 - abs(row - r)) * (1 - abs(column - c)) * pixel
-            assert found[i, j] == pytest.approx(value, abs=1e-9)
+            assert found[i, j] == pytest.approx(value, abs=1e-4)
 
 
 def test_batches_dtypes_and_torch_agree() -> None:
@@ -142,7 +125,14 @@ def test_batches_dtypes_and_torch_agree() -> None:
         one_by_one = [float(metric(a, b).mean) for a, b in zip(x, x_hat, strict=True)]
         np.testing.assert_allclose(scores.mean, one_by_one, rtol=1e-12)
         np.testing.assert_allclose(metric(torch.from_numpy(x), torch.from_numpy(x_hat)).mean, scores.mean, rtol=1e-12)
-        np.testing.assert_allclose(metric(x / 255.0, x_hat / 255.0).mean, scores.mean, rtol=1e-9)
+        np.testing.assert_allclose(metric(x / 255.0, x_hat / 255.0).mean, scores.mean, rtol=1e-5)
+
+
+def test_views_have_the_pixels_of_the_equator() -> None:
+    assert cube_viewports(W) == tuple(look.viewport(W) for look in CUBE)
+    assert {view.size for view in cube_viewports(W)} == {(W // 4, W // 4)}
+    assert Look(10.0, 20.0, 45.0).viewport(1024) == Viewport(10.0, 20.0, 45.0, (128, 128))
+    assert Look(0.0, 0.0, 0.1).viewport(W).size == (1, 1)
 
 
 def test_weights_are_made_once() -> None:
@@ -159,74 +149,6 @@ def test_what_cannot_be_viewed_is_refused(metric) -> None:
         metric(grey(), grey(), [])
     with pytest.raises(ValueError, match="less than 180"):
         metric(grey(), grey(), [OBLIQUE._replace(fov=180.0)])
-
-
-@pytest.mark.usefixtures("few_points")
-def test_all_metrics_of_a_frame() -> None:
-    frame = make_frame(352, 176)
-    frame_hat = YuvFrame(*(np.clip(plane + 3.0 * (k + 1), 0, 255).astype(np.uint8) for k, plane in enumerate(frame)))
-    values = measure_frame(frame, frame_hat)
-    assert list(values) == KEYS
-    planes = [float(ws_psnr(x, x_hat)) for x, x_hat in zip(frame, frame_hat, strict=True)]
-    assert [values[f"ws-psnr-{name}"] for name in "yuv"] == planes
-    assert values["ws-psnr-yuv"] == pytest.approx(float(combine_yuv(*np.array(planes))))
-    for key in ("psnr-y", "s-psnr-nn-y", "s-psnr-i-y", "cpp-psnr-y", "viewport-psnr-y"):
-        assert values[key] == pytest.approx(decibels(9), abs=1e-9), key
-    for key in ("ssim-y", "ms-ssim-y", "ws-ssim-y", "viewport-ssim-y"):
-        assert 0.98 < (values[key] or 0) < 1, key
-    assert values["seam-y"] == pytest.approx(0, abs=1e-9) and values["pole-y"] == pytest.approx(0, abs=1e-9)
-    front = measure_frame(frame, frame_hat, [OBLIQUE])
-    assert front["viewport-ssim-y"] == float(viewport_ssim(frame.y, frame_hat.y, [OBLIQUE]).mean)
-
-
-@pytest.mark.usefixtures("few_points")
-def test_equal_frames_and_errors_in_one_place_stay_finite() -> None:
-    frame = make_frame(W, H)
-    values = measure_frame(frame, frame)
-    json.dumps(values, allow_nan=False)
-    expected = {
-        "seam-y": 0.0,
-        "pole-y": 0.0,
-        "ssim-y": 1.0,
-        "ws-ssim-y": 1.0,
-        "viewport-ssim-y": 1.0,
-        "ms-ssim-y": None,
-    }
-    assert values == {key: expected.get(key, MAX_DB) for key in KEYS}
-    y_hat = frame.y.copy()
-    y_hat[H // 2, W // 2] += 1
-    values = measure_frame(frame, frame._replace(y=y_hat))
-    assert values["seam-y"] == values["pole-y"] == -MAX_DB
-
-
-@pytest.mark.usefixtures("few_points")
-def test_a_small_frame_has_no_structure() -> None:
-    frame = make_frame(8, 4)
-    values = measure_frame(frame, frame)
-    unknown = {"ssim-y", "ms-ssim-y", "ws-ssim-y", "viewport-ssim-y", "seam-y"}
-    assert {key for key, value in values.items() if value is None} == unknown
-
-
-def filtered(name: str, arguments: str, *pictures: np.ndarray) -> av.VideoFrame:
-    """What FFmpeg's filter makes of grey pictures."""
-    if name not in av.filter.filters_available:
-        pytest.skip(f"this FFmpeg has no {name}")
-    height, width = pictures[0].shape
-    graph = av.filter.Graph()
-    sources = [graph.add("buffer", f"video_size={width}x{height}:pix_fmt=gray:time_base=1/25") for _ in pictures]
-    node, sink = graph.add(name, arguments), graph.add("buffersink")
-    for k, source in enumerate(sources):
-        source.link_to(node, 0, k)
-    node.link_to(sink)
-    graph.configure()
-    for source, picture in zip(sources, pictures, strict=True):
-        frame = av.VideoFrame.from_ndarray(picture, format="gray")
-        frame.pts, frame.time_base = 0, Fraction(1, 25)
-        source.push(frame)
-        source.push(None)
-    result = sink.pull()
-    assert isinstance(result, av.VideoFrame)
-    return result
 
 
 def v360(picture: np.ndarray, viewport: Viewport) -> np.ndarray:
@@ -262,17 +184,3 @@ def test_viewport_psnr_and_ssim_agree_with_those_of_v360() -> None:
         assert theirs == pytest.approx(float(psnr(view, view_hat)), abs=0.01)
         assert found.per_viewport[k] == pytest.approx(theirs, abs=0.1)
         assert similar.per_viewport[k] == pytest.approx(float(ssim(view, view_hat)), abs=0.003)
-
-
-@pytest.mark.parametrize("polar", [True, False])
-def test_ws_ssim_agrees_with_ssim360(polar: bool) -> None:
-    """FFmpeg winds a tape around the sphere and takes boxes of 8 x 8 on it; where the error lies tells more."""
-    height, width = 256, 512
-    picture = texture(height, width)
-    lat = np.abs(np.linspace(-90, 90, height))[:, None]
-    here = lat > 50 if polar else lat < 40
-    x_hat = np.where(here, np.clip(picture + (texture(height, width, seed=1) - 128.0), 0, 255), picture)
-    x_hat = np.round(x_hat).astype(np.uint8)
-    theirs = float(filtered("ssim360", "use_tape=1", x_hat, picture).metadata["lavfi.ssim360.Y"])
-    assert float(ws_ssim(picture, x_hat)) == pytest.approx(theirs, abs=0.03)
-    assert abs(float(ssim(picture, x_hat)) - theirs) > 0.06
