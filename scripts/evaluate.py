@@ -2,10 +2,16 @@
 
     scripts/evaluate.py --codec NAME --clips FOLDER --quality 1 3 5 7 --frames 32 --out results/NAME.json
 
+<<<<<<< HEAD
 NAME is a model (its name or folder), a classical codec (x264, x265, x265-zerolatency, svtav1), or `ceiling`, what the
 resampling alone leaves. A folder as --out gets one file for each codec. Run it again to go on where it was broken off.
 A point that cannot be measured is named at the end, with the reason; the others are measured all the same, and the exit
 code is 1.
+=======
+NAME is a model (its name or folder), a classical codec (x264, x265, x265-zerolatency, svtav1), `ceiling`, what the
+resampling alone leaves, or `planar-ssf2020`, CompressAI's ScaleSpaceFlow with the weights in a folder (--weights). A
+folder as --out gets one file for each codec. Run it again to go on where it was broken off.
+>>>>>>> f198cd7 (Wrap CompressAI's ScaleSpaceFlow as a codec with files of its own, and train it by the same script)
 """
 
 from __future__ import annotations
@@ -22,12 +28,17 @@ from deepsphere_codec.evaluation.evaluate import Codec, evaluate, find_clips
 from deepsphere_codec.evaluation.model import CodingOptions, ModelCodec, identify
 from deepsphere_codec.evaluation.results import Results
 from deepsphere_codec.evaluation.script import point_bar, report_missing, run
+from deepsphere_codec.evaluation.ssf2020 import SsfCodec
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Measure codecs on a folder of 360° clips.")
     parser.add_argument(
-        "--codec", nargs="+", required=True, metavar="NAME", help=f"a model, {', '.join(ANCHORS)}, ceiling"
+        "--codec",
+        nargs="+",
+        required=True,
+        metavar="NAME",
+        help=f"a model, {', '.join([*ANCHORS, CeilingCodec.codec, SsfCodec.codec])}",
     )
     parser.add_argument("--clips", type=Path, required=True, metavar="FOLDER")
     parser.add_argument(
@@ -40,6 +51,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="of a model")
     parser.add_argument("--threads", type=int, metavar="N", help="of a model (all)")
+    parser.add_argument("--weights", type=Path, metavar="FOLDER", help=f"of {SsfCodec.codec}: its quality-N folders")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="points measured side by side (1)")
     parser.add_argument("--out", type=Path, required=True, help="results file, or a folder")
     return parser.parse_args(arguments)
@@ -50,6 +62,8 @@ def make_codec(name: str, args: argparse.Namespace) -> Codec:
         return AnchorCodec(name, args.frames)
     if name == CeilingCodec.codec:
         return CeilingCodec(args.frames, args.nside)
+    if name == SsfCodec.codec:
+        return SsfCodec(args.weights, frames=args.frames, gop=args.gop, threads=args.threads or 1)
     for quality in args.quality or ():
         check_quality(quality)
     options = CodingOptions(args.frames, args.gop, args.nside, args.device, args.threads)

@@ -11,6 +11,7 @@ import json
 import sys
 from pathlib import Path
 
+from deepsphere_codec.baselines.ssf2020.weights import save_ssf
 from deepsphere_codec.errors import CodecError, UsageError
 from deepsphere_codec.evaluation.results import read_results
 from deepsphere_codec.models.config import ModelConfig
@@ -19,6 +20,8 @@ from deepsphere_codec.models.zoo import save_model
 from deepsphere_codec.sphere import HealpixGrid
 from deepsphere_codec.training.checkpoint import load_checkpoint, read_state
 from deepsphere_codec.training.settings import load_stages
+from deepsphere_codec.training.ssf2020 import network_of
+from deepsphere_codec.training.ssf2020_settings import SsfSettings, is_ssf2020, load_ssf2020_stages
 
 FOLDER = Path(__file__).parents[1] / "deepsphere_codec" / "models" / "weights"
 LICENCE = (
@@ -43,6 +46,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if args.measured:
             note(args.out / args.name / "card.json", args.measured, args.remarks)
+        elif is_ssf2020(args.config, args.set):
+            release_ssf2020(args)
         else:
             release(args)
     except CodecError as error:
@@ -63,8 +68,7 @@ def release(args: argparse.Namespace) -> None:
     load_checkpoint(paths[-1], network)
     card = {
         "licence": LICENCE,
-        "data": f"64 clips of {settings['film_frames']} frames of 360° video and 44 panoramas, "
-        "1024×512; patches of 128×128 nodes at nside 256",
+        "data": f"{_footage(settings['film_frames'])}; patches of 128×128 nodes at nside 256",
         "hardware": args.hardware,
         "training": {
             name: _training(state["settings"]["train"], state["step"], state["settings"]["data"]["frames"])
@@ -72,6 +76,33 @@ def release(args: argparse.Namespace) -> None:
         },
     }
     save_model(args.out / args.name, args.name, network, card)
+
+
+def release_ssf2020(args: argparse.Namespace) -> None:
+    """A folder for each rate that was trained; each card tells of the stages up to its own."""
+    trained: dict[str, SsfSettings] = {}
+    for stage in load_ssf2020_stages(args.config, args.set):
+        path = args.runs / stage.name / "checkpoint.safetensors"
+        if not path.exists():
+            continue
+        state = read_state(path)
+        trained[stage.name] = stage
+        network = network_of(stage)
+        load_checkpoint(path, network)
+        card = {
+            "licence": LICENCE,
+            "data": f"{_footage(stage.film_frames)}; patches of {stage.data.columns}×{stage.data.rows} pixels",
+            "hardware": args.hardware,
+            "training": state["settings"]["train"] | {"steps": state["step"], "frames": stage.data.frames},
+            "stages": list(trained),
+        }
+        save_ssf(args.out / args.name / f"quality-{stage.train.quality}", network, stage.train.quality, card)
+    if not trained:
+        raise UsageError(f"{args.runs} holds no checkpoint of {args.config}; train it first")
+
+
+def _footage(frames: int) -> str:
+    return f"64 clips of {frames} frames of 360° video and 44 panoramas, 1024×512"
 
 
 def _training(schedule: dict, step: int, frames: int) -> dict:

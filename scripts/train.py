@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,9 +22,13 @@ from deepsphere_codec.training.checkpoint import read_state
 from deepsphere_codec.training.loop import Trainer
 from deepsphere_codec.training.parallel import World, join_world, leave_world
 from deepsphere_codec.training.settings import GENERATED, TrainSettings, load_stages
+from deepsphere_codec.training.ssf2020 import SsfTrainer
+from deepsphere_codec.training.ssf2020_settings import SsfSettings, is_ssf2020, load_ssf2020_stages
 
 if TYPE_CHECKING:
     from deepsphere_codec.training.validation import Validator
+
+Stage = TrainSettings | SsfSettings
 
 # What opens films and draws is imported where it is used: a machine that trains on prepared films need not have it.
 
@@ -50,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
     device = "cuda" if args.device != "cpu" and torch.cuda.is_available() else "cpu"
     world = World()
     try:
-        stages = load_stages(args.config, args.set)
+        stages = read_stages(args.config, args.set)
         world = join_world(device)
         return train(args, stages, world, device)
     except CodecError as error:
@@ -61,7 +66,12 @@ def main(arguments: list[str] | None = None) -> int:
         leave_world(world)
 
 
-def prepare(settings: TrainSettings, out: Path) -> None:
+def read_stages(config: Path, changes: list[str]) -> Sequence[Stage]:
+    planar = is_ssf2020(config, changes)
+    return load_ssf2020_stages(config, changes) if planar else load_stages(config, changes)
+
+
+def prepare(settings: Stage, out: Path) -> None:
     from deepsphere_codec.data.generated import generate_films
     from deepsphere_codec.data.prepare import prepare_films
 
@@ -78,7 +88,7 @@ def prepare(settings: TrainSettings, out: Path) -> None:
             print(f"train: left out: {line}", file=sys.stderr)
 
 
-def train(args: argparse.Namespace, stages: list[TrainSettings], world: World, device: str) -> int:
+def train(args: argparse.Namespace, stages: Sequence[Stage], world: World, device: str) -> int:
     if args.threads:
         torch.set_num_threads(args.threads)
     until = time.monotonic() + 60 * args.minutes if args.minutes is not None else float("inf")
@@ -91,7 +101,7 @@ def train(args: argparse.Namespace, stages: list[TrainSettings], world: World, d
         checkpoint = checkpoint_of(args.resume, stage, stages)
         if checkpoint and read_state(checkpoint)["step"] >= stage.train.steps:
             continue  # a stage that has come to its end
-        trainer = Trainer(stage, Path("runs") / stage.name, prepared, place, args.workers, world)
+        trainer = make_trainer(stage, prepared, place, args.workers, world)
         if args.tensorboard and world.first:
             trainer.board = make_board(trainer.folder)
         if checkpoint:
@@ -103,7 +113,14 @@ def train(args: argparse.Namespace, stages: list[TrainSettings], world: World, d
     return 0
 
 
-def checkpoint_of(resume: str | None, stage: TrainSettings, stages: list[TrainSettings]) -> Path | None:
+def make_trainer(stage: Stage, films: Path, place: torch.device, workers: int, world: World) -> Trainer | SsfTrainer:
+    folder = Path("runs") / stage.name
+    if isinstance(stage, SsfSettings):
+        return SsfTrainer(stage, folder, films, place, workers, world)
+    return Trainer(stage, folder, films, place, workers, world)
+
+
+def checkpoint_of(resume: str | None, stage: Stage, stages: Sequence[Stage]) -> Path | None:
     """Where a stage goes on from: nothing unless asked for, and with "auto" only what is there."""
     if not resume:
         return None
@@ -114,11 +131,11 @@ def checkpoint_of(resume: str | None, stage: TrainSettings, stages: list[TrainSe
     return path if path.exists() or (resume != "auto" and len(stages) == 1) else None
 
 
-def make_validator(stage: TrainSettings, folder: Path, prepared: Path) -> Validator | None:
+def make_validator(stage: Stage, folder: Path, prepared: Path) -> Validator | None:
     """What codes films now and then; None where the stage asks for none."""
-    asked = stage.validation
-    if not asked.clips:
+    if isinstance(stage, SsfSettings) or not stage.validation.clips:
         return None
+    asked = stage.validation
     from deepsphere_codec.data.generated import generate_clip
     from deepsphere_codec.training.validation import Validator
 
@@ -137,7 +154,7 @@ def make_board(folder: Path) -> Any:
     return tensorboard(folder)
 
 
-def run(trainer: Trainer, until: float, validator: Validator | None) -> bool:
+def run(trainer: Trainer | SsfTrainer, until: float, validator: Validator | None) -> bool:
     """Train one stage, with a bar; False if it was interrupted."""
     steps, name = trainer.settings.train.steps, trainer.settings.name
     quiet = None if trainer.world.first else True
@@ -148,7 +165,10 @@ def run(trainer: Trainer, until: float, validator: Validator | None) -> bool:
             bar.set_postfix_str(in_words(entry, trainer))
 
         try:
-            trainer.run(until, show, validator)
+            if isinstance(trainer, Trainer):
+                trainer.run(until, show, validator)
+            else:
+                trainer.run(until, show)
         except KeyboardInterrupt:
             trainer.save()
             print(f"train: stopped at step {trainer.step} of {name}; go on with --resume auto", file=sys.stderr)
@@ -156,11 +176,13 @@ def run(trainer: Trainer, until: float, validator: Validator | None) -> bool:
     return True
 
 
-def in_words(entry: dict[str, Any], trainer: Trainer) -> str:
+def in_words(entry: dict[str, Any], trainer: Trainer | SsfTrainer) -> str:
     seconds = entry["seconds"] + entry["waited"]
-    samples = trainer.settings.train.batch * trainer.settings.train.shares / seconds
+    shares = trainer.settings.train.shares if isinstance(trainer, Trainer) else 1
+    samples = trainer.settings.train.batch * shares / seconds
+    of = "node" if isinstance(trainer, Trainer) else "pixel"
     return (
-        f"loss {entry['loss']:.3f}, {entry['bits_per_node']:.3f} bits/node, {entry['psnr-y']:.1f} dB, "
+        f"loss {entry['loss']:.3f}, {entry[f'bits_per_{of}']:.3f} bits/{of}, {entry['psnr-y']:.1f} dB, "
         f"{samples:.1f} samples/s, {entry['waited'] / seconds:.0%} waiting"
     )
 

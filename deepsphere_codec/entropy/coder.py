@@ -12,7 +12,13 @@ from deepsphere_codec.entropy.backend import BufferedRansEncoder, RansDecoder
 from deepsphere_codec.errors import DamagedStream
 
 _STATE_BYTES, _STATE_MIN = 8, 2**31  # what a payload begins with, and the least that the coder leaves there
-_BEYOND = bytes(1 << 22)
+BEYOND = bytes(1 << 22)
+"""Put behind a payload, whose end CompressAI's decoder does not look for: zeros, not memory that is not ours."""
+
+
+def begins_well(payload: bytes) -> bool:
+    """Whether the coder may have written it: CompressAI's decoder must not be given anything else."""
+    return len(payload) >= _STATE_BYTES and int.from_bytes(payload[:_STATE_BYTES], "little") >= _STATE_MIN
 
 
 class Tables(NamedTuple):
@@ -57,10 +63,9 @@ class SymbolReader:
     """Reads symbols back in the order in which they were written."""
 
     def __init__(self, payload: bytes) -> None:
-        self._begun = len(payload) >= _STATE_BYTES and int.from_bytes(payload[:_STATE_BYTES], "little") >= _STATE_MIN
+        self._begun = begins_well(payload)
         self._decoder = RansDecoder()
-        # CompressAI's decoder does not look where the payload ends. Zeros lie there, not memory that is not ours.
-        self._decoder.set_stream(payload + _BEYOND)
+        self._decoder.set_stream(payload + BEYOND)
 
     def read(self, rows: Int[Tensor, " n"], tables: Tables) -> Int[Tensor, " n"]:
         """The next symbols, int64, one for each row asked for.

@@ -99,16 +99,24 @@ class ModelCodec:
         return ["--model", self._model, "--device", self._options.device, *threads]
 
     def _run(self, clip: Path, command: str, *arguments: str | Path) -> dict[str, Any]:
-        line = [*self._command, command, *map(str, arguments), "--json"]
-        done = subprocess.run(line, stdin=subprocess.DEVNULL, capture_output=True, text=True)
-        if done.returncode:
-            said = done.stderr.strip().splitlines() or ["it said nothing"]
-            error = CodecError(
-                f"{command} of {clip} ended with exit code {done.returncode}: {said[-1].split('error: ')[-1]}"
-            )
-            error.exit_code = done.returncode if done.returncode in (2, 3, 4) else 1
-            raise error
-        return json.loads(done.stdout)
+        return run_command([*self._command, command, *map(str, arguments), "--json"], f"{command} of {clip}")
+
+
+def run_command(line: Sequence[str], what: str) -> dict[str, Any]:
+    """Run a command that prints one JSON object, in a process of its own.
+
+    Args:
+        what: It does, for messages.
+    Raises:
+        CodecError: it failed; with its message and its exit code.
+    """
+    done = subprocess.run(line, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or ["it said nothing"]
+        error = CodecError(f"{what} ended with exit code {done.returncode}: {said[-1].split('error: ')[-1]}")
+        error.exit_code = done.returncode if done.returncode in (2, 3, 4) else 1
+        raise error
+    return json.loads(done.stdout)
 
 
 def identify(model: str) -> Identity:

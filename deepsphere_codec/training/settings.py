@@ -169,6 +169,15 @@ def load_stages(path: Path, changes: list[str]) -> list[TrainSettings]:
     Raises:
         UsageError: not a file, not TOML, an unknown name, or a value that cannot work.
     """
+    return [_settings(tree) for tree in stage_trees(path, changes)]
+
+
+def stage_trees(path: Path, changes: list[str]) -> list[dict[str, Any]]:
+    """What a TOML file and changes of it say of each stage, as `load_stages` explains, still to be checked.
+
+    Raises:
+        UsageError: not a file, not TOML, or a section that cannot be.
+    """
     tree = {"name": path.stem} | _read(path)
     tables = tree.pop("stages", {})
     if not isinstance(tables, dict) or not all(isinstance(table, dict) for table in tables.values()):
@@ -179,14 +188,14 @@ def load_stages(path: Path, changes: list[str]) -> list[TrainSettings]:
         if (name := change.split(".")[1].split("=")[0]) not in tables:
             raise UsageError(f"--set {change}: {path} has no stage {name}{_nearest(name, tables)}")
     if not tables:
-        return [_settings(_changed(tree, common))]
+        return [_changed(tree, common)]
     tables = _changed({"stages": tables}, own)["stages"]
-    stages: list[TrainSettings] = []
+    stages: list[dict[str, Any]] = []
     for name, table in tables.items():
         merged = _changed(_merged(tree, name, table), common)
         if stages and isinstance(merged.setdefault("train", {}), dict):
-            merged["train"].setdefault("start", f"runs/{stages[-1].name}/checkpoint.safetensors")
-        stages.append(_settings(merged | {"name": f"{merged['name']}/{name}"}))
+            merged["train"].setdefault("start", f"runs/{stages[-1]['name']}/checkpoint.safetensors")
+        stages.append(merged | {"name": f"{merged['name']}/{name}"})
     return stages
 
 
@@ -217,8 +226,8 @@ def _settings(tree: dict[str, Any]) -> TrainSettings:
         "train": Schedule,
         "validation": Validation,
     }
-    values = {name: _build(kind, name, tree.get(name, {})) for name, kind in sections.items()}
-    return _build(TrainSettings, "", tree | values)
+    values = {name: build(kind, name, tree.get(name, {})) for name, kind in sections.items()}
+    return build(TrainSettings, "", tree | values)
 
 
 def _changed(tree: dict[str, Any], changes: Iterable[str]) -> dict[str, Any]:
@@ -244,7 +253,12 @@ def _apply(tree: dict[str, Any], change: str) -> None:
     tree[last] = value
 
 
-def _build(kind: Any, section: str, values: Any) -> Any:
+def build(kind: Any, section: str, values: Any) -> Any:
+    """A dataclass from a section of a TOML file.
+
+    Raises:
+        UsageError: an unknown name, or a value of another type or that cannot work.
+    """
     place = f"[{section}] " if section else ""
     if not isinstance(values, dict):
         raise UsageError(f"{section} is {values!r}: expected a section, such as {section}.{fields(kind)[0].name}")

@@ -10,8 +10,10 @@ import pytest
 from deepsphere_codec.errors import UsageError
 from deepsphere_codec.models import ModelConfig
 from deepsphere_codec.training.settings import PARTS, Schedule, TrainSettings, load_settings, load_stages
+from deepsphere_codec.training.ssf2020_settings import is_ssf2020
 
-CONFIGS = sorted((Path(__file__).resolve().parents[2] / "configs").glob("*.toml"))
+FOLDER = Path(__file__).resolve().parents[2] / "configs"
+CONFIGS = [path for path in sorted(FOLDER.glob("*.toml")) if not is_ssf2020(path, [])]
 
 
 def written(folder: Path, text: str) -> Path:
