@@ -117,8 +117,9 @@ class SsfTrainer:
         quantiles["lr"] = schedule.aux_rate
         self.optimizer.zero_grad(set_to_none=True)
         loss = self.objective(sample._replace(x=sample.x.to(self.device), weights=sample.weights.to(self.device)))
-        if not math.isfinite(float(loss.total.detach())):
-            raise CodecError(f"the loss is {float(loss.total)} at step {self.step}: go on from {self.checkpoint}")
+        total = float(loss.total.detach())
+        if not math.isfinite(total):
+            raise CodecError(f"the loss is {total} at step {self.step}: go on from {self.checkpoint}")
         (loss.total + loss.aux).backward()  # of one, the quantiles have no gradient, of the other, nothing else has
         norm = nn.utils.clip_grad_norm_([p for p in transforms["params"] if p.grad is not None], schedule.clip)
         self.optimizer.step()
@@ -126,7 +127,7 @@ class SsfTrainer:
             self.average.update_parameters(self.network)
         return {
             "step": self.step + 1,
-            "loss": float(loss.total.detach()),
+            "loss": total,
             "bits_per_pixel": loss.bits,
             "bits_motion": loss.bits_motion,
             "psnr-y": -10 * math.log10(loss.mse_y),
