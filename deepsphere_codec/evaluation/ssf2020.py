@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from deepsphere_codec.baselines.ssf2020.weights import NAME, RELEASED, hash_of, quality_folders
+from deepsphere_codec.baselines.ssf2020 import NAME
 from deepsphere_codec.errors import CodecError, UsageError
 from deepsphere_codec.evaluation.compare import compare_videos
 from deepsphere_codec.evaluation.model import run_command
@@ -43,6 +43,12 @@ class SsfCodec:
         threads: int = 1,
         command: Sequence[str] = COMMAND,
     ) -> None:
+        from deepsphere_codec.baselines.ssf2020.weights import (  # others need no network
+            RELEASED,
+            hash_of,
+            quality_folders,
+        )
+
         self._folders = quality_folders(weights or RELEASED)
         self._frames, self._gop, self._threads, self._command = frames, gop, threads, tuple(command)
         self.qualities = tuple(map(float, self._folders))

@@ -17,13 +17,13 @@ import torch
 from safetensors.torch import save_file
 from support import make_film
 
+from deepsphere_codec.baselines.ssf2020 import NAME
 from deepsphere_codec.baselines.ssf2020.__main__ import main
 from deepsphere_codec.baselines.ssf2020.coding import Pictures, SsfDecoder, SsfEncoder, film_info
 from deepsphere_codec.baselines.ssf2020.container import Frame, pack, unpack
 from deepsphere_codec.baselines.ssf2020.films import EncodeReport, encode_film
 from deepsphere_codec.baselines.ssf2020.network import FlowUnit, PlanarFlow
 from deepsphere_codec.baselines.ssf2020.weights import (
-    NAME,
     convert_zoo,
     hash_of,
     load_ssf,

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 from support import make_film
 
-from deepsphere_codec.baselines.ssf2020.weights import NAME
+from deepsphere_codec.baselines.ssf2020 import NAME
 from deepsphere_codec.errors import CodecError, UsageError
 from deepsphere_codec.evaluation.evaluate import evaluate
 from deepsphere_codec.evaluation.ssf2020 import SsfCodec

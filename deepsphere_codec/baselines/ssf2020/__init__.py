@@ -8,3 +8,5 @@ decode to noise on another machine (CompressAI#229).
 Source: Agustsson et al., "Scale-space flow for end-to-end optimized video compression", CVPR 2020; CompressAI's
 implementation and weights (BSD-3-Clause-Clear).
 """
+
+NAME = "planar-ssf2020"

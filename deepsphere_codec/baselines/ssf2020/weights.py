@@ -1,4 +1,8 @@
-"""Networks on disk: a folder `quality-N` for each rate, with weights.safetensors and card.json, nothing pickled."""
+"""Networks on disk: a folder `quality-N` for each rate, with weights.safetensors and card.json, nothing pickled.
+
+A card's "flow_unit" is that of `PlanarFlow`: the training patches' size, or null for CompressAI's own behaviour, as its
+weights have it.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +18,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from deepsphere_codec import models
+from deepsphere_codec.baselines.ssf2020 import NAME
 from deepsphere_codec.baselines.ssf2020.network import FlowUnit, PlanarFlow, count_parameters
 from deepsphere_codec.entropy.planar import renamed_for_compressai
 from deepsphere_codec.errors import UsageError
 from deepsphere_codec.models.zoo import tensors_hash
 
-NAME = "planar-ssf2020"
 RELEASED = Path(models.__file__).parent / "weights" / NAME
 """Where weights are looked for unless a folder is named. None come with the package: each takes 69 MiB."""
 
