@@ -13,6 +13,7 @@ from pathlib import Path
 
 from deepsphere_codec.baselines.ssf2020.weights import save_ssf
 from deepsphere_codec.errors import CodecError, UsageError
+from deepsphere_codec.evaluation.environment import environment
 from deepsphere_codec.evaluation.results import read_results
 from deepsphere_codec.models.config import ModelConfig
 from deepsphere_codec.models.dvc import SphereDVC
@@ -70,10 +71,8 @@ def release(args: argparse.Namespace) -> None:
         "licence": LICENCE,
         "data": f"{_footage(settings['film_frames'])}; patches of 128×128 nodes at nside 256",
         "hardware": args.hardware,
-        "training": {
-            name: _training(state["settings"]["train"], state["step"], state["settings"]["data"]["frames"])
-            for name, state in states.items()
-        },
+        "commit": environment().get("commit"),
+        "training": _before(states) | {name: _training(state) for name, state in states.items()},
     }
     save_model(args.out / args.name, args.name, network, card)
 
@@ -105,9 +104,23 @@ def _footage(frames: int) -> str:
     return f"64 clips of {frames} frames of 360° video and 44 panoramas, 1024×512"
 
 
-def _training(schedule: dict, step: int, frames: int) -> dict:
-    """What the card says: the steps that were done, which may be fewer than were planned."""
-    return {**schedule, "steps": step, "steps_planned": schedule["steps"], "frames": frames}
+def _before(states: dict[str, dict]) -> dict:
+    """What the card of released weights says of them, where the training began with these."""
+    start = next(iter(states.values()))["settings"]["train"]["start"]
+    card = Path(start).parent / "card.json"
+    return json.loads(card.read_text())["training"] if start and card.exists() else {}
+
+
+def _training(state: dict) -> dict:
+    """What the card says: the steps that were done, which may be fewer than were planned, and on which samples."""
+    schedule, samples = state["settings"]["train"], state["settings"]["data"]
+    return {
+        **schedule,
+        "steps": state["step"],
+        "steps_planned": schedule["steps"],
+        "frames": samples["frames"],
+        "samples": samples,
+    }
 
 
 def note(card: Path, measured: Path, remarks: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -212,6 +213,7 @@ def test_a_run_becomes_a_model_whose_card_says_what_was_done(script, staged, con
     told = model.card["training"]
     assert [told[name]["steps"] for name in ("first", "second", "third")] == [3, 2, 1]
     assert told["third"]["steps_planned"] == 40 and told["first"]["seed"] == 2
+    assert told["third"]["samples"]["side"] == 64
     stored, network = load_file("runs/narrow/third/checkpoint.safetensors"), model.network(64)
     whole = {name for name, module in network.named_modules() if isinstance(module, ExactConv)}
     for name, p in network.named_parameters():
@@ -220,6 +222,21 @@ def test_a_run_becomes_a_model_whose_card_says_what_was_done(script, staged, con
     x = torch.rand(1, 12 * 64**2, 3)
     coded = network.encode_intra(x, 4.0)
     assert torch.equal(network.decode_intra(coded.payload, 4.0).x_hat, coded.state.x_hat)
+
+
+def test_a_card_tells_of_the_training_that_the_run_began_with(script, staged, configuration, tmp_path):
+    """Released weights that are trained further: the recipe is that of both."""
+    assert script.main(staged) == 0
+    release, out = load("release"), tmp_path / "models"
+    assert release.main(["mine", str(configuration), "--out", str(out)]) == 0
+    shutil.rmtree("runs/narrow")
+    further = configuration.with_name("further.toml")
+    shared = configuration.read_text().removesuffix(STAGED)
+    start = out / "mine" / "weights.safetensors"
+    further.write_text(f"name = 'narrow'\n{shared}\n[stages.more]\ntrain.start = '{start}'\n")
+    assert script.main([str(further), *staged[1:]]) == 0
+    assert release.main(["mine", str(further), "--out", str(out)]) == 0
+    assert list(load_model(out / "mine").card["training"]) == ["first", "second", "third", "more"]
 
 
 def test_a_release_of_what_was_not_trained_ends_with_one_line(configuration, capsys):
