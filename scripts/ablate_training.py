@@ -28,8 +28,8 @@ DESCRIPTION = (
     "The same codec, its training changed in one thing at a time, for as many steps; estimated rate and PSNR-YUV "
     "(6:1:1) of patches of test clips, over nodes ('nodes', 'psnr') and over ERP pixels weighted by area ('erp', "
     "'ws_psnr'), BD-rate by PCHIP. P-frames follow the same fixed I-frames (a quantised block transform) for every "
-    "choice; the first P-frame is compared, and the one after it ('second', over nodes). Seconds are the processor's, "
-    "one thread, samples included."
+    "choice; the first P-frame is compared, and the one after it ('second', over nodes). Patches count with their "
+    "borders, which a training with a margin does not learn. Seconds are the processor's, one thread, samples included."
 )
 
 
