@@ -2,16 +2,10 @@
 
     scripts/evaluate.py --codec NAME --clips FOLDER --quality 1 3 5 7 --frames 32 --out results/NAME.json
 
-<<<<<<< HEAD
-NAME is a model (its name or folder), a classical codec (x264, x265, x265-zerolatency, svtav1), or `ceiling`, what the
-resampling alone leaves. A folder as --out gets one file for each codec. Run it again to go on where it was broken off.
-A point that cannot be measured is named at the end, with the reason; the others are measured all the same, and the exit
-code is 1.
-=======
 NAME is a model (its name or folder), a classical codec (x264, x265, x265-zerolatency, svtav1), `ceiling`, what the
 resampling alone leaves, or `planar-ssf2020`, CompressAI's ScaleSpaceFlow with the weights in a folder (--weights). A
-folder as --out gets one file for each codec. Run it again to go on where it was broken off.
->>>>>>> f198cd7 (Wrap CompressAI's ScaleSpaceFlow as a codec with files of its own, and train it by the same script)
+folder as --out gets one file for each codec. Run it again to go on where it was broken off. A point that cannot be
+measured is named at the end, with the reason; the others are measured all the same, and the exit code is 1.
 """
 
 from __future__ import annotations
