@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from deepsphere_codec.layers.padding import FacePadding
+from deepsphere_codec.layers.padding import Padding
 
 WEIGHT_STEP = 2.0**-10
 _WEIGHT_LIMIT = 32.0  # with 2^-10 steps: integers below 2^15
@@ -48,7 +48,7 @@ class ExactConv(nn.Module):
         self,
         in_channels: int,
         out_channels: int,
-        padding: FacePadding | None = None,
+        padding: Padding | None = None,
         limit: int = ACTIVATION_LIMIT,
         gain: float = 1.0,
         bias: float = 0.0,
@@ -83,7 +83,7 @@ class ExactConv(nn.Module):
         return round_straight(p.clamp(-_WEIGHT_LIMIT, _WEIGHT_LIMIT) / WEIGHT_STEP) * WEIGHT_STEP
 
 
-def _nine_products(padding: FacePadding, a: Tensor, weight: Tensor) -> Float[Tensor, "batch npix fout"]:
+def _nine_products(padding: Padding, a: Tensor, weight: Tensor) -> Float[Tensor, "batch npix fout"]:
     """A 3×3 convolution as nine matrix products: a library's convolution may go by way of a transform that rounds."""
     images = padding(a).permute(0, 2, 3, 1)
     height, width = images.shape[1] - 2, images.shape[2] - 2

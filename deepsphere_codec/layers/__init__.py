@@ -6,7 +6,7 @@ from deepsphere_codec.layers.gate import GatedChebConv
 from deepsphere_codec.layers.hybrid import HybridConv
 from deepsphere_codec.layers.norm import GDN
 from deepsphere_codec.layers.operators import RescaledLaplacian
-from deepsphere_codec.layers.padding import FacePadding
+from deepsphere_codec.layers.padding import ErpPadding, FacePadding
 from deepsphere_codec.layers.pool import fold_children, mean_pool, unfold_children, unpool
 from deepsphere_codec.layers.warp import Warp, warp
 
@@ -14,6 +14,7 @@ __all__ = [
     "GDN",
     "ChebConv",
     "DirectionalConv",
+    "ErpPadding",
     "FacePadding",
     "GatedChebConv",
     "HybridConv",

@@ -13,17 +13,23 @@ from deepsphere_codec.layers.directional import DirectionalConv
 from deepsphere_codec.layers.gate import GatedChebConv
 from deepsphere_codec.layers.hybrid import HybridConv
 from deepsphere_codec.layers.operators import RescaledLaplacian
-from deepsphere_codec.layers.padding import FacePadding
+from deepsphere_codec.layers.padding import FacePadding, Padding
 
 KINDS = ("chebyshev", "directional", "hybrid", "gated")
 
 
 class Resolution(NamedTuple):
-    """What a layer needs to know of one resolution."""
+    """What a layer needs to know of one resolution.
+
+    Attributes:
+        side: Nodes along a row: of a face, of a patch, or of an ERP picture.
+        laplacian: Operator of the graph.
+        padding: Of depth 1.
+    """
 
     side: int
     laplacian: RescaledLaplacian
-    padding: FacePadding
+    padding: Padding
 
 
 def sphere_conv(kind: str, in_channels: int, out_channels: int, at: Resolution, order: int = 3) -> nn.Module:
@@ -41,6 +47,7 @@ def sphere_conv(kind: str, in_channels: int, out_channels: int, at: Resolution, 
     if kind == "directional":
         return DirectionalConv(in_channels, out_channels, at.padding)
     if kind == "hybrid":
+        assert isinstance(at.padding, FacePadding)
         return HybridConv(in_channels, out_channels, order, at.laplacian, at.padding)
     if kind == "gated":
         return GatedChebConv(in_channels, out_channels, order, at.laplacian, at.side)

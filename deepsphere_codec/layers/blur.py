@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor, nn
 
-from deepsphere_codec.layers.padding import FacePadding, Grid
+from deepsphere_codec.layers.padding import FacePadding, SphereGrid
 from deepsphere_codec.sphere import HealpixGrid
 from deepsphere_codec.sphere.grid import NEIGHBOR_STEPS, face_xy_to_dir
 
@@ -32,13 +32,13 @@ class Blur(nn.Module):
 
     weights: Tensor
 
-    def __init__(self, grid: Grid) -> None:
+    def __init__(self, grid: SphereGrid) -> None:
         super().__init__()
         self.padding = FacePadding(grid, 1)
         self.register_buffer("weights", torch.empty(8, self.padding.faces, grid.side, grid.side), persistent=False)
         self.place(grid)
 
-    def place(self, grid: Grid) -> None:
+    def place(self, grid: SphereGrid) -> None:
         """Move to another patch of the same size (or set the whole sphere once)."""
         self.grid = grid
         self.weights.copy_(torch.from_numpy(heat_weights(grid).T.copy()).view(self.weights.shape))
@@ -70,7 +70,7 @@ def _spread(
     return here + flow.mul_(step)
 
 
-def heat_weights(grid: Grid) -> Float64[np.ndarray, "npix 8"]:
+def heat_weights(grid: SphereGrid) -> Float64[np.ndarray, "npix 8"]:
     """Weights of the eight neighbours with which the graph's Laplacian is the sphere's, times the area of a node.
 
     HEALPix nodes have equal areas, so in a face's coordinates the Laplacian is ∂_i (D_ij ∂_j) with D the inverse of
@@ -86,7 +86,7 @@ def heat_weights(grid: Grid) -> Float64[np.ndarray, "npix 8"]:
     return np.where(neighbors < 0, 0.0, (weights + _seen_from_there(weights, there)) / 2)
 
 
-def _own_weights(grid: Grid) -> Float64[np.ndarray, "npix 8"]:
+def _own_weights(grid: SphereGrid) -> Float64[np.ndarray, "npix 8"]:
     xx, xy, yy = _inverse_metric(grid)
     corners = np.maximum(np.abs(xy), np.minimum(xx, yy) / 2)
     by_step = {
@@ -99,7 +99,7 @@ def _own_weights(grid: Grid) -> Float64[np.ndarray, "npix 8"]:
     return np.stack([by_step[step] for step in NEIGHBOR_STEPS], 1)
 
 
-def _inverse_metric(grid: Grid) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _inverse_metric(grid: SphereGrid) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """D_xx, D_xy and D_yy in nodes, [npix] each, by central differences; their determinant is one."""
     face, x, y = grid.face_xy
     e_x = face_xy_to_dir(face, x + 0.5, y, grid.nside) - face_xy_to_dir(face, x - 0.5, y, grid.nside)
@@ -109,7 +109,7 @@ def _inverse_metric(grid: Grid) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return yy / area, -xy / area, xx / area
 
 
-def _neighbors(grid: Grid) -> Int64[np.ndarray, "npix 8"]:
+def _neighbors(grid: SphereGrid) -> Int64[np.ndarray, "npix 8"]:
     """-1 where there is none."""
     side = grid.side
     if isinstance(grid, HealpixGrid):

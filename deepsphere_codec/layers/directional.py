@@ -9,25 +9,26 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from deepsphere_codec.layers.padding import FacePadding, Grid
+from deepsphere_codec.layers.padding import Grid, Padding, make_padding
 
 
 class DirectionalConv(nn.Module):
     """`y_i = b + W_0 x_i + Σ_k W_k x_{n_k(i)}` over the eight neighbours of a node, each direction with its own matrix.
 
     It runs as a dense 3×3 convolution over the padded faces: `weight[:, :, 1 + dy, 1 + dx]` is the tap of the
-    neighbour at (x + dx, y + dy), so SW is dx = -1 and SE is dy = -1. A missing neighbour counts as zero.
+    neighbour at (x + dx, y + dy), so SW is dx = -1 and SE is dy = -1. A missing neighbour counts as zero. On an ERP
+    picture it is the Conv2d that planar networks have, padded as `ErpPadding` does.
 
     Args:
         in_channels, out_channels: Channels of the signal before and after.
-        grid: The sphere (or a patch of it), or its padding of depth 1 (layers of one resolution share it).
+        grid: The sphere or an ERP picture, or a patch of one; or its padding of depth 1, which layers share.
         bias: Whether b is there.
     Source: Mahmoudian Bidgoli et al., IEEE TIP 31, 2022, eq. (6).
     """
 
-    def __init__(self, in_channels: int, out_channels: int, grid: Grid | FacePadding, bias: bool = True) -> None:
+    def __init__(self, in_channels: int, out_channels: int, grid: Grid | Padding, bias: bool = True) -> None:
         super().__init__()
-        self.padding = grid if isinstance(grid, FacePadding) else FacePadding(grid, 1)
+        self.padding: Padding = grid if isinstance(grid, nn.Module) else make_padding(grid)
         assert self.padding.depth == 1
         std = math.sqrt(2 / (in_channels * 9))
         self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 3, 3) * std)

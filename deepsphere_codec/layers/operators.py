@@ -18,7 +18,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from deepsphere_codec.graph import SphereGraph
+    from deepsphere_codec.graph import PlaneGraph, SphereGraph
 
 Product = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -84,7 +84,7 @@ class RescaledLaplacian(nn.Module):
     index: Tensor
     weight: Tensor
 
-    def __init__(self, graph: SphereGraph, backend: str = "auto") -> None:
+    def __init__(self, graph: SphereGraph | PlaneGraph, backend: str = "auto") -> None:
         super().__init__()
         name = "bag" if backend == "auto" else backend
         if name not in PRODUCTS:
@@ -131,7 +131,7 @@ class RescaledLaplacian(nn.Module):
         return self
 
 
-def rescaled_laplacian(graph: SphereGraph) -> tuple[Int[Tensor, "npix k1"], Float[Tensor, "npix k1"]]:
+def rescaled_laplacian(graph: SphereGraph | PlaneGraph) -> tuple[Int[Tensor, "npix k1"], Float[Tensor, "npix k1"]]:
     """Index and value of the entries of `2 L / lmax - I`, the diagonal first, in float64.
 
     The weights are stored as float32; the degree is their sum in float64, so that rows of L sum to zero.

@@ -1,4 +1,4 @@
-"""Faces with a border: what a dense convolution needs to run over the sphere."""
+"""Pictures with a border: what a dense convolution needs to run over the sphere, or over a plane that shows it."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from deepsphere_codec.sphere import HealpixGrid
+from deepsphere_codec.sphere import ErpGrid, ErpPatch, HealpixGrid
 from deepsphere_codec.sphere.patch import PatchGrid
 
-Grid = HealpixGrid | PatchGrid
+SphereGrid = HealpixGrid | PatchGrid
+PlaneGrid = ErpGrid | ErpPatch
+Grid = SphereGrid | PlaneGrid
 
 
 class FacePadding(nn.Module):
@@ -27,7 +29,7 @@ class FacePadding(nn.Module):
     halo: Tensor
     missing: Tensor
 
-    def __init__(self, grid: Grid, depth: int = 1) -> None:
+    def __init__(self, grid: SphereGrid, depth: int = 1) -> None:
         super().__init__()
         self.depth = depth
         self.whole = isinstance(grid, HealpixGrid)
@@ -41,14 +43,84 @@ class FacePadding(nn.Module):
         """Images, batch × faces of them, channels-last in memory; axis 2 is y, axis 3 is x."""
         batch, _, channels = x.shape
         if not self.whole:
-            image = x.view(batch, self.side, self.side, channels).permute(0, 3, 1, 2)
-            return F.pad(image, (self.depth,) * 4, mode="replicate").contiguous(memory_format=torch.channels_last)
+            return _repeat_border(x.view(batch, self.side, self.side, channels), self.depth)
         padded = x.index_select(1, self.halo)
         padded = padded.index_fill(1, self.missing, 0) if x.requires_grad else padded.index_fill_(1, self.missing, 0)
         side = self.side + 2 * self.depth
         return padded.view(batch * self.faces, side, side, channels).permute(0, 3, 1, 2)
 
+    def field(self, v: Float[Tensor, "batch npix c"]) -> Float[Tensor, "images c height width"]:
+        """As `forward`, of tangent vectors in Cartesian components, with a halo of depth 1.
+
+        Where three faces meet there is no diagonal node: the mean of the two beside it, so that motion does not fade.
+        """
+        images = self(v)
+        if not self.whole:
+            return images
+        by_face = images.unflatten(0, (-1, 12))
+        polar, belt = ((0, -1), (-1, 0)), ((0, 0), (-1, -1))  # (y, x) of the missing ones
+        inward = {0: 1, -1: -2}
+        for faces, corners in ((slice(0, 4), polar), (slice(4, 8), belt), (slice(8, 12), polar)):
+            for y, x in corners:
+                beside = by_face[:, faces, :, y, inward[x]] + by_face[:, faces, :, inward[y], x]
+                by_face[:, faces, :, y, x] = beside / 2
+        return images
+
     def flatten(self, images: Float[Tensor, "images c side side"]) -> Float[Tensor, "batch npix c"]:
         """Back from images without a halo to the signal; no copy where they are channels-last."""
         channels = images.shape[1]
         return images.permute(0, 2, 3, 1).reshape(images.shape[0] // self.faces, -1, channels)
+
+
+class ErpPadding(nn.Module):
+    """An ERP picture with a border: circular in longitude, reflected through the poles half a turn further.
+
+    A patch has no neighbours outside; its border is repeated, as a face's patch is by `FacePadding`.
+
+    Args:
+        grid: The whole picture, or a patch of it.
+        depth: Width of the border in pixels.
+    """
+
+    halo: Tensor
+
+    def __init__(self, grid: PlaneGrid, depth: int = 1) -> None:
+        super().__init__()
+        self.depth = depth
+        self.whole = isinstance(grid, ErpGrid)
+        _, self.rows, self.columns = grid.shape
+        if isinstance(grid, ErpGrid):
+            self.register_buffer("halo", torch.from_numpy(grid.halo(depth)).flatten(), persistent=False)
+
+    def forward(self, x: Float[Tensor, "batch npix c"]) -> Float[Tensor, "batch c height width"]:
+        """One image each, channels-last in memory."""
+        batch, _, channels = x.shape
+        if not self.whole:
+            return _repeat_border(x.view(batch, self.rows, self.columns, channels), self.depth)
+        rows, columns = self.rows + 2 * self.depth, self.columns + 2 * self.depth
+        return x.index_select(1, self.halo).view(batch, rows, columns, channels).permute(0, 3, 1, 2)
+
+    def field(self, v: Float[Tensor, "batch npix 3"]) -> Float[Tensor, "batch 3 height width"]:
+        """As `forward`, of vectors (x, y, 0): what goes down on this side of a pole goes up beyond it."""
+        images = self(v)
+        if self.whole:
+            for beyond in (images[:, 1, : self.depth], images[:, 1, -self.depth :]):
+                beyond.neg_()
+        return images
+
+    def flatten(self, images: Float[Tensor, "batch c height width"]) -> Float[Tensor, "batch npix c"]:
+        """Back from images without a border to the signal; no copy where they are channels-last."""
+        return images.permute(0, 2, 3, 1).reshape(images.shape[0], -1, images.shape[1])
+
+
+Padding = FacePadding | ErpPadding
+
+
+def make_padding(grid: Grid, depth: int = 1) -> Padding:
+    """The padding of a grid's geometry."""
+    return ErpPadding(grid, depth) if isinstance(grid, PlaneGrid) else FacePadding(grid, depth)
+
+
+def _repeat_border(image: Float[Tensor, "batch y x c"], depth: int) -> Float[Tensor, "batch c height width"]:
+    padded = F.pad(image.permute(0, 3, 1, 2), (depth,) * 4, mode="replicate")
+    return padded.contiguous(memory_format=torch.channels_last)

@@ -1,4 +1,8 @@
-"""HEALPix parents and children in place of strides. In face-major order all of it is reshaping."""
+"""Parents and children in place of strides, on HEALPix faces and ERP pictures: in row-major images it is reshaping.
+
+A parent is a block of 2 x 2 children. Images of an even number of rows lie one after the other in memory, so only the
+length of a row has to be known: two rows of children become one of parents, whichever image they are of.
+"""
 
 from __future__ import annotations
 
@@ -10,23 +14,22 @@ def fold_children(x: Float[Tensor, "batch npix c"], side: int) -> Float[Tensor, 
     """Children become channels: [B, npix, C] → [B, npix / 4, 4 C], children in the order of `HealpixGrid.children`.
 
     Args:
-        side: Nodes along a face at the resolution of x (`nside` for the whole sphere).
+        side: Nodes along a row at the resolution of x (`nside` for the whole sphere, the width of an ERP picture).
     """
     batch, npix, channels = x.shape
-    half = side // 2
-    blocks = x.reshape(batch, npix // (side * side), half, 2, half, 2, channels)  # face, y, dy, x, dx
-    return blocks.permute(0, 1, 2, 4, 3, 5, 6).reshape(batch, npix // 4, 4 * channels)
+    blocks = x.reshape(batch, npix // (2 * side), 2, side // 2, 2, channels)  # y of all images, dy, x, dx
+    return blocks.permute(0, 1, 3, 2, 4, 5).reshape(batch, npix // 4, 4 * channels)
 
 
 def unfold_children(x: Float[Tensor, "batch npix c4"], side: int) -> Float[Tensor, "batch children c"]:
     """Channels become children, the inverse of `fold_children`: [B, npix, 4 C] → [B, 4 npix, C].
 
     Args:
-        side: Nodes along a face at the resolution of x, before.
+        side: Nodes along a row at the resolution of x, before.
     """
     batch, npix, channels4 = x.shape
-    blocks = x.reshape(batch, npix // (side * side), side, side, 2, 2, channels4 // 4)  # face, y, x, dy, dx
-    return blocks.permute(0, 1, 2, 4, 3, 5, 6).reshape(batch, 4 * npix, channels4 // 4)
+    blocks = x.reshape(batch, npix // side, side, 2, 2, channels4 // 4)  # y of all images, x, dy, dx
+    return blocks.permute(0, 1, 3, 2, 4, 5).reshape(batch, 4 * npix, channels4 // 4)
 
 
 def mean_pool(x: Float[Tensor, "batch npix c"], side: int) -> Float[Tensor, "batch parents c"]:

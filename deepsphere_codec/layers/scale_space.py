@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from deepsphere_codec.layers.blur import BLUR_SIGMA, Blur
+from deepsphere_codec.layers.padding import PlaneGrid, SphereGrid
 from deepsphere_codec.layers.pool import fold_children
 from deepsphere_codec.layers.warp import STENCIL_DEPTH, Warp, cubic_stencil
 
@@ -46,7 +47,7 @@ class ScaleSpaceWarp(nn.Module):
         super().__init__()
         self.warp = warps[0]
         self.warps = nn.ModuleList(warps)
-        self.blurs = nn.ModuleList(Blur(warp.grid) for warp in warps)
+        self.blurs = nn.ModuleList(Blur(_sphere(warp)) for warp in warps)
         levels = [warps[0], *warps]
         self.levels = len(levels)
         rows = _starts([warp.npix for warp in levels])
@@ -96,7 +97,7 @@ class ScaleSpaceWarp(nn.Module):
                 break
             assert isinstance(warp, Warp) and isinstance(blur, Blur)
             if blur.grid != warp.grid:  # a patch that has moved
-                blur.place(warp.grid)
+                blur.place(_sphere(warp))
             if len(stack) > 1:
                 x = _mean_of_children(x, 2 * warp.side)
             x = blur(x)
@@ -149,6 +150,11 @@ class ScaleSpaceWarp(nn.Module):
         weight = weight.view(-1, 16).to(flat.dtype)
         sampled = F.embedding_bag(rows.view(-1, 16), flat, per_sample_weights=weight, mode="sum")
         return sampled.view(*level.shape, flat.shape[1])
+
+
+def _sphere(warp: Warp) -> SphereGrid:
+    assert not isinstance(warp.grid, PlaneGrid), "heat spreads on the sphere; on a plane it does not yet"
+    return warp.grid
 
 
 def _starts(sizes: Sequence[int]) -> list[int]:

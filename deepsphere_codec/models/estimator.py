@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from deepsphere_codec.layers import DirectionalConv, FacePadding, mean_pool
+from deepsphere_codec.layers import DirectionalConv, mean_pool
+from deepsphere_codec.layers.padding import Padding
 from deepsphere_codec.models.fields import chart_steps, combine, components, upsample_field
 from deepsphere_codec.models.pyramid import COARSEST_DEPTH, LATENT_DEPTH, WORK_DEPTH, Pyramid
 from deepsphere_codec.models.rotation import rotation_field
@@ -78,8 +79,9 @@ class MotionEstimator(nn.Module):
         """Follow the pyramid to another patch."""
         for depth in self.iterations:
             steps = chart_steps(self.pyramid.grids[depth])
-            self._of("steps", depth).copy_(steps)
-            self._of("duals", depth).copy_(_duals(steps))
+            if not torch.equal(steps, self._of("steps", depth).cpu()):  # on a plane they are everywhere alike
+                self._of("steps", depth).copy_(steps)
+                self._of("duals", depth).copy_(_duals(steps))
 
     def stack(self, luma: Float[Tensor, "batch npix 1"]) -> Stack:
         """Means over the HEALPix parents, down to nside / 16."""
@@ -145,7 +147,7 @@ class FieldUpdate(nn.Module):
     by one node in each of the nine directions (a cost volume).
     """
 
-    def __init__(self, padding: FacePadding, width: int) -> None:
+    def __init__(self, padding: Padding, width: int) -> None:
         super().__init__()
         self.padding = padding
         self.layers = nn.Sequential(
@@ -170,21 +172,21 @@ class FieldUpdate(nn.Module):
     def _costs(self, x: Tensor, warped: Tensor) -> Float[Tensor, "batch npix 9"]:
         """Squared differences in a window, relative to their mean."""
         padded = self.padding(warped)
-        side = padded.shape[-1] - 2
-        shifted = [padded[:, :, dy : dy + side, dx : dx + side] for dy in range(3) for dx in range(3)]
+        rows, columns = padded.shape[2] - 2, padded.shape[3] - 2
+        shifted = [padded[:, :, dy : dy + rows, dx : dx + columns] for dy in range(3) for dx in range(3)]
         costs = (x - self.padding.flatten(torch.cat(shifted, 1))).square()
         costs = window(costs, self.padding)
         return costs / (costs.mean(-1, keepdim=True) + _DAMPING) - 1
 
 
-def window(signal: Float[Tensor, "batch npix c"], padding: FacePadding) -> Float[Tensor, "batch npix c"]:
+def window(signal: Float[Tensor, "batch npix c"], padding: Padding) -> Float[Tensor, "batch npix c"]:
     """A smooth mean over 5×5 nodes."""
     for _ in range(2):
         signal = padding.flatten(F.avg_pool2d(padding(signal), 3, stride=1))
     return signal
 
 
-def _gradient(x: Tensor, padding: FacePadding) -> tuple[Float[Tensor, "batch npix 1"], Float[Tensor, "batch npix 1"]]:
+def _gradient(x: Tensor, padding: Padding) -> tuple[Float[Tensor, "batch npix 1"], Float[Tensor, "batch npix 1"]]:
     """Central differences along the face's x and y, a node apart."""
     padded = padding(x)
     gx = padding.flatten((padded[:, :, 1:-1, 2:] - padded[:, :, 1:-1, :-2]) / 2)

@@ -1,4 +1,4 @@
-"""The resolutions that one network works at: the whole sphere, or a patch of it for training."""
+"""The resolutions that one network works at: the whole sphere or an ERP picture, or a patch of one for training."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from deepsphere_codec.graph import SphereGraph, build_graph
-from deepsphere_codec.layers import FacePadding, RescaledLaplacian, Warp
+from deepsphere_codec.graph import PlaneGraph, SphereGraph, build_graph, plane_graph
+from deepsphere_codec.layers import RescaledLaplacian, Warp
 from deepsphere_codec.layers.blocks import Resolution
 from deepsphere_codec.layers.operators import rescaled_laplacian
-from deepsphere_codec.layers.padding import Grid
-from deepsphere_codec.sphere import HealpixGrid
+from deepsphere_codec.layers.padding import Grid, Padding, PlaneGrid, make_padding
+from deepsphere_codec.sphere import ErpPatch
 from deepsphere_codec.sphere.patch import PatchGrid
 
 WORK_DEPTH = 2
@@ -23,12 +23,16 @@ WORK_DEPTH = 2
 LATENT_DEPTH, COARSEST_DEPTH = 4, 6
 _LAYER_DEPTHS = range(WORK_DEPTH, COARSEST_DEPTH + 1)
 
+Patch = PatchGrid | ErpPatch
+Graph = SphereGraph | PlaneGraph
+
 
 class Pyramid(nn.Module):
     """Operators, paddings and frames of a grid and its parents, shared by every layer of a network.
 
     Args:
-        grid: Where the signal lives; nside (and a patch's origin and side) divisible by 64.
+        grid: Where the signal lives; nside (and a patch's origin and side) divisible by 64. Of an ERP picture the
+            height and half of the width are.
         neighbors: k of the graphs.
     Attributes:
         at: depth → `Resolution`, for the depths that layers work at (2 to 6).
@@ -38,12 +42,12 @@ class Pyramid(nn.Module):
         super().__init__()
         self.neighbors = neighbors
         self.grids = _ancestors(grid)
-        graphs = {depth: build_graph(grid.nside >> depth, neighbors) for depth in _LAYER_DEPTHS}
+        graphs = {depth: _graph(self.grids[depth], neighbors) for depth in _LAYER_DEPTHS}
         self.graph_fingerprints = [graph.fingerprint for graph in graphs.values()]
         self.laplacians = nn.ModuleDict(
             {str(depth): RescaledLaplacian(_restrict(graph, self.grids[depth])) for depth, graph in graphs.items()}
         )
-        self.paddings = nn.ModuleDict({str(d): FacePadding(self.grids[d], 1) for d in range(COARSEST_DEPTH + 1)})
+        self.paddings = nn.ModuleDict({str(d): make_padding(self.grids[d]) for d in range(COARSEST_DEPTH + 1)})
         self.warps = nn.ModuleDict({str(d): Warp(self.grids[d]) for d in range(LATENT_DEPTH + 1)})
         for depth in range(WORK_DEPTH + 1):
             self.register_buffer(f"frame_{depth}", _frame(self.grids[depth]), persistent=False)
@@ -57,27 +61,27 @@ class Pyramid(nn.Module):
         """The operator of one resolution (depths 2 to 6)."""
         return cast(RescaledLaplacian, self.laplacians[str(depth)])
 
-    def padding(self, depth: int) -> FacePadding:
+    def padding(self, depth: int) -> Padding:
         """The padding of one resolution."""
-        return cast(FacePadding, self.paddings[str(depth)])
+        return cast(Padding, self.paddings[str(depth)])
 
     def warp(self, depth: int) -> Warp:
         """The warp of one resolution (depths 0 to 4)."""
         return cast(Warp, self.warps[str(depth)])
 
     def side(self, depth: int) -> int:
-        """Nodes along a face (or along the patch)."""
+        """Nodes along a row: of a face, of the patch, or of the picture."""
         return self.grids[depth].side
 
     def frame(self, depth: int) -> Float[Tensor, "npix 2 3"]:
         """Tangent basis (e_x, e_y) of each node (depths 0 to 2)."""
         return getattr(self, f"frame_{depth}")
 
-    def place(self, patch: PatchGrid) -> None:
+    def place(self, patch: Patch) -> None:
         """Move a patch of the same size to another part of the sphere: weights and frames change, shapes do not."""
         self.grids = _ancestors(patch)
         for depth in _LAYER_DEPTHS:
-            graph = _restrict(build_graph(self.grids[depth].nside, self.neighbors), self.grids[depth])
+            graph = _restrict(_graph(self.grids[depth], self.neighbors), self.grids[depth])
             index, weight = rescaled_laplacian(graph)
             self.laplacian(depth).index.copy_(index)  # of 20 neighbours, sorted by number, the order changes
             self.laplacian(depth).set_weight(weight.float())
@@ -88,13 +92,12 @@ class Pyramid(nn.Module):
 
 
 def _ancestors(grid: Grid) -> list[Grid]:
-    multiple = 1 << COARSEST_DEPTH
-    if grid.nside % multiple or grid.side % multiple:
-        raise ValueError(f"nside is {grid.nside} (side {grid.side}): expected a multiple of {multiple}")
     grids = [grid]
-    for _ in range(COARSEST_DEPTH):
-        last = grids[-1]
-        grids.append(HealpixGrid.cached(last.nside // 2) if isinstance(last, HealpixGrid) else last.parent())
+    try:
+        for _ in range(COARSEST_DEPTH):
+            grids.append(grids[-1].parent())
+    except ValueError as error:
+        raise ValueError(f"{grid}: expected a multiple of {1 << COARSEST_DEPTH}; {error}") from error
     return grids
 
 
@@ -102,9 +105,14 @@ def _frame(grid: Grid) -> Float[Tensor, "npix 2 3"]:
     return torch.from_numpy(np.stack(grid.frame, 1)).float()
 
 
-def _restrict(graph: SphereGraph, grid: Grid) -> SphereGraph:
+def _graph(grid: Grid, neighbors: int) -> Graph:
+    """Of a plane as it is, of a sphere as a whole."""
+    return plane_graph(grid) if isinstance(grid, PlaneGrid) else build_graph(grid.nside, neighbors)
+
+
+def _restrict(graph: Graph, grid: Grid) -> Graph:
     """The graph cut out along the patch's border: an edge that leaves counts nothing (no flux through the border)."""
-    if isinstance(grid, HealpixGrid):
+    if not (isinstance(grid, PatchGrid) and isinstance(graph, SphereGraph)):
         return graph
     local = np.full(12 * graph.nside**2, -1, np.int64)
     local[grid.nodes] = np.arange(grid.npix)

@@ -2,6 +2,7 @@
 
 from deepsphere_codec.sphere.chroma import chroma_down, chroma_up
 from deepsphere_codec.sphere.erp import erp_directions
+from deepsphere_codec.sphere.erp_grid import ErpGrid, ErpPatch
 from deepsphere_codec.sphere.grid import HealpixGrid, dir_to_face_xy, face_xy_to_dir
 from deepsphere_codec.sphere.interpolation import Stencil, stencil
 from deepsphere_codec.sphere.resample import ErpResampler
@@ -15,6 +16,8 @@ from deepsphere_codec.sphere.tangent import exp_map, log_map, project
 from deepsphere_codec.sphere.viewport import viewport_directions
 
 __all__ = [
+    "ErpGrid",
+    "ErpPatch",
     "ErpResampler",
     "HealpixGrid",
     "Stencil",

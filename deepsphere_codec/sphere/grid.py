@@ -16,6 +16,7 @@ from deepsphere_codec.sphere.faces import Padded, padded_faces
 from deepsphere_codec.sphere.positions import (
     FACE_LON,
     FACE_ROW,
+    chart_steps,
     dir_to_face_xy,
     face_frame,
     face_xy_to_dir,
@@ -61,6 +62,11 @@ class HealpixGrid:
         """Nodes along a face's edge: nside. (Of a patch, along the patch's.)"""
         return self.nside
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """The signal as images: their number, rows, columns."""
+        return 12, self.nside, self.nside
+
     @cached_property
     def face_xy(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Face and position (x, y) in it of each node, [npix] each."""
@@ -80,6 +86,11 @@ class HealpixGrid:
         e_x is the unit direction of increasing x, e_y the perpendicular nearest to increasing y.
         """
         return face_frame(*self.face_xy, self.nside)
+
+    @property
+    def steps(self) -> Float64[np.ndarray, "npix 2 3"]:
+        """Tangent vectors of one step in x and one in y, radians."""
+        return chart_steps(*self.face_xy, self.nside)
 
     def halo(self, depth: int) -> Padded:
         """Indices of the faces with a border of their neighbours' nodes.
@@ -108,11 +119,19 @@ class HealpixGrid:
         Raises:
             ValueError: nside is odd.
         """
-        if self.nside % 2:
-            raise ValueError(f"nside {self.nside} is odd: only grids of an even nside have parents")
-        half = self.nside // 2
+        half = self.parent().nside
         face, x, y = self.face_xy
         return (face * half + y // 2) * half + x // 2
+
+    def parent(self) -> HealpixGrid:
+        """The grid of nside / 2.
+
+        Raises:
+            ValueError: nside is odd.
+        """
+        if self.nside % 2:
+            raise ValueError(f"nside {self.nside} is odd: only grids of an even nside have parents")
+        return HealpixGrid.cached(self.nside // 2)
 
     @cached_property
     def children(self) -> Int64[np.ndarray, "npix 4"]:

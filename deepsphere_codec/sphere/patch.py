@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
-from deepsphere_codec.sphere.positions import face_frame, face_xy_to_dir
+from deepsphere_codec.sphere.positions import chart_steps, face_frame, face_xy_to_dir
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,11 @@ class PatchGrid:
         """Number of nodes, side²."""
         return self.side * self.side
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """The signal as images: their number, rows, columns."""
+        return 1, self.side, self.side
+
     @cached_property
     def face_xy(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Face and position of each node, [npix] each."""
@@ -54,6 +59,11 @@ class PatchGrid:
         """Tangent basis (e_x, e_y) as in `HealpixGrid.frame`."""
         return face_frame(*self.face_xy, self.nside)
 
+    @property
+    def steps(self) -> np.ndarray:
+        """As `HealpixGrid.steps`."""
+        return chart_steps(*self.face_xy, self.nside)
+
     @cached_property
     def nodes(self) -> np.ndarray:
         """Index of each node in the whole sphere's face-major order, [npix]."""
@@ -65,3 +75,7 @@ class PatchGrid:
         if any(n % 2 for n in (self.nside, self.x0, self.y0, self.side)):
             raise ValueError(f"{self} has no parents: nside, x0, y0 and side must be even")
         return PatchGrid(self.nside // 2, self.face, self.x0 // 2, self.y0 // 2, self.side // 2)
+
+    def inner(self, edge: int) -> PatchGrid:
+        """What is left within a margin."""
+        return replace(self, x0=self.x0 + edge, y0=self.y0 + edge, side=self.side - 2 * edge)

@@ -120,3 +120,20 @@ def face_frame(face: ArrayLike, x: ArrayLike, y: ArrayLike, nside: int) -> tuple
     to_north = np.stack([-z * cos_lon, -z * sin_lon, sin_theta], axis=-1)
     a, b = (east / scale)[..., None], (north / scale)[..., None]
     return a * to_east + b * to_north, a * to_north - b * to_east
+
+
+def chart_steps(face: ArrayLike, x: ArrayLike, y: ArrayLike, nside: int) -> Float64[np.ndarray, "*shape 2 3"]:
+    """Tangent vectors of one step in x and one in y at points of the faces, by central differences, radians.
+
+    Args:
+        face, x, y, nside: As in `face_xy_to_dir`.
+    Returns:
+        [..., 2, 3], float64.
+    """
+    x, y = np.asarray(x), np.asarray(y)
+    steps = []
+    for dx, dy in ((0.5, 0.0), (0.0, 0.5)):
+        ahead = face_xy_to_dir(face, x + dx, y + dy, nside)
+        behind = face_xy_to_dir(face, x - dx, y - dy, nside)
+        steps.append(ahead - behind)
+    return np.stack(steps, -2)
