@@ -10,6 +10,7 @@ from deepsphere_codec.layers.blocks import KINDS
 
 QUALITIES = 8
 FAMILIES = ("dvc", "ssf")
+GEOMETRIES = ("healpix", "erp")
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class ModelConfig:
         neighbors: k of the graphs.
         intra_step: I-frames are coded this much above the quality asked for, since a whole GOP refers to them.
         inter_steps: P-frames likewise, in turn: a better one now and then serves those after it.
+        geometry: Where it runs: "healpix" (on the sphere) or "erp" (its planar twin: on the equirectangular picture as
+            it lies, with Conv2d in place of every convolution; as many weights, of the same shapes).
     """
 
     family: str = "dvc"
@@ -46,6 +49,7 @@ class ModelConfig:
     neighbors: int = 8
     intra_step: float = 1.0
     inter_steps: tuple[float, ...] = (-1.0,)
+    geometry: str = "healpix"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "kinds", tuple(self.kinds))
@@ -58,6 +62,9 @@ class ModelConfig:
             elif field.name == "family":
                 if value not in FAMILIES:
                     raise UsageError(f"family is {value!r}: expected {' or '.join(FAMILIES)}")
+            elif field.name == "geometry":
+                if value not in GEOMETRIES:
+                    raise UsageError(f"geometry is {value!r}: expected {' or '.join(GEOMETRIES)}")
             elif field.name == "stem":
                 if value not in KINDS:
                     raise UsageError(f"stem is {value!r}: expected one of {', '.join(KINDS)}")
@@ -73,6 +80,8 @@ class ModelConfig:
                 raise UsageError(f"{field.name} is {value!r}: expected a whole number of at least 1")
         if self.neighbors not in (8, 20):
             raise UsageError(f"neighbors is {self.neighbors}: expected 8 or 20")
+        if self.geometry == "erp":
+            _check_plane(self)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> ModelConfig:
@@ -83,4 +92,21 @@ class ModelConfig:
         return cls(**values)
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self) | {"kinds": list(self.kinds), "inter_steps": list(self.inter_steps)}
+        """What is not in models released before it came is left out where it is the default: their hashes stay."""
+        values = asdict(self) | {"kinds": list(self.kinds), "inter_steps": list(self.inter_steps)}
+        return {name: value for name, value in values.items() if name not in _LATER or value != _LATER[name]}
+
+
+_LATER = {"geometry": "healpix"}
+
+
+def _check_plane(config: ModelConfig) -> None:
+    """Raise UsageError where a plane lacks what the configuration asks for."""
+    if set(config.kinds) | {config.stem} != {"directional"}:
+        raise UsageError(
+            f"kinds are {list(config.kinds)}, stem {config.stem!r}: geometry 'erp' has 'directional' alone"
+        )
+    if config.family != "dvc" or config.neighbors != 8:
+        raise UsageError(
+            f"family is {config.family!r}, neighbors {config.neighbors}: geometry 'erp' has family 'dvc' and 8 alone"
+        )

@@ -33,7 +33,8 @@ class SphereDVC(nn.Module):
 
     Args:
         config: Sizes and choices.
-        grid: The sphere at one nside (a multiple of 64), or a patch of it for training.
+        grid: The sphere at one nside (a multiple of 64), or the ERP picture of the planar twin; or a patch of one, for
+            training.
     """
 
     def __init__(self, config: ModelConfig, grid: Grid) -> None:

@@ -19,7 +19,7 @@ from deepsphere_codec.models.latent_codec import Decoded, LatentCodec
 from deepsphere_codec.models.memory import LatentMemory, State
 from deepsphere_codec.models.motion import MotionAnalysis, MotionSynthesis
 from deepsphere_codec.models.pyramid import LATENT_DEPTH, WORK_DEPTH, Pyramid
-from deepsphere_codec.models.rotation import RotationEstimator, rotation_field, rotation_of
+from deepsphere_codec.models.rotation import NoRotation, RotationEstimator, rotation_of
 from deepsphere_codec.models.ssf import ScaleSpace
 from deepsphere_codec.models.transforms import FOLDED, PLANE_ENERGIES, Analysis, Synthesis, cosine_basis, fold, unfold
 
@@ -49,7 +49,7 @@ class InterCodec(nn.Module):
         basis = cosine_basis(PLANE_ENERGIES, LATENT_DEPTH, config.residual_latents)
         self.pyramid = pyramid
         self.config = config
-        self.rotation = RotationEstimator(pyramid)
+        self.rotation = RotationEstimator(pyramid) if config.geometry == "healpix" else NoRotation()
         self.estimator = MotionEstimator(pyramid, config.motion_channels // 2)
         self.motion_a = MotionAnalysis(config, pyramid)
         self.motion_s = MotionSynthesis(2 + FAMILIES[config.family].extra, config, pyramid)
@@ -106,9 +106,13 @@ class InterCodec(nn.Module):
     def field_at_nodes(
         self, field: Float[Tensor, "batch work 2"], turn: Tensor | None
     ) -> Float[Tensor, "batch npix 3"]:
-        """Radians at every node: the coded field, and the camera's turn where there is one."""
+        """Radians at every node: the coded field, and the camera's turn where there is one.
+
+        Raises:
+            DamagedStream: a turn, on a plane.
+        """
         v = to_nodes(field, self.pyramid)
-        return v if turn is None else v + rotation_field(self.pyramid.warp(0).centers, rotation_of(turn))
+        return v if turn is None else v + self.rotation.field(turn)
 
     def predict(
         self, y_hat: Float[Tensor, "batch latent m"] | None, x_ref: Tensor, turn: Tensor | None = None

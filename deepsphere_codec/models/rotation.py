@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from deepsphere_codec.errors import DamagedStream
+from deepsphere_codec.layers.padding import PlaneGrid
 from deepsphere_codec.models.fields import chart_steps
 from deepsphere_codec.models.pyramid import Pyramid
 from deepsphere_codec.sphere.rotation import rotation_from_vector, vector_from_rotation
@@ -59,6 +60,10 @@ class RotationEstimator(nn.Module):
         pays = self._pays(stack[last], stack_ref[last], rotation_of(units), last)
         return units.long() if pays else torch.zeros(3, dtype=torch.int64)
 
+    def field(self, units: Int[Tensor, " 3"]) -> Float[Tensor, "npix 3"]:
+        """Tangent vectors, radians, of a coded turn at every node."""
+        return rotation_field(self.pyramid.warp(0).centers, rotation_of(units))
+
     def _pays(self, x: Tensor, x_ref: Tensor, rotation: Float[Tensor, "3 3"], depth: int) -> bool:
         """Better than no turn, and than the opposite one: between nodes noise is smoothed, by a tenth of its error."""
         others = [_robust(x, x_ref), _robust(x, self._turned(x_ref, rotation.t(), depth))]
@@ -82,6 +87,22 @@ class RotationEstimator(nn.Module):
         normal = (weight * rows).t() @ rows
         ridge = torch.eye(3, dtype=normal.dtype, device=normal.device) * (_NOISE**2 + 1e-6 * normal.trace())
         return torch.linalg.solve(normal + ridge, (weight * rows).t() @ error)[:, 0].cpu()
+
+
+class NoRotation(nn.Module):
+    """In place of `RotationEstimator` on a plane, where a turn of the camera is no motion that three numbers tell."""
+
+    def forward(self, stack: dict[int, Tensor], stack_ref: dict[int, Tensor]) -> Int[Tensor, " 3"]:
+        """Zeros: no turn."""
+        return torch.zeros(3, dtype=torch.int64)
+
+    def field(self, units: Int[Tensor, " 3"]) -> Float[Tensor, "npix 3"]:
+        """Of no turn that this codec has written.
+
+        Raises:
+            DamagedStream: always.
+        """
+        raise DamagedStream("a P-frame turns the camera; the pictures of a planar codec do not turn")
 
 
 def rotation_of(units: Tensor) -> Float[Tensor, "3 3"]:
@@ -131,6 +152,7 @@ def _robust(x: Tensor, warped: Tensor) -> float:
 def _turns(pyramid: Pyramid, depth: int) -> Float[Tensor, "npix 2 3"]:
     """p × d for the dual of each chart step d: a gradient in nodes becomes one in radians of turn."""
     grid = pyramid.grids[depth]
+    assert not isinstance(grid, PlaneGrid), "a plane does not turn"
     steps = chart_steps(grid).double()
     duals = torch.linalg.pinv(steps).transpose(1, 2)
     centers = torch.from_numpy(grid.centers).double()

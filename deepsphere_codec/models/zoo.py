@@ -18,8 +18,7 @@ from deepsphere_codec.entropy.exact import ExactConv
 from deepsphere_codec.errors import UsageError
 from deepsphere_codec.models.config import ModelConfig
 from deepsphere_codec.models.dvc import SphereDVC
-from deepsphere_codec.models.pyramid import COARSEST_DEPTH
-from deepsphere_codec.sphere import HealpixGrid
+from deepsphere_codec.models.geometry import nside_multiple, whole_grid
 
 DEFAULT_MODEL = "sphere-dvc"
 _FOLDER = Path(__file__).parent / "weights"
@@ -36,10 +35,7 @@ class LoadedModel:
         card: Where the weights come from.
         weights_hash, tables_hash: SHA-256, hex, of configuration and weights, and of the tables; a stream names those
             that it was coded with.
-        nside_multiple: What nside must be a multiple of.
     """
-
-    nside_multiple = 1 << COARSEST_DEPTH
 
     def __init__(self, name: str, card: dict[str, Any], tensors: dict[str, Tensor], device: torch.device) -> None:
         self.name, self.card, self.device = name, card, device
@@ -48,6 +44,11 @@ class LoadedModel:
         self._weights = {key: value for key, value in tensors.items() if key not in self._tables}
         self.weights_hash, self.tables_hash = _weights_hash(self.config, self._weights), tensors_hash(self._tables)
         self._networks: dict[int, SphereDVC] = {}
+
+    @property
+    def nside_multiple(self) -> int:
+        """What nside must be a multiple of."""
+        return nside_multiple(self.config.geometry)
 
     def network(self, nside: int) -> SphereDVC:
         """The network at one resolution, for inference; kept for the next call.
@@ -62,7 +63,7 @@ class LoadedModel:
                 f"such as {below} or {below + self.nside_multiple}"
             )
         if nside not in self._networks:
-            network = SphereDVC(self.config, HealpixGrid.cached(nside))
+            network = SphereDVC(self.config, whole_grid(self.config.geometry, nside))
             fill(network, self._weights, self._tables)
             self._networks = {nside: network.eval().requires_grad_(False).to(self.device)}
         return self._networks[nside]

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from deepsphere_codec.atomic import atomic_output
 from deepsphere_codec.data.patches import PatchDataset, PatchSettings
 from deepsphere_codec.errors import UsageError
-from deepsphere_codec.models import LoadedModel, load_model
+from deepsphere_codec.models import load_model
 from deepsphere_codec.models.config import ModelConfig
 from deepsphere_codec.models.dvc import SphereDVC
 from deepsphere_codec.models.latent_codec import LatentCodec
@@ -192,5 +192,6 @@ def _held_out(place: Place) -> tuple[PatchGrid, list[tuple[Tensor, Tensor]]]:
 
 @lru_cache(maxsize=1)
 def weights_of(model: str) -> dict[str, Tensor]:
-    network = load_model(model).network(LoadedModel.nside_multiple)
+    loaded = load_model(model)
+    network = loaded.network(loaded.nside_multiple)
     return {name: p.detach() for name, p in network.named_parameters()}

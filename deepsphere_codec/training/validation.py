@@ -19,9 +19,10 @@ from deepsphere_codec.errors import UsageError
 from deepsphere_codec.evaluation.evaluate import find_clips
 from deepsphere_codec.evaluation.metrics import capped, combine_yuv, ws_psnr
 from deepsphere_codec.models import Coded, LoadedModel, SphereDVC, State, load_model, save_model
+from deepsphere_codec.models.geometry import nside_multiple, whole_grid
 from deepsphere_codec.models.payload import InterPayload
 from deepsphere_codec.models.zoo import fill
-from deepsphere_codec.sphere import ErpResampler, HealpixGrid
+from deepsphere_codec.sphere import ErpResampler
 from deepsphere_codec.training.bits import look_into
 from deepsphere_codec.training.picture import Scene, draw
 from deepsphere_codec.video import VideoInfo, YuvFrame, open_video, yuv_to_rgb
@@ -68,7 +69,8 @@ class Validator:
         clips: A film, or a folder, from which two are taken: the first by name and the one halfway down the list, since
             neighbours are often of one scene.
         folder: Of the run.
-        nside: HEALPix resolution of the whole sphere, a multiple of 64.
+        nside: Resolution of the whole sphere, a multiple of what the model divides.
+        geometry: Of the model.
         frames: Of each clip, an I-frame and P-frames.
         quality: 1 to 8.
         minutes: From the end of one validation to the next.
@@ -82,12 +84,13 @@ class Validator:
         folder: Path,
         *,
         nside: int,
+        geometry: str = "healpix",
         frames: int = 4,
         quality: float = 4.0,
         minutes: float = 30.0,
     ) -> None:
         check_quality(quality)
-        multiple = LoadedModel.nside_multiple
+        multiple = nside_multiple(geometry)
         if nside < 1 or nside % multiple:
             raise UsageError(f"nside of the validation is {nside}: expected a multiple of {multiple}")
         if frames < 2:
@@ -160,7 +163,7 @@ def validate(model: SphereDVC, clips: Sequence[Clip], *, nside: int, quality: fl
 def as_released(model: SphereDVC, device: str | torch.device = "cpu") -> LoadedModel:
     """A copy of the model as `load_model` gives it: most weights halved, tables built, for any resolution."""
     with tempfile.TemporaryDirectory(prefix="deepsphere-") as folder:
-        copy = SphereDVC(model.config, HealpixGrid.cached(LoadedModel.nside_multiple))
+        copy = SphereDVC(model.config, whole_grid(model.config.geometry, nside_multiple(model.config.geometry)))
         fill(copy, {name: p.detach() for name, p in model.named_parameters()}, {})
         save_model(Path(folder), "in-training", copy, {})
         return load_model(folder, device)
