@@ -14,13 +14,16 @@ from torch import Tensor
 from deepsphere_codec.bitstream import Header
 from deepsphere_codec.errors import DamagedStream, IncompatibleStream, UsageError
 from deepsphere_codec.models import LoadedModel, State
-from deepsphere_codec.sphere import ErpResampler, chroma_down, chroma_up
+from deepsphere_codec.sphere import ErpPixels, ErpResampler, chroma_down, chroma_up
 from deepsphere_codec.video import VideoInfo, YuvFrame
 
 FIT_ITERATIONS = 3  # least-squares steps from ERP to the sphere: past the knee, at a third of a second
 MIN_QUALITY, MAX_QUALITY = 1.0, 8.0
 FORMAT_VERSION = 1
-PIXEL_ORDER = "face-major"
+PIXEL_ORDERS = {"healpix": "face-major", "erp": "erp-rows"}
+"""How a signal's nodes lie, by the model's geometry."""
+
+Resampler = ErpResampler | ErpPixels
 
 
 class EncodedFrame(NamedTuple):
@@ -36,11 +39,12 @@ class VideoEncoder:
         model: What `load_model` gives.
         info: The film's size, rate and colour.
         quality: 1 (smallest) to 8 (best), real-valued.
-        nside: HEALPix resolution; a quarter of the width, rounded up to what the model divides, unless given.
+        nside: Resolution; a quarter of the width, rounded up to what the model divides, unless given.
         gop_size: Frames from one I-frame to the next.
         fit_iterations: Least-squares steps of the resampling; the decoder need not know.
     Raises:
-        UsageError: quality, nside or gop_size out of range, or a size that 4:2:0 on a sphere cannot have.
+        UsageError: quality, nside or gop_size out of range, or a size that 4:2:0 on a sphere, or the model on a plane,
+            cannot have.
     """
 
     def __init__(
@@ -62,6 +66,7 @@ class VideoEncoder:
         if gop_size < 1:
             raise UsageError(f"the GOP is {gop_size} frames; it takes at least 1")
         nside = choose_nside(model, info.width, nside)
+        self._resampler = make_resampler(model.geometry, info.height, info.width, nside)
         self.header = Header(
             version=FORMAT_VERSION,
             width=info.width,
@@ -71,7 +76,7 @@ class VideoEncoder:
             full_range=info.full_range,
             matrix=info.matrix,
             nside=nside,
-            pixel_order=PIXEL_ORDER,
+            pixel_order=PIXEL_ORDERS[model.geometry],
             model=model.name,
             weights_hash=model.weights_hash,
             tables_hash=model.tables_hash,
@@ -81,7 +86,6 @@ class VideoEncoder:
         )
         self._network = model.network(nside)
         self._device = model.device
-        self._resampler = ErpResampler(info.height, info.width, nside)
         self._iterations = fit_iterations
         self._state: State | None = None
         self._count = 0
@@ -115,7 +119,7 @@ class VideoDecoder:
         size: (width, height) of the frames, 2:1 and even; the source's unless given.
     Raises:
         IncompatibleStream: the model, its tables or its graph differ from the encoder's.
-        UsageError: size is not 2:1 or not even.
+        UsageError: size is not 2:1 or not even, or not the source's where the model is planar.
     """
 
     def __init__(self, header: Header, model: LoadedModel, *, size: tuple[int, int] | None = None) -> None:
@@ -123,7 +127,7 @@ class VideoDecoder:
         self.info = film_info(header, size)
         self._quality = header.quality
         self._network = model.network(header.nside)
-        self._resampler = ErpResampler(self.info.height, self.info.width, header.nside)
+        self._resampler = make_resampler(model.geometry, self.info.height, self.info.width, header.nside)
         self._state: State | None = None
 
     @torch.inference_mode()
@@ -148,18 +152,34 @@ class VideoDecoder:
 
 
 def signal_from_frame(
-    frame: YuvFrame, resampler: ErpResampler, iterations: int = FIT_ITERATIONS
+    frame: YuvFrame, resampler: Resampler, iterations: int = FIT_ITERATIONS
 ) -> Float[Tensor, "1 npix 3"]:
-    """A frame on the sphere: Y, U and V over 255, chroma brought to luma's size, fitted by least squares."""
+    """A frame on its nodes: Y, U, V over 255, chroma brought to luma's size; on the sphere fitted by least squares."""
     y, u, v = (torch.from_numpy(np.asarray(plane)).float() / 255 for plane in frame)
     erp = torch.stack([y, chroma_up(u), chroma_up(v)], dim=-1)
     return resampler.to_sphere(erp, iterations=iterations)[None]
 
 
-def frame_from_signal(x_hat: Float[Tensor, "1 npix 3"], resampler: ErpResampler) -> YuvFrame:
+def frame_from_signal(x_hat: Float[Tensor, "1 npix 3"], resampler: Resampler) -> YuvFrame:
     """The ERP picture of a signal, clipped and rounded to 8 bits."""
     y, u, v = resampler.to_erp(x_hat[0].float().cpu()).clamp(0, 1).unbind(-1)
     return YuvFrame(_to_uint8(y), _to_uint8(chroma_down(u)), _to_uint8(chroma_down(v)))
+
+
+def make_resampler(geometry: str, height: int, width: int, nside: int) -> Resampler:
+    """What leads from pictures to a model's nodes and back: on a plane they are the pixels.
+
+    Raises:
+        UsageError: a planar model at this nside has pictures of another size.
+    """
+    if geometry == "healpix":
+        return ErpResampler(height, width, nside)
+    if (width, height) != (4 * nside, 2 * nside):
+        raise UsageError(
+            f"a planar model has pictures of {4 * nside}x{2 * nside} at nside {nside}, not {width}x{height}; "
+            f"scale the film by itself, to a multiple of 128 and half of it"
+        )
+    return ErpPixels(height, width)
 
 
 def check_quality(quality: float) -> None:
@@ -190,12 +210,16 @@ def check_header(header: Header, model: LoadedModel) -> None:
     Raises:
         IncompatibleStream: naming each part that differs.
     """
-    if header.pixel_order != PIXEL_ORDER:
-        raise IncompatibleStream(f"pixel order {header.pixel_order!r} is unknown here; expected {PIXEL_ORDER!r}")
+    if header.pixel_order != (order := PIXEL_ORDERS[model.geometry]):
+        raise IncompatibleStream(f"pixel order {header.pixel_order!r} is not that of {model.name}; expected {order!r}")
     if header.nside < 1 or header.nside % model.nside_multiple:
         raise IncompatibleStream(
             f"nside {header.nside} is none that {model.name} works with (multiples of {model.nside_multiple}); "
             f"the stream was written by another model"
+        )
+    if model.geometry == "erp" and (header.width, header.height) != (4 * header.nside, 2 * header.nside):
+        raise IncompatibleStream(
+            f"pictures of {header.width}x{header.height} are none that {model.name} codes as they lie"
         )
     pairs = {
         "weights": (header.weights_hash, model.weights_hash),

@@ -114,6 +114,7 @@ class FakeModel:
     """Stands where a LoadedModel stands."""
 
     name = "fake"
+    geometry = "healpix"
     nside_multiple = 4
     device = torch.device("cpu")
     weights_hash = "a1" * 32

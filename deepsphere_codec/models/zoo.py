@@ -46,9 +46,14 @@ class LoadedModel:
         self._networks: dict[int, SphereDVC] = {}
 
     @property
+    def geometry(self) -> str:
+        """Where it works: "healpix" or "erp"."""
+        return self.config.geometry
+
+    @property
     def nside_multiple(self) -> int:
         """What nside must be a multiple of."""
-        return nside_multiple(self.config.geometry)
+        return nside_multiple(self.geometry)
 
     def network(self, nside: int) -> SphereDVC:
         """The network at one resolution, for inference; kept for the next call.
@@ -63,7 +68,7 @@ class LoadedModel:
                 f"such as {below} or {below + self.nside_multiple}"
             )
         if nside not in self._networks:
-            network = SphereDVC(self.config, whole_grid(self.config.geometry, nside))
+            network = SphereDVC(self.config, whole_grid(self.geometry, nside))
             fill(network, self._weights, self._tables)
             self._networks = {nside: network.eval().requires_grad_(False).to(self.device)}
         return self._networks[nside]

@@ -1,0 +1,139 @@
+"""The planar twin over a film, through the commands: real files, other processes, sizes that it takes and refuses."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import subprocess
+import sys
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from support import FakeModel, make_film, make_frame, one_thread
+
+from deepsphere_codec.cli import main
+from deepsphere_codec.codec import (
+    VideoDecoder,
+    VideoEncoder,
+    check_header,
+    frame_from_signal,
+    make_resampler,
+    signal_from_frame,
+)
+from deepsphere_codec.errors import IncompatibleStream, UsageError
+from deepsphere_codec.models import LoadedModel, ModelConfig, SphereDVC, load_model, save_model
+from deepsphere_codec.sphere import ErpGrid, ErpPixels, ErpResampler
+from deepsphere_codec.video import VideoInfo, open_video
+
+INFO = VideoInfo(256, 128, fps=Fraction(25), frames=None, full_range=False, matrix="bt709")
+TINY = ModelConfig(
+    work_channels=16,
+    middle_channels=16,
+    intra_latents=24,
+    residual_latents=24,
+    motion_latents=8,
+    hyper_channels=8,
+    hyper_hidden=8,
+    motion_channels=16,
+    geometry="erp",
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    with one_thread():
+        yield
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of a twin as it begins, before any training: a block transform, with motion."""
+    folder = tmp_path_factory.mktemp("twin")
+    torch.manual_seed(3)
+    save_model(folder, "twin", SphereDVC(TINY, ErpGrid(64, 128)), {})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(folder: Path) -> LoadedModel:
+    return load_model(folder)
+
+
+def test_a_plane_keeps_its_pixels() -> None:
+    frame = make_frame(256, 128)
+    frame = frame._replace(y=np.random.default_rng(1).integers(0, 256, (128, 256)).astype(np.uint8))
+    pixels = make_resampler("erp", 128, 256, 64)
+    x = signal_from_frame(frame, pixels)
+    assert isinstance(pixels, ErpPixels) and x.shape == (1, 128 * 256, 3)
+    assert torch.equal(x[0, :, 0] * 255, torch.from_numpy(frame.y).flatten().float()), "row by row"
+    for plane, back in zip(frame, frame_from_signal(x, pixels), strict=True):
+        assert np.array_equal(plane, back)
+    assert isinstance(make_resampler("healpix", 128, 256, 32), ErpResampler)
+
+
+@pytest.mark.slow
+def test_another_process_decodes_what_the_encoder_kept(folder: Path, model: LoadedModel, film: Path, tmp_path: Path):
+    """With any number of threads, from a file that the command wrote."""
+    asked = ["--quality", "5", "--frames", "0:3", "--threads", "1"]
+    assert main(["encode", str(film), str(tmp_path / "o.dsc"), "--model", str(folder), *asked]) == 0
+    with open_video(film, frames=(0, 3)) as reader:
+        encoder = VideoEncoder(model, reader.info, quality=5.0)
+        kept = [encoder.reconstruction(encoder.encode(frame).x_hat) for frame in reader]
+    for threads in ("1", "2"):
+        arguments = ["decode", tmp_path / "o.dsc", tmp_path / f"{threads}.mkv", "--threads", threads]
+        line = [sys.executable, "-m", "deepsphere_codec", *map(str, arguments), "--model", str(folder)]
+        done = subprocess.run(line, cwd=Path(__file__).parents[1], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        with open_video(tmp_path / f"{threads}.mkv") as reader:
+            for frame, ours in zip(reader, kept, strict=True):
+                assert all(map(np.array_equal, frame, ours)), f"{threads} threads"
+
+
+def test_the_header_says_how_the_nodes_lie(model: LoadedModel) -> None:
+    header = VideoEncoder(model, INFO).header
+    assert (header.pixel_order, header.nside) == ("erp-rows", 64)
+    assert VideoEncoder(FakeModel(), INFO).header.pixel_order == "face-major"
+    check_header(header, model)
+    with pytest.raises(IncompatibleStream, match="'face-major' is not that of twin; expected 'erp-rows'"):
+        check_header(dataclasses.replace(header, pixel_order="face-major"), model)
+    with pytest.raises(IncompatibleStream, match="pictures of 512x128"):
+        check_header(dataclasses.replace(header, width=512), model)
+
+
+@pytest.mark.parametrize(
+    "size, nside, rule",
+    [
+        ((250 * 4, 500), None, "pictures of 1024x512 at nside 256, not 1000x500; scale the film"),
+        ((256, 144), None, "pictures of 256x128 at nside 64, not 256x144"),
+        ((256, 128), 32, "pictures of 128x64 at nside 32, not 256x128"),
+        ((256, 128), 48, "multiples of 32, such as 32 or 64"),
+    ],
+)
+def test_sizes_that_no_plane_has_are_refused(model: LoadedModel, size, nside, rule) -> None:
+    with pytest.raises(UsageError, match=rule):
+        VideoEncoder(model, INFO._replace(width=size[0], height=size[1]), nside=nside)
+
+
+def test_a_plane_is_decoded_as_large_as_it_was(model: LoadedModel) -> None:
+    header = VideoEncoder(model, INFO).header
+    with pytest.raises(UsageError, match="not 128x64; scale the film by itself"):
+        VideoDecoder(header, model, size=(128, 64))
+
+
+def test_the_command_says_so_in_one_line(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    film = make_film(tmp_path / "film.y4m", width=64, height=32, frames=2)
+    assert main(["encode", str(film), str(tmp_path / "o.dsc"), "--model", str(folder)]) == 2
+    error = capsys.readouterr().err
+    assert "not 64x32" in error and error.count("\n") == 1 and not (tmp_path / "o.dsc").exists()
+
+
+def test_random_access_begins_at_an_i_frame(model: LoadedModel) -> None:
+    encoder = VideoEncoder(model, INFO, gop_size=2)
+    coded = [encoder.encode(make_frame(256, 128, 4 * number)) for number in range(4)]
+    decoder = VideoDecoder(encoder.header, copy.copy(model))
+    for frame in coded[2:]:
+        assert torch.equal(decoder.decode(frame.frame_type, frame.payload), frame.x_hat)
