@@ -17,8 +17,8 @@ from deepsphere_codec.evaluation.environment import environment
 from deepsphere_codec.evaluation.results import read_results
 from deepsphere_codec.models.config import ModelConfig
 from deepsphere_codec.models.dvc import SphereDVC
+from deepsphere_codec.models.geometry import nside_multiple, whole_grid
 from deepsphere_codec.models.zoo import save_model
-from deepsphere_codec.sphere import HealpixGrid
 from deepsphere_codec.training.checkpoint import load_checkpoint, read_state
 from deepsphere_codec.training.settings import load_stages
 from deepsphere_codec.training.ssf2020 import network_of
@@ -65,11 +65,12 @@ def release(args: argparse.Namespace) -> None:
         raise UsageError(f"{args.runs} holds no checkpoint of {args.config}; train it first")
     states = {path.parent.name: read_state(path) for path in paths}
     settings = states[paths[-1].parent.name]["settings"]
-    network = SphereDVC(ModelConfig.from_dict(settings["model"]), HealpixGrid.cached(64))
+    config = ModelConfig.from_dict(settings["model"])
+    network = SphereDVC(config, whole_grid(config.geometry, nside_multiple(config.geometry)))
     load_checkpoint(paths[-1], network)
     card = {
         "licence": LICENCE,
-        "data": f"{_footage(settings['film_frames'])}; patches of 128×128 nodes at nside 256",
+        "data": f"{_footage(settings['film_frames'])}; {_patches(settings['data'])}",
         "hardware": args.hardware,
         "commit": environment().get("commit"),
         "training": _before(states) | {name: _training(state) for name, state in states.items()},
@@ -121,6 +122,13 @@ def _training(state: dict) -> dict:
         "frames": samples["frames"],
         "samples": samples,
     }
+
+
+def _patches(data: dict) -> str:
+    """What a step sees."""
+    if "side" in data:
+        return f"patches of {data['side']}×{data['side']} nodes at nside {data['nside']}"
+    return f"patches of {data['rows']}×{data['columns']} pixels"
 
 
 def note(card: Path, measured: Path, remarks: str) -> None:

@@ -145,7 +145,15 @@ def make_validator(stage: Stage, folder: Path, prepared: Path) -> Validator | No
         if not clips.exists():
             generate_clip(clips, frames=asked.frames, width=4 * stage.data.nside)
     nside = stage.data.nside
-    return Validator(clips, folder, nside=nside, frames=asked.frames, quality=asked.quality, minutes=asked.minutes)
+    return Validator(
+        clips,
+        folder,
+        nside=nside,
+        geometry=stage.model.geometry,
+        frames=asked.frames,
+        quality=asked.quality,
+        minutes=asked.minutes,
+    )
 
 
 def make_board(folder: Path) -> Any:

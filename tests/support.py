@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import time
 import zlib
@@ -9,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -151,6 +153,16 @@ def make_film(path: Path, width: int = 64, height: int = 32, frames: int = 6) ->
         for number in range(frames):
             writer.write(make_frame(width, height, number))
     return path
+
+
+def load_script(name: str) -> ModuleType:
+    """A script as a module."""
+    path = Path(__file__).resolve().parents[1] / "scripts" / f"{name}.py"
+    specification = importlib.util.spec_from_file_location(f"{name}_script", path)
+    assert specification and specification.loader
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
 
 
 def write_y4m(path: Path, width: int, height: int, frames: int) -> Path:

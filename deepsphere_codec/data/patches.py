@@ -38,6 +38,7 @@ from deepsphere_codec.sphere.patch import PatchGrid
 
 __all__ = [
     "Clip",
+    "PLACES",
     "ClipSettings",
     "PatchDataset",
     "PatchSettings",
@@ -51,7 +52,7 @@ __all__ = [
     "stream",
 ]
 
-_PLACES = 64  # patches begin at multiples of it, so that all parents exist
+PLACES = 64  # patches begin at multiples of it, so that all parents exist
 _STREAMS = ("gap", "guided", "mirror", "camera", "jitter", "place")
 """Each has random numbers of its own: to switch one on leaves the others' as they were."""
 
@@ -88,9 +89,9 @@ class PatchSettings:
     mirror: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.nside % _PLACES or self.side % _PLACES or not 0 < self.side <= self.nside:
+        if self.nside % PLACES or self.side % PLACES or not 0 < self.side <= self.nside:
             raise UsageError(
-                f"data.side is {self.side}, data.nside {self.nside}: expected multiples of {_PLACES}, side <= nside"
+                f"data.side is {self.side}, data.nside {self.nside}: expected multiples of {PLACES}, side <= nside"
             )
         check_clip_settings(self)
 
@@ -216,8 +217,8 @@ def open_films(folder: Path, frames: int) -> list[Film]:
 def random_block(nside: int, side: int, seed: Sequence[int]) -> PatchGrid:
     """A block anywhere on the sphere, its corner on a multiple of 64."""
     rng = np.random.default_rng(seed)
-    places = (nside - side) // _PLACES + 1
-    x, y = (_PLACES * int(rng.integers(places)) for _ in range(2))
+    places = (nside - side) // PLACES + 1
+    x, y = (PLACES * int(rng.integers(places)) for _ in range(2))
     return PatchGrid(nside, int(rng.integers(12)), x, y, side)
 
 

@@ -22,9 +22,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from deepsphere_codec.data.augment import Direction, Rotation, fly, jitter_colours
-from deepsphere_codec.data.patches import Clip, check_clip_settings, draw_clip, open_films, stream
+from deepsphere_codec.data.patches import PLACES, Clip, check_clip_settings, draw_clip, open_films, stream
 from deepsphere_codec.data.sampling import sample_film
 from deepsphere_codec.errors import UsageError
+from deepsphere_codec.sphere import ErpPatch
 from deepsphere_codec.sphere.erp import erp_area_weights
 from deepsphere_codec.sphere.rotation import rotation_from_euler
 
@@ -37,6 +38,8 @@ class PlanarSettings:
         height, width: Of the ERP picture that patches are cut from, whatever the films' size.
         rows, columns: Of the patch.
         frames, spin, spin_degrees, guided, gap, zoom, spin_change, jitter, mirror: As in `PatchSettings`.
+        reprojected: Whether films are turned to any latitude; otherwise they are rolled along their rows, by whole
+            pixels, and are seen as they are.
     """
 
     height: int = 512
@@ -52,6 +55,12 @@ class PlanarSettings:
     spin_change: float = 0.25
     jitter: float = 0.0
     mirror: float = 0.0
+    reprojected: bool = True
+
+    @property
+    def nside(self) -> int:
+        """Resolution that the codec's is named by."""
+        return self.width // 4
 
     def __post_init__(self) -> None:
         if not (0 < self.rows <= self.height and 0 < self.columns <= self.width):
@@ -154,7 +163,11 @@ class PlanarDataset(Dataset):
         self.weights = erp_area_weights(settings.height).astype(np.float32)
 
     def __getitem__(self, index: int) -> PlanarSample:
-        s, clip, place = self.settings, self.clip(index), self.place(index)
+        return self.sample(index, self.place(index))
+
+    def sample(self, index: int, place: Place) -> PlanarSample:
+        """What is drawn, at a place of one's own choice."""
+        s, clip = self.settings, self.clip(index)
         turn = self.turn(clip, place)
         pixels = pixels_of(s, place)
         directions = fly(pixels.directions @ turn.T, clip.steps)
@@ -179,4 +192,39 @@ class PlanarDataset(Dataset):
         lon = (place.column + s.columns / 2) / s.width * (2 * math.pi) - math.pi
         lat = math.pi / 2 - (place.row + s.rows / 2) / s.height * math.pi
         seen = (-lon, lat) if clip.mirror[1, 1] < 0 else (lon, lat)
+        if not s.reprojected:
+            pixel = 2 * math.pi / s.width
+            columns = round((seen[0] - angles_of(source)[0]) / pixel)
+            return reprojection((0.0, 0.0), (columns * pixel, 0.0)).T @ clip.mirror
         return reprojection(angles_of(source), seen).T @ clip.mirror
+
+
+class PlanarPatches(Dataset):
+    """As `PatchDataset`, of an ERP picture: what planar codecs are trained on. All of a step lie at one place.
+
+    Args:
+        folder: Prepared films, `*.npy` as `sample_film` takes them.
+        settings: What is drawn.
+        batch: Samples of a step; `relocate` steps share a place.
+        seed: Of everything random.
+    Raises:
+        UsageError: the folder holds no prepared film.
+    """
+
+    def __init__(self, folder: Path, settings: PlanarSettings, batch: int, relocate: int, seed: int) -> None:
+        self.drawn = PlanarDataset(folder, settings, seed)
+        self.settings, self.batch, self.relocate, self.seed = settings, batch, relocate, seed
+
+    def block(self, step: int) -> ErpPatch:
+        """Where a step's patches lie: anywhere on a raster of 64 pixels, on which all parents exist."""
+        s, rng = self.settings, np.random.default_rng([self.seed, step // self.relocate])
+        row, column = (
+            PLACES * int(rng.integers((whole - part) // PLACES + 1))
+            for whole, part in ((s.height, s.rows), (s.width, s.columns))
+        )
+        return ErpPatch(s.height, s.width, row, column, s.rows, s.columns)
+
+    def __getitem__(self, index: int) -> tuple[Float[Tensor, "frames npix 3"], float]:
+        block = self.block(index // self.batch)
+        sample = self.drawn.sample(index, Place(block.row, block.column))
+        return sample.x.flatten(2).transpose(1, 2).contiguous(), sample.quality

@@ -16,6 +16,7 @@ import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from deepsphere_codec.atomic import atomic_output
+from deepsphere_codec.data.patches import PatchSettings
 from deepsphere_codec.errors import UsageError
 from deepsphere_codec.evaluation.ablation import PARTS
 from deepsphere_codec.models.dvc import SphereDVC
@@ -183,11 +184,13 @@ class Run:
         shutil.rmtree(job.folder / job.name, ignore_errors=True)  # of a run that did not come to its end
         self.trainer = Trainer(job.settings, job.folder / job.name, job.films, torch.device("cpu"), workers=0)
         model = self.trainer.model
-        _begin_alike(model, job, self.trainer.block)
+        data, block = job.origin.data, self.trainer.block
+        assert isinstance(data, PatchSettings) and isinstance(block, PatchGrid), "variants are of the sphere"
+        _begin_alike(model, job, block)
         if job.part == "inter":
             model.intra = BlockIntra(model.config, model.pyramid)  # type: ignore[assignment]
         frames = 1 if job.part == "intra" else job.frames
-        self.samples = held_out(job.clips, replace(job.origin.data, frames=frames))
+        self.samples = held_out(job.clips, replace(data, frames=frames))
         self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(_MEMORY))
         self.seconds = 0.0
 

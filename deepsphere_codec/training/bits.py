@@ -11,6 +11,7 @@ from torch import Tensor
 
 from deepsphere_codec.entropy.coder import SymbolReader, Tables
 from deepsphere_codec.entropy.hyperprior import SKIP_LEVEL
+from deepsphere_codec.layers import unpool
 from deepsphere_codec.models import SphereDVC, State
 from deepsphere_codec.models.latent_codec import Decoded, LatentCodec
 from deepsphere_codec.models.payload import InterPayload
@@ -67,9 +68,9 @@ def _read(
     with hyperprior.level.register_forward_hook(lambda module, a, level: levels.append(level[0].cpu())):
         decoded = codec.read(reader, quality, memory)
     hyper, *halves = reader.bits
-    side, children = hyperprior.sides[-1], 1 << (COARSEST_DEPTH - LATENT_DEPTH)
-    above = hyper.view(12, side, side, -1).sum(-1) / children**2
-    bits = above.repeat_interleave(children, 1).repeat_interleave(children, 2).flatten()
+    above = hyper.view(1, hyperprior.nodes, -1).sum(-1, keepdim=True) / 4 ** (COARSEST_DEPTH - LATENT_DEPTH)
+    _, middle, coarse = hyperprior.sides
+    bits = unpool(unpool(above, coarse), middle).flatten()
     anchors = hyperprior.anchors.cpu()
     for where, level, half in zip((anchors, ~anchors), levels, halves, strict=True):
         spent = torch.zeros_like(level[where], dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""What counts as an error in training: of nodes, of ERP pixels, or of structure."""
+"""What counts as an error in training: of nodes, of ERP pixels, by their area, or of structure."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ from jaxtyping import Float
 from pytorch_msssim import ms_ssim
 from torch import Tensor
 
-from deepsphere_codec.sphere import dir_to_face_xy, erp_directions
+from deepsphere_codec.models.pyramid import Patch
+from deepsphere_codec.sphere import ErpGrid, ErpPatch, dir_to_face_xy, erp_directions
 from deepsphere_codec.sphere.patch import PatchGrid
 
 Signal = Float[Tensor, "batch npix 3"]
 Planes = Float[Tensor, "batch 3"]
 
-DISTORTIONS = ("nodes", "erp", "ms-ssim")
+DISTORTIONS = {"healpix": ("nodes", "erp", "ms-ssim"), "erp": ("nodes", "wmse")}
+"""By a model's geometry."""
 _REACH = 2  # nodes that a bicubic kernel looks at on either side
 _STRUCTURE = 8.73 / (0.0130 * 255**2)  # CompressAI's trade-off for MS-SSIM at the quality of 0.0130 for squared error
 LEAST_SIDES = {"ms-ssim": 97}
@@ -34,7 +36,7 @@ class Distortion(Protocol):
 
 
 def squared_error(x: Signal, x_hat: Signal) -> Planes:
-    """Mean over nodes; they have equal areas, so none needs a weight."""
+    """Mean over nodes; on the sphere they have equal areas, so none needs a weight."""
     return (x - x_hat.float()).square().mean(1)
 
 
@@ -93,8 +95,27 @@ def structural_error(x: Signal, x_hat: Signal) -> Planes:
     return _STRUCTURE * (1 - similarity).view(-1, 3)
 
 
-def make_distortion(kind: str, patch: PatchGrid) -> Distortion:
+class RowError:
+    """Mean squared error of an ERP patch's pixels, each weighted by its area; the mean weight of the picture is one.
+
+    Args:
+        patch: Where the signal is.
+    Source: WMSE, Sun, Lu, Yu, IEEE SPL 24(9), 2017.
+    """
+
+    def __init__(self, patch: ErpPatch) -> None:
+        weights = patch.cos_lat / ErpGrid(patch.height, patch.width).cos_lat.mean()
+        self.weights = torch.from_numpy(weights).float()[:, None, None]
+
+    def __call__(self, x: Signal, x_hat: Signal) -> Planes:
+        error = (x - x_hat.float()).square().view(x.shape[0], len(self.weights), -1, 3)
+        return (error * self.weights.to(x.device)).mean((1, 2))
+
+
+def make_distortion(kind: str, patch: Patch) -> Distortion:
     """Of a kind among DISTORTIONS, for the patch that a step trains on."""
+    if isinstance(patch, ErpPatch):
+        return RowError(patch) if kind == "wmse" else squared_error
     if kind == "erp":
         return ErpError(patch, 4 * patch.nside)
     return structural_error if kind == "ms-ssim" else squared_error

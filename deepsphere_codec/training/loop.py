@@ -18,6 +18,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
 from deepsphere_codec.data.patches import PatchDataset
+from deepsphere_codec.data.planar import PlanarPatches, PlanarSettings
 from deepsphere_codec.errors import CodecError
 from deepsphere_codec.models.dvc import SphereDVC
 from deepsphere_codec.training.adopt import begin_from
@@ -62,7 +63,7 @@ class Trainer:
         schedule = settings.train
         self.shares = self.world.shares(schedule.shares)
         samples = schedule.batch * schedule.shares
-        self.dataset = PatchDataset(films, settings.data, samples, schedule.relocate, schedule.seed)
+        self.dataset = _dataset(films, settings, samples)
         torch.manual_seed(schedule.seed)
         self.block = self.dataset.block(0)
         self.model = SphereDVC(settings.model, self.block).to(device)
@@ -256,6 +257,14 @@ def learning_rate(schedule: Schedule, step: int) -> float:
         drops = (done >= 0.6) + (done >= 0.85)
         return schedule.rate * (schedule.rate_last / schedule.rate) ** (drops / 2)
     return schedule.rate_last + (schedule.rate - schedule.rate_last) * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def _dataset(films: Path, settings: TrainSettings, samples: int) -> PatchDataset | PlanarPatches:
+    """What is drawn for the geometry of the model."""
+    data, schedule = settings.data, settings.train
+    if isinstance(data, PlanarSettings):
+        return PlanarPatches(films, data, samples, schedule.relocate, schedule.seed)
+    return PatchDataset(films, data, samples, schedule.relocate, schedule.seed)
 
 
 def _numbers(loss: Loss) -> Tensor:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor, nn
 
 from deepsphere_codec.models.dvc import SphereDVC
-from deepsphere_codec.sphere.patch import PatchGrid
+from deepsphere_codec.models.pyramid import Patch
 from deepsphere_codec.training.distortion import make_distortion
 from deepsphere_codec.training.loss import Loss, Measure, field_loss, inter_loss, intra_loss, motion_loss
 from deepsphere_codec.training.settings import Schedule
@@ -29,11 +27,11 @@ class Objective(nn.Module):
         self.model, self.schedule = model, schedule
 
     @property
-    def inner(self) -> PatchGrid:
+    def inner(self) -> Patch:
         """What counts of the patch that the model is at."""
         patch, edge = self.model.pyramid.grids[0], self.schedule.margin
-        assert isinstance(patch, PatchGrid)
-        return replace(patch, x0=patch.x0 + edge, y0=patch.y0 + edge, side=patch.side - 2 * edge)
+        assert isinstance(patch, Patch)
+        return patch.inner(edge)
 
     def forward(self, x: Tensor, quality: Tensor, step: int) -> Loss:
         """Of samples [batch, frames, npix, 3] at qualities [batch]."""

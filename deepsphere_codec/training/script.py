@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from deepsphere_codec.data.patches import PatchSettings
 from deepsphere_codec.data.prepare import prepare_films
 from deepsphere_codec.errors import UsageError
 from deepsphere_codec.training.ablation import PARTS, QUALITIES, Budget, Job, Variant, run_jobs
@@ -89,6 +90,7 @@ def prepare(films: Path, out: Path, frames: int) -> None:
 def shared_settings(jobs: Sequence[Job], budgets: Mapping[str, Budget]) -> dict[str, Any]:
     """Of all jobs alike, as results tell them."""
     settings = jobs[0].origin
+    assert isinstance(settings.data, PatchSettings), "choices are of the sphere"
     return {
         "qualities": list(QUALITIES),
         "nside": settings.data.nside,

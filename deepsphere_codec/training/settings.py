@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from deepsphere_codec.data.patches import PatchSettings
+from deepsphere_codec.data.patches import PLACES, PatchSettings
+from deepsphere_codec.data.planar import PlanarSettings
 from deepsphere_codec.errors import UsageError
 from deepsphere_codec.models.config import ModelConfig
 from deepsphere_codec.training.distortion import DISTORTIONS, LEAST_SIDES
@@ -22,12 +23,13 @@ CHOICES = {
     "part": PARTS,
     "precision": ("float32", "bfloat16"),
     "fall": ("cosine", "step"),
-    "distortion": DISTORTIONS,
+    "distortion": tuple(dict.fromkeys(kind for kinds in DISTORTIONS.values() for kind in kinds)),
 }
 _TYPES: dict[Any, tuple[Any, str]] = {
     "int": (int, "a whole number"),
     "float": ((int, float), "a number"),
     "str": (str, "text"),
+    "bool": (bool, "true or false"),
     "tuple[str, str]": ((list, tuple), "a list of two"),
 }
 
@@ -45,7 +47,8 @@ class Schedule:
         shares: Of a step; several processes share them out, one takes them in turn, to the same numbers.
         rate, rate_last, warmup: Learning rate, its end, and steps until it is reached.
         fall: "cosine", or "step": halfway between the two (in logarithms) after 60 % of the steps, the last after 85 %.
-        distortion: Of decoded frames: squared error of "nodes", of "erp" (pixels, weighted by area), or "ms-ssim".
+        distortion: Of decoded frames: squared error of "nodes", of "erp" (pixels, weighted by area), or "ms-ssim";
+            on a plane of "nodes" (pixels, all alike), or "wmse" (weighted by area).
         margin: Nodes along a patch's border that do not count, a multiple of 16: they see what is not there.
         ema: Memory of the running mean of the weights, from step to step, say 0.999; 0 for no mean. Checkpoints then
             hold the mean as well, and what is released is the mean.
@@ -119,13 +122,14 @@ class TrainSettings:
         name: Of the run; its checkpoint and log lie in `runs/name`.
         films: Folder of films and photographs to train on, or "generated".
         film_frames: Frames kept of each film when it is prepared.
+        data: What is drawn: of the sphere, or of the ERP picture for a model of that geometry.
     """
 
     name: str
     films: str = "../shared/data/train"
     film_frames: int = 32
     model: ModelConfig = field(default_factory=ModelConfig)
-    data: PatchSettings = field(default_factory=PatchSettings)
+    data: PatchSettings | PlanarSettings = field(default_factory=PatchSettings)
     train: Schedule = field(default_factory=Schedule)
     validation: Validation = field(default_factory=Validation)
 
@@ -134,15 +138,38 @@ class TrainSettings:
         if self.data.frames < needed:
             raise UsageError(f"data.frames is {self.data.frames}: a chain of {self.train.chain} needs {needed} or more")
 
-        least, inner = LEAST_SIDES.get(self.train.distortion, 16), self.data.side - 2 * self.train.margin
+        _check_geometry(self)
+        side = min(self.data.rows, self.data.columns) if isinstance(self.data, PlanarSettings) else self.data.side
+        least, inner = LEAST_SIDES.get(self.train.distortion, 16), side - 2 * self.train.margin
         if self.train.margin % 16 or self.train.margin < 0 or inner < least:
             raise UsageError(
                 f"train.margin is {self.train.margin}: expected a multiple of 16 that leaves {least} of "
-                f"{self.data.side} nodes or more"
+                f"{side} nodes or more"
             )
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self) | {"model": self.model.to_dict()}
+
+
+def _check_geometry(s: TrainSettings) -> None:
+    """Raise UsageError where data or distortion are not those of the model's geometry."""
+    geometry, data = s.model.geometry, s.data
+    if s.train.distortion not in DISTORTIONS[geometry]:
+        known = ", ".join(DISTORTIONS[geometry])
+        raise UsageError(
+            f"train.distortion is {s.train.distortion!r}: expected one of {known} where geometry is {geometry!r}"
+        )
+    if isinstance(data, PlanarSettings) != (geometry == "erp"):
+        raise UsageError(f"model.geometry is {geometry!r}, but data are those of another: give its sizes in [data]")
+    if not isinstance(data, PlanarSettings):
+        return
+    if data.rows % PLACES or data.columns % PLACES or data.width % (2 * PLACES) or data.width != 2 * data.height:
+        raise UsageError(
+            f"data.rows x data.columns is {data.rows} x {data.columns} of {data.height} x {data.width}: expected "
+            f"multiples of {PLACES}, of a picture twice as wide as high"
+        )
+    if s.train.margin and data.rows != data.columns:
+        raise UsageError(f"data.rows x data.columns is {data.rows} x {data.columns}: a margin needs a square")
 
 
 def load_settings(path: Path, changes: list[str]) -> TrainSettings:
@@ -222,12 +249,17 @@ def _merged(given: dict[str, Any], stage: str, table: dict[str, Any]) -> dict[st
 def _settings(tree: dict[str, Any]) -> TrainSettings:
     sections: dict[str, Any] = {
         "model": ModelConfig,
-        "data": PatchSettings,
+        "data": PlanarSettings if _is_planar(tree) else PatchSettings,
         "train": Schedule,
         "validation": Validation,
     }
     values = {name: build(kind, name, tree.get(name, {})) for name, kind in sections.items()}
     return build(TrainSettings, "", tree | values)
+
+
+def _is_planar(tree: dict[str, Any]) -> bool:
+    model = tree.get("model", {})
+    return isinstance(model, dict) and model.get("geometry") == "erp"
 
 
 def _changed(tree: dict[str, Any], changes: Iterable[str]) -> dict[str, Any]:
@@ -267,7 +299,7 @@ def build(kind: Any, section: str, values: Any) -> Any:
         raise UsageError(f"{place}{unknown[0]} is unknown{_nearest(unknown[0], known)}")
     for name, value in values.items():
         accepted, what = _TYPES.get(known[name], (object, ""))
-        if not isinstance(value, accepted) or (isinstance(value, bool) and what):
+        if not isinstance(value, accepted) or (isinstance(value, bool) and what and accepted is not bool):
             raise UsageError(f"{place}{name} is {value!r}: expected {what}")
     return kind(**values)
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from deepsphere_codec.atomic import atomic_output
-from deepsphere_codec.codec import check_quality, frame_from_signal, signal_from_frame
+from deepsphere_codec.codec import check_quality, frame_from_signal, make_resampler, signal_from_frame
 from deepsphere_codec.errors import UsageError
 from deepsphere_codec.evaluation.evaluate import find_clips
 from deepsphere_codec.evaluation.metrics import capped, combine_yuv, ws_psnr
@@ -22,8 +22,9 @@ from deepsphere_codec.models import Coded, LoadedModel, SphereDVC, State, load_m
 from deepsphere_codec.models.geometry import nside_multiple, whole_grid
 from deepsphere_codec.models.payload import InterPayload
 from deepsphere_codec.models.zoo import fill
-from deepsphere_codec.sphere import ErpResampler
+from deepsphere_codec.sphere import ErpGrid
 from deepsphere_codec.training.bits import look_into
+from deepsphere_codec.training.globe import seen_on_sphere
 from deepsphere_codec.training.picture import Scene, draw
 from deepsphere_codec.video import VideoInfo, YuvFrame, open_video, yuv_to_rgb
 
@@ -75,7 +76,8 @@ class Validator:
         quality: 1 to 8.
         minutes: From the end of one validation to the next.
     Raises:
-        UsageError: there is no film, or one that cannot be read; or nside, frames or quality is out of range.
+        UsageError: there is no film, or one that cannot be read, or that a plane of this nside cannot be; or nside,
+            frames or quality is out of range.
     """
 
     def __init__(
@@ -97,6 +99,9 @@ class Validator:
             raise UsageError(f"frames of the validation are {frames}: expected 2 or more, an I-frame and a P-frame")
         # Read now, so that a run does not fail hours later.
         self.clips = [read_clip(film, frames) for film in choose_films(Path(clips))]
+        if geometry == "erp":
+            for clip in self.clips:
+                make_resampler(geometry, clip.info.height, clip.info.width, nside)
         self.folder, self.nside, self.quality, self.minutes = folder, nside, quality, minutes
         self._last = time.monotonic()
 
@@ -172,7 +177,7 @@ def as_released(model: SphereDVC, device: str | torch.device = "cpu") -> LoadedM
 @torch.inference_mode()
 def _validated(network: SphereDVC, clip: Clip, nside: int, quality: float) -> Validated:
     info, start = clip.info, time.perf_counter()
-    resampler = ErpResampler(info.height, info.width, nside)
+    resampler = make_resampler(network.config.geometry, info.height, info.width, nside)
     coded = _encode(network, (signal_from_frame(frame, resampler) for frame in clip.frames), quality)
     payloads = [each.payload for each in coded]
     states = _decode(network, payloads, quality)
@@ -183,6 +188,8 @@ def _validated(network: SphereDVC, clip: Clip, nside: int, quality: float) -> Va
     planes = np.mean([[capped(ws_psnr(x, x_hat)) for x, x_hat in zip(*pair, strict=True)] for pair in pairs], axis=0)
     shown = max(number for number, payload in enumerate(payloads) if payload != InterPayload().pack())
     inside = look_into(network, payloads[shown], states[shown - 1] if shown else None, quality)
+    if isinstance(grid := network.pyramid.grids[0], ErpGrid):
+        inside = seen_on_sphere(inside, grid)
     return Validated(
         bpp=8 * sum(map(len, payloads)) / (len(frames) * info.width * info.height),
         ws_psnr_yuv=float(combine_yuv(*planes)),

@@ -68,7 +68,7 @@ def test_changes_come_after_the_file_and_are_spelled_as_in_toml(tmp_path):
         ),
         ("[train]\nprecision = 'float16'\n", "train.precision is 'float16': expected one of float32, bfloat16"),
         ("[train]\nfall = 'line'\n", "train.fall is 'line': expected one of cosine, step"),
-        ("[train]\ndistortion = 'ssim'\n", "train.distortion is 'ssim': expected one of nodes, erp, ms-ssim"),
+        ("[train]\ndistortion = 'ssim'\n", "train.distortion is 'ssim': expected one of nodes, erp, ms-ssim, wmse"),
         ("[train]\nema = 1.0\n", "train.ema is 1.0: expected 0 or more, below 1"),
         ("[train]\nskipped = 1.0\n", "train.skipped is 1.0: expected 0 or more, below 1"),
         ("[train]\nskipped = -0.1\n", "train.skipped is -0.1: expected 0 or more, below 1"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import shutil
@@ -17,6 +16,7 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
+from support import load_script
 
 from deepsphere_codec.entropy.exact import ExactConv
 from deepsphere_codec.models import load_model
@@ -26,17 +26,9 @@ from deepsphere_codec.training.loop import Trainer
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 
 
-def load(name: str) -> ModuleType:
-    specification = importlib.util.spec_from_file_location(f"{name}_script", SCRIPTS / f"{name}.py")
-    assert specification and specification.loader
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    return load("train")
+    return load_script("train")
 
 
 @pytest.fixture(autouse=True)
@@ -207,7 +199,7 @@ def test_a_run_becomes_a_model_whose_card_says_what_was_done(script, staged, con
         path.unlink()
     assert script.main([*staged, *stopped]) == 0
     out = tmp_path / "models"
-    assert load("release").main(["mine", str(configuration), "--out", str(out), "--hardware", "an abacus"]) == 0
+    assert load_script("release").main(["mine", str(configuration), "--out", str(out), "--hardware", "an abacus"]) == 0
     model = load_model(out / "mine")
     assert model.name == "mine" and model.card["hardware"] == "an abacus"
     told = model.card["training"]
@@ -240,21 +232,21 @@ def test_a_card_tells_of_the_training_that_the_run_began_with(script, staged, co
 
 
 def test_a_release_of_what_was_not_trained_ends_with_one_line(configuration, capsys):
-    assert load("release").main(["mine", str(configuration), "--out", "models"]) == 2
+    assert load_script("release").main(["mine", str(configuration), "--out", "models"]) == 2
     assert "runs holds no checkpoint of" in capsys.readouterr().err and not Path("models").exists()
 
 
 def test_a_release_of_something_else_ends_with_one_line(configuration, capsys):
     Path("runs/narrow").mkdir(parents=True)
     Path("runs/narrow/checkpoint.safetensors").write_text("nothing")
-    assert load("release").main(["mine", str(configuration), "--out", "models"]) == 2
+    assert load_script("release").main(["mine", str(configuration), "--out", "models"]) == 2
     assert "checkpoint.safetensors is not a checkpoint" in capsys.readouterr().err and not Path("models").exists()
 
 
 @pytest.mark.parametrize("options", [[], ["a.toml", "--measured", "a"]], ids=str)
 def test_a_release_is_of_a_run_or_of_a_measurement(options, capsys):
     with pytest.raises(SystemExit) as stop:
-        load("release").main(["mine", *options])
+        load_script("release").main(["mine", *options])
     assert (
         stop.value.code == 2
         and "give the configuration that it was trained with, or --measured" in capsys.readouterr().err
