@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, cast
 
 import torch
 import torch.nn.functional as F
@@ -31,6 +31,12 @@ _WHOLE_LIMIT = 2**20  # float32 holds its multiples of 1 / FINE; no honest laten
 
 Coding = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Level and mean of some nodes' latents, and which nodes these are → their symbols; all [nodes, m] in float64."""
+
+
+class Place(Protocol):
+    """What tells where nodes lie."""
+
+    level: Tensor
 
 
 class Rate(NamedTuple):
@@ -65,6 +71,8 @@ class Hyperprior(nn.Module):
         hidden: Width of all networks.
         memory_channels: Channels of the memory, 0 for none.
         fine, middle, coarse: Resolutions of y, between, and of z.
+        places: On a plane, what tells the latitude of y's nodes and of z's, `level` of each in whole numbers: to `h_a`,
+            to `h_s` and to the parameters, as in NVC360 (Regensky et al., ICCV 2025). None to tell nothing.
     Source: Minnen et al., NeurIPS 2018; checkerboard of He et al., CVPR 2021; integer networks after Ballé et al.,
         ICLR 2019.
     """
@@ -80,21 +88,24 @@ class Hyperprior(nn.Module):
         fine: Resolution,
         middle: Resolution,
         coarse: Resolution,
+        places: tuple[Place, Place] | None = None,
     ) -> None:
         super().__init__()
         self.channels = channels
+        self.places = nn.ModuleList(cast(tuple[nn.Module, ...], places or ()))
+        told = 1 if places else 0
         self.sides = fine.side, middle.side, coarse.side
         self.nodes = coarse.laplacian.npix
         self.h_a = nn.ModuleList(
             [
-                ChebConv(channels, hidden, 2, fine.laplacian),
+                ChebConv(channels + told, hidden, 2, fine.laplacian),
                 ChebConv(4 * hidden, hidden, 2, middle.laplacian),
                 ChebConv(4 * hidden, hyper_channels, 1, coarse.laplacian),
             ]
         )
         self.h_s = nn.ModuleList(
             [
-                ExactConv(hyper_channels, 4 * hidden, gain=12.0, bias=12.0),
+                ExactConv(hyper_channels + told, 4 * hidden, gain=12.0, bias=12.0),
                 ExactConv(hidden, hidden, middle.padding, gain=1.4, bias=4.0),
                 ExactConv(hidden, 4 * hidden, gain=1.4, bias=4.0),
                 ExactConv(hidden, hidden, fine.padding, gain=1.4, bias=4.0),
@@ -102,7 +113,7 @@ class Hyperprior(nn.Module):
         )
         self.recall = ExactConv(memory_channels, hidden, gain=0.7, bias=8.0) if memory_channels else None
         self.beside = ExactConv(channels, hidden, fine.padding, gain=0.7, bias=8.0)
-        known = hidden * (3 if memory_channels else 2)
+        known = hidden * (3 if memory_channels else 2) + told
         self.join = ExactConv(known, 2 * hidden, gain=1.4, bias=4.0)
         self.level = ExactConv(2 * hidden, channels, limit=LEVELS - 1, gain=0.3, bias=20.0)
         self.mean = ExactConv(2 * hidden, channels, limit=MEAN_LIMIT, low=-MEAN_LIMIT, gain=0.02)
@@ -116,7 +127,7 @@ class Hyperprior(nn.Module):
 
     def hyper_latents(self, y: Float[Tensor, "batch npix m"]) -> Float[Tensor, "batch coarse c"]:
         """z before rounding."""
-        h = F.leaky_relu(self.h_a[0](y.abs()), 0.1)
+        h = F.leaky_relu(self.h_a[0](self._placed(y.abs(), 0)), 0.1)
         h = F.leaky_relu(self.h_a[1](fold_children(h, self.sides[0])), 0.1)
         return self.h_a[2](fold_children(h, self.sides[1]))
 
@@ -125,12 +136,18 @@ class Hyperprior(nn.Module):
     ) -> Float[Tensor, "batch npix h"]:
         """What is known before any of y is: integers, exact for float64."""
         a = z_hat.clamp(-HYPER_LIMIT, HYPER_LIMIT)
-        a = unfold_children(self.h_s[0](a), self.sides[2])
+        a = unfold_children(self.h_s[0](self._placed(a, 1)), self.sides[2])
         a = self.h_s[3](unfold_children(self.h_s[2](self.h_s[1](a)), self.sides[1]))
-        if self.recall is None:
+        if self.recall is not None:
+            assert memory is not None
+            a = torch.cat([a, self.recall(memory.to(a.dtype))], -1)
+        return self._placed(a, 0)
+
+    def _placed(self, a: Float[Tensor, "batch n c"], which: int) -> Float[Tensor, "batch n d"]:
+        """With the latitude as one channel more, where it is told; 0 for y's nodes, 1 for z's."""
+        if not len(self.places):
             return a
-        assert memory is not None
-        return torch.cat([a, self.recall(memory.to(a.dtype))], -1)
+        return torch.cat([a, cast(Place, self.places[which]).level.to(a).expand(len(a), -1, -1)], -1)
 
     def parameters_of(self, known: Float[Tensor, "batch npix h"], fine: Float[Tensor, "batch npix m"]) -> Parameters:
         """Means and scales, given FINE times the latents decoded so far (0 where none is)."""

@@ -32,6 +32,9 @@ class ModelConfig:
         inter_steps: P-frames likewise, in turn: a better one now and then serves those after it.
         geometry: Where it runs: "healpix" (on the sphere) or "erp" (its planar twin: on the equirectangular picture as
             it lies, with Conv2d in place of every convolution; as many weights, of the same shapes).
+        positional: On a plane, the entropy parameters are told the latitude of each row, as NVC360's are.
+        latitude_quality: On a plane, quality falls towards the poles as the pixels' solid angle does: latents are
+            scaled by a learned power of cos(latitude), and the encoder's decisions weigh pixels by it.
     """
 
     family: str = "dvc"
@@ -50,6 +53,8 @@ class ModelConfig:
     intra_step: float = 1.0
     inter_steps: tuple[float, ...] = (-1.0,)
     geometry: str = "healpix"
+    positional: bool = False
+    latitude_quality: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "kinds", tuple(self.kinds))
@@ -65,6 +70,11 @@ class ModelConfig:
             elif field.name == "geometry":
                 if value not in GEOMETRIES:
                     raise UsageError(f"geometry is {value!r}: expected {' or '.join(GEOMETRIES)}")
+            elif isinstance(field.default, bool):
+                if not isinstance(value, bool) or (value and self.geometry != "erp"):
+                    raise UsageError(
+                        f"{field.name} is {value!r}: expected true or false, and true on geometry 'erp' alone"
+                    )
             elif field.name == "stem":
                 if value not in KINDS:
                     raise UsageError(f"stem is {value!r}: expected one of {', '.join(KINDS)}")
@@ -97,7 +107,7 @@ class ModelConfig:
         return {name: value for name, value in values.items() if name not in _LATER or value != _LATER[name]}
 
 
-_LATER = {"geometry": "healpix"}
+_LATER = {"geometry": "healpix", "positional": False, "latitude_quality": False}
 
 
 def _check_plane(config: ModelConfig) -> None:

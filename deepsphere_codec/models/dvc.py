@@ -74,7 +74,7 @@ class SphereDVC(nn.Module):
         motion = self.inter.write_motion(x, state, turn, asked, writer)
         moved = writer.finish()
         pred = self.inter.predict(motion.y_hat, state.x_hat, turn)
-        pays = lmbda * (_error(x, still) - _error(x, pred.x_warp)) > 8 * len(moved)
+        pays = lmbda * (self._error(x, still) - self._error(x, pred.x_warp)) > 8 * len(moved)
         if not pays:
             motion = self.inter.motion_latents.nothing(asked)
             pred = self.inter.predict(None, state.x_hat, turn)
@@ -82,7 +82,7 @@ class SphereDVC(nn.Module):
         writer = SymbolWriter()
         x_hat, residual = self.inter.write_residual(x, state, pred, asked, writer)
         payload = InterPayload(turn, moved if pays else None, writer.finish()).pack()
-        if lmbda * (_error(x, state.x_hat) - _error(x, x_hat)) <= 8 * len(payload):
+        if lmbda * (self._error(x, state.x_hat) - self._error(x, x_hat)) <= 8 * len(payload):
             return Coded(InterPayload().pack(), state.unchanged())
         return Coded(payload, state.after(x_hat, motion.fine, residual.fine))
 
@@ -106,6 +106,14 @@ class SphereDVC(nn.Module):
         x_hat, residual = self.inter.read_residual(SymbolReader(parts.residual), state, pred, asked)
         return _checked(state.after(x_hat, motion.fine, residual.fine))
 
+    def _error(self, x: Tensor, x_hat: Tensor) -> float:
+        """Squared error of the planes, weighted as in the loss, mean over nodes."""
+        squares = (x - x_hat).square()
+        if self.config.latitude_quality:
+            squares = squares * self.pyramid.latitude(0).area
+        planes = squares.mean((0, 1))
+        return float(planes @ planes.new_tensor(PLANE_WEIGHTS))
+
     def build_tables(self) -> None:
         """Freeze all distributions into integer tables, after training."""
         for module in self.modules():
@@ -115,12 +123,6 @@ class SphereDVC(nn.Module):
 
 def _tensor(quality: float, like: Tensor) -> Float[Tensor, " one"]:
     return torch.tensor([float(quality)], device=like.device)
-
-
-def _error(x: Tensor, x_hat: Tensor) -> float:
-    """Squared error of the planes, weighted as in the loss, mean over nodes."""
-    planes = (x - x_hat).square().mean((0, 1))
-    return float(planes @ planes.new_tensor(PLANE_WEIGHTS))
 
 
 _Decoded = TypeVar("_Decoded", Picture, State)

@@ -12,7 +12,7 @@ from deepsphere_codec.entropy.coder import SymbolReader, SymbolWriter
 from deepsphere_codec.entropy.hyperprior import FINE, Hyperprior, Rate
 from deepsphere_codec.models.config import ModelConfig
 from deepsphere_codec.models.pyramid import COARSEST_DEPTH, LATENT_DEPTH, Pyramid
-from deepsphere_codec.models.quality import QualityBank
+from deepsphere_codec.models.quality import LatitudeTilt, QualityBank
 
 
 class Decoded(NamedTuple):
@@ -51,7 +51,9 @@ class LatentCodec(nn.Module):
             at[LATENT_DEPTH],
             at[LATENT_DEPTH + 1],
             at[COARSEST_DEPTH],
+            (pyramid.latitude(LATENT_DEPTH), pyramid.latitude(COARSEST_DEPTH)) if config.positional else None,
         )
+        self.tilt = LatitudeTilt(pyramid.latitude(LATENT_DEPTH)) if config.latitude_quality else None
 
     def forward(
         self,
@@ -62,12 +64,12 @@ class LatentCodec(nn.Module):
     ) -> tuple[Decoded, Rate]:
         """Training: what is decoded, with gradients, and the estimated rate."""
         with torch.autocast(y.device.type, enabled=False):  # whole numbers need all their digits
-            y_hat, rate = self.hyperprior(y.float() * self.gain(quality), memory, straight)
+            y_hat, rate = self.hyperprior(self._scaled(y.float(), quality), memory, straight)
             return self._decoded(y_hat, quality), rate
 
     def write(self, y: Tensor, quality: Tensor, writer: SymbolWriter, memory: Tensor | None = None) -> Decoded:
         """Code y; what the decoder will have."""
-        return self._decoded(self.hyperprior.write(y * self.gain(quality), writer, memory), quality)
+        return self._decoded(self.hyperprior.write(self._scaled(y, quality), writer, memory), quality)
 
     def read(self, reader: SymbolReader, quality: Tensor, memory: Tensor | None = None) -> Decoded:
         """Decode."""
@@ -78,5 +80,10 @@ class LatentCodec(nn.Module):
         zeros = quality.new_zeros(len(quality), len(self.hyperprior.anchors), self.hyperprior.channels)
         return Decoded(zeros, zeros)
 
+    def _scaled(self, y: Tensor, quality: Tensor) -> Tensor:
+        gain = self.gain(quality)
+        return y * (gain if self.tilt is None else gain * self.tilt(1))
+
     def _decoded(self, y_hat: Tensor, quality: Tensor) -> Decoded:
-        return Decoded(y_hat * self.inverse_gain(quality), (FINE * y_hat).detach())
+        gain = self.inverse_gain(quality)
+        return Decoded(y_hat * (gain if self.tilt is None else gain * self.tilt(-1)), (FINE * y_hat).detach())

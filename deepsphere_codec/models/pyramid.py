@@ -15,6 +15,7 @@ from deepsphere_codec.layers import RescaledLaplacian, Warp
 from deepsphere_codec.layers.blocks import Resolution
 from deepsphere_codec.layers.operators import rescaled_laplacian
 from deepsphere_codec.layers.padding import Grid, Padding, PlaneGrid, make_padding
+from deepsphere_codec.models.latitude import Latitude
 from deepsphere_codec.sphere import ErpPatch
 from deepsphere_codec.sphere.patch import PatchGrid
 
@@ -22,6 +23,7 @@ WORK_DEPTH = 2
 """Networks start two levels below the signal, children folded into channels: wide and low costs least."""
 LATENT_DEPTH, COARSEST_DEPTH = 4, 6
 _LAYER_DEPTHS = range(WORK_DEPTH, COARSEST_DEPTH + 1)
+_LATITUDE_DEPTHS = 0, LATENT_DEPTH, COARSEST_DEPTH
 
 Patch = PatchGrid | ErpPatch
 Graph = SphereGraph | PlaneGraph
@@ -49,6 +51,8 @@ class Pyramid(nn.Module):
         )
         self.paddings = nn.ModuleDict({str(d): make_padding(self.grids[d]) for d in range(COARSEST_DEPTH + 1)})
         self.warps = nn.ModuleDict({str(d): Warp(self.grids[d]) for d in range(LATENT_DEPTH + 1)})
+        planes = {depth: grid for depth, grid in enumerate(self.grids) if isinstance(grid, PlaneGrid)}
+        self.latitudes = nn.ModuleDict({str(d): Latitude(planes[d]) for d in _LATITUDE_DEPTHS if d in planes})
         for depth in range(WORK_DEPTH + 1):
             self.register_buffer(f"frame_{depth}", _frame(self.grids[depth]), persistent=False)
 
@@ -68,6 +72,10 @@ class Pyramid(nn.Module):
     def warp(self, depth: int) -> Warp:
         """The warp of one resolution (depths 0 to 4)."""
         return cast(Warp, self.warps[str(depth)])
+
+    def latitude(self, depth: int) -> Latitude:
+        """Of the rows of a plane, at one resolution (depths 0, 4 and 6)."""
+        return cast(Latitude, self.latitudes[str(depth)])
 
     def side(self, depth: int) -> int:
         """Nodes along a row: of a face, of the patch, or of the picture."""
@@ -89,6 +97,8 @@ class Pyramid(nn.Module):
             self.frame(depth).copy_(_frame(self.grids[depth]))
         for depth in range(LATENT_DEPTH + 1):
             self.warp(depth).place(self.grids[depth])
+        for name in self.latitudes:
+            self.latitude(int(name)).place(cast(ErpPatch, self.grids[int(name)]))
 
 
 def _ancestors(grid: Grid) -> list[Grid]:

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from deepsphere_codec.models.config import QUALITIES, ModelConfig
+from deepsphere_codec.models.latitude import Latitude
 
 RealQuality = TypeVar("RealQuality", float, Tensor)
 
@@ -56,3 +57,23 @@ class QualityBank(nn.Module):
         mix = (position - below)[:, None]
         rows = below.long()
         return torch.lerp(self.log_gain[rows], self.log_gain[rows + 1], mix).exp()[:, None]
+
+
+class LatitudeTilt(nn.Module):
+    """A gain that falls towards the poles of a plane; its slope, one for all channels, is learned.
+
+    A slope of one follows the pixels' solid angle: λ is proportional to cos(latitude), a quality less is half of λ, and
+    the bank's gains fall by √2 a quality.
+
+    Args:
+        latitude: Of the nodes that are scaled.
+    """
+
+    def __init__(self, latitude: Latitude) -> None:
+        super().__init__()
+        self.latitude = latitude
+        self.slope = nn.Parameter(torch.ones(1))
+
+    def forward(self, sign: int) -> Float[Tensor, "npix 1"]:
+        """Factors for latents before they are coded (sign 1), or the inverse after it (-1)."""
+        return self.latitude.tilt(sign * self.slope)

@@ -187,7 +187,8 @@ def build(config: ModelConfig, site: Site) -> Hyperprior:
     """As the model's for such latents, with weights to begin with."""
     at = Pyramid(site.block, config.neighbors).at
     channels, memory = site.latents.y.shape[-1], site.latents.memory.shape[-1]
-    return Hyperprior(channels, config.hyper_channels, config.hyper_hidden, memory, *(at[depth] for depth in _DEPTHS))
+    fine, middle, coarse = (at[depth] for depth in _DEPTHS)
+    return Hyperprior(channels, config.hyper_channels, config.hyper_hidden, memory, fine, middle, coarse)
 
 
 def measure_own(plan: Plan, part: str) -> list[dict[str, float | None]]:

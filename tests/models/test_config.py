@@ -11,7 +11,7 @@ from deepsphere_codec.errors import UsageError
 from deepsphere_codec.layers.blocks import KINDS
 from deepsphere_codec.models import ModelConfig
 
-OTHERS = ("family", "kinds", "stem", "intra_step", "inter_steps", "geometry")
+OTHERS = ("family", "kinds", "stem", "intra_step", "inter_steps", "geometry", "positional", "latitude_quality")
 NUMBERS = [field.name for field in dataclasses.fields(ModelConfig) if field.name not in OTHERS]
 
 
@@ -76,7 +76,11 @@ def test_survives_json():
     read = ModelConfig.from_dict(json.loads(json.dumps(config.to_dict())))
     assert read == config and isinstance(read.kinds, tuple) and isinstance(read.inter_steps, tuple)
     assert read != ModelConfig()
-    later = {"geometry"}  # left out where it is the default, so that hashes of older models stay what they are
+    later = {
+        "geometry",
+        "positional",
+        "latitude_quality",
+    }  # left out where it is the default, so that hashes of older models stay what they are
     assert config.to_dict().keys() == {field.name for field in dataclasses.fields(ModelConfig)} - later
 
 
@@ -86,6 +90,14 @@ def test_a_plane_is_said_to_be_one():
     assert ModelConfig.from_dict(twin.to_dict()) == twin
     with pytest.raises(UsageError, match="geometry is 'flat': expected healpix or erp"):
         ModelConfig(geometry="flat")
+
+
+@pytest.mark.parametrize("name", ["positional", "latitude_quality"])
+def test_latitudes_are_told_on_a_plane_alone(name):
+    assert getattr(ModelConfig(geometry="erp", **{name: True}), name)
+    for choice in ({name: True}, {name: 1, "geometry": "erp"}):
+        with pytest.raises(UsageError, match=f"{name} is .*: expected true or false, and true on geometry 'erp' alone"):
+            ModelConfig(**choice)
 
 
 @pytest.mark.parametrize(

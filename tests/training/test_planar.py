@@ -49,18 +49,19 @@ def settings(configuration: Path) -> TrainSettings:
 def test_the_configurations_differ_from_the_spheres_in_what_is_the_planes():
     """Stage by stage: the same schedule, but for where the patch moves to and what counts."""
     sphere = load_stages(CONFIGS / "sphere-dvc.toml", [])
-    for name in ("planar-twin",):
+    for name, more in (("planar-twin", {}), ("planar-twin-360", {"positional": True, "latitude_quality": True})):
         for ours, theirs in zip(load_stages(CONFIGS / f"{name}.toml", []), sphere, strict=False):
             assert ours.name.rpartition("/")[2] == theirs.name.rpartition("/")[2]
             mine = {key: value for key, value in vars(ours.train).items() if key not in PLANAR}
             assert mine == {key: value for key, value in vars(theirs.train).items() if key not in PLANAR}
-            assert replace(ours.model, geometry="healpix") == theirs.model and ours.validation == theirs.validation
+            assert ours.model == replace(theirs.model, geometry="erp", **more) and ours.validation == theirs.validation
             assert ours.data.rows * ours.data.columns == theirs.data.side**2
             assert (ours.data.frames, ours.data.gap, ours.data.spin) == (
                 theirs.data.frames,
                 theirs.data.gap,
                 theirs.data.spin,
             )
+            assert ours.data.reprojected == bool(more) and ours.train.distortion == ("wmse" if more else "nodes")
 
 
 PLANAR = ("start", "relocate", "distortion", "steps")
