@@ -2,6 +2,7 @@
 
 scripts/release.py NAME CONFIG.toml [--set key=value …] [--hardware WORDS]
 scripts/release.py NAME --measured results/NAME.json [--remarks WORDS]
+scripts/release.py NAME|DIR --complexity
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from deepsphere_codec.evaluation.results import read_results
 from deepsphere_codec.models.config import ModelConfig
 from deepsphere_codec.models.dvc import SphereDVC
 from deepsphere_codec.models.geometry import nside_multiple, whole_grid
-from deepsphere_codec.models.zoo import save_model
+from deepsphere_codec.models.macs import complexity
+from deepsphere_codec.models.zoo import load_model, save_model
 from deepsphere_codec.training.checkpoint import load_checkpoint, read_state
 from deepsphere_codec.training.settings import load_stages
 from deepsphere_codec.training.ssf2020 import network_of
@@ -41,11 +43,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--remarks", default="", help="what else to know of the training, for the card")
     parser.add_argument("--out", type=Path, default=FOLDER)
     parser.add_argument("--hardware", default="two CPU cores", help="what it was trained on, for the card")
+    parser.add_argument("--complexity", action="store_true", help="print parameters and operations of a model, no more")
     args = parser.parse_args(arguments)
-    if bool(args.measured) == bool(args.config):
-        parser.error("give the configuration that it was trained with, or --measured")
+    if sum(map(bool, (args.measured, args.config, args.complexity))) != 1:
+        parser.error("give the configuration that it was trained with, or --measured, or --complexity")
     try:
-        if args.measured:
+        if args.complexity:
+            print(f"{args.name}: {complexity(load_model(args.name).config).in_words()}")
+        elif args.measured:
             note(args.out / args.name / "card.json", args.measured, args.remarks)
         elif is_ssf2020(args.config, args.set):
             release_ssf2020(args)
@@ -76,6 +81,7 @@ def release(args: argparse.Namespace) -> None:
         "training": _before(states) | {name: _training(state) for name, state in states.items()},
     }
     save_model(args.out / args.name, args.name, network, card)
+    print(f"{args.name}: {complexity(config).in_words()}")
 
 
 def release_ssf2020(args: argparse.Namespace) -> None:

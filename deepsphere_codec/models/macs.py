@@ -1,0 +1,120 @@
+"""How much a model computes: parameters, and multiply-accumulate operations to a pixel."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from deepsphere_codec.entropy.exact import ExactConv
+from deepsphere_codec.layers import GDN, ChebConv, DirectionalConv, HybridConv
+from deepsphere_codec.layers.operators import RescaledLaplacian
+from deepsphere_codec.models.config import ModelConfig
+from deepsphere_codec.models.dvc import SphereDVC
+from deepsphere_codec.models.geometry import nside_multiple, whole_grid
+
+ENCODERS = ("g_a", "h_a", "motion_a", "estimator")
+"""Parts of a network that a decoder does not run."""
+
+
+class Macs(NamedTuple):
+    """Multiply-accumulate operations to a pixel of the ERP picture, at a width of four nside.
+
+    Attributes:
+        intra, inter: To encode an I-frame, or a P-frame with motion; its decoding is a part of that.
+        intra_decoder, inter_decoder: To decode one.
+    """
+
+    intra: float
+    inter: float
+    intra_decoder: float
+    inter_decoder: float
+
+
+class Complexity(NamedTuple):
+    """Of a model."""
+
+    parameters: int
+    macs: Macs
+
+    def in_words(self) -> str:
+        """In a line."""
+        m = self.macs
+        return (
+            f"{self.parameters / 1e6:.2f} M parameters; thousands of multiply-accumulates to a pixel: "
+            f"I-frame {m.intra / 1e3:.1f} (decoder {m.intra_decoder / 1e3:.1f}), "
+            f"P-frame {m.inter / 1e3:.1f} (decoder {m.inter_decoder / 1e3:.1f})"
+        )
+
+
+@torch.no_grad()
+def complexity(config: ModelConfig) -> Complexity:
+    """Count the convolutions of every kind, channel mixes and GDN, each as often as it runs for a frame.
+
+    Every layer does the same work at each of its nodes, so the smallest picture tells of all sizes. What the encoder
+    tries and drops counts once, as what it keeps; warps, blurs, resampling and the entropy coder are left out.
+    """
+    nside = nside_multiple(config.geometry)
+    with torch.random.fork_rng(devices=[]):
+        network = SphereDVC(config, whole_grid(config.geometry, nside)).eval()
+        x, quality = torch.rand(1, network.pyramid.grids[0].npix, 3), torch.tensor([4.0])
+        with Counter(network) as intra:
+            picture, _ = network.intra(x, quality)
+        with Counter(network) as inter:
+            network.inter(x, network.inter.begin(*picture), quality)
+    pixels = 8 * nside * nside
+    counts = intra.total(), inter.total(), intra.total(ENCODERS), inter.total(ENCODERS)
+    return Complexity(sum(p.numel() for p in network.parameters()), Macs(*(count / pixels for count in counts)))
+
+
+class Counter:
+    """Notes the multiply-accumulates of a network's layers while it is open.
+
+    Args:
+        network: Whose layers run.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        self.network = network
+        self.counts: dict[str, int] = {}
+        self._hooks: list[torch.utils.hooks.RemovableHandle] = []
+
+    def __enter__(self) -> Counter:
+        for name, module in self.network.named_modules():
+            if isinstance(module, ChebConv | DirectionalConv | ExactConv | HybridConv | GDN):
+                self._hooks.append(module.register_forward_hook(self._noting(name)))
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for hook in self._hooks:
+            hook.remove()
+
+    def total(self, without: tuple[str, ...] = ()) -> int:
+        """Of all layers but those that lie in parts of these names."""
+        return sum(count for name, count in self.counts.items() if not set(name.split(".")) & set(without))
+
+    def _noting(self, name: str):  # type: ignore[no-untyped-def]
+        def note(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            batch, npix, fin = inputs[0].shape
+            self.counts[name] = self.counts.get(name, 0) + batch * npix * _macs_of_node(module, fin, output.shape[2])
+
+        return note
+
+
+def _macs_of_node(module: nn.Module, fin: int, fout: int) -> int:
+    """Of one layer at one node."""
+    if isinstance(module, ChebConv):
+        narrow = fout if module.order > 1 and 2 * fout <= fin else fin  # channels that pass the sparse product
+        return module.order * fin * fout + (module.order - 1) * narrow * _entries(module.laplacian)
+    if isinstance(module, HybridConv):
+        return (module.order + 2) * fin * fout + (module.order - 1) * fin * _entries(module.laplacian)
+    if isinstance(module, GDN):
+        return fin * fin
+    assert isinstance(module, DirectionalConv | ExactConv)
+    return module.weight.shape[2] * module.weight.shape[3] * fin * fout
+
+
+def _entries(laplacian: RescaledLaplacian) -> int:
+    """Of a row."""
+    return laplacian.index.shape[1]
