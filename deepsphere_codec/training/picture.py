@@ -3,36 +3,41 @@
 from __future__ import annotations
 
 import io
-import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
 import matplotlib
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float64, Int64, UInt8
+from jaxtyping import Float, UInt8
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import LogNorm, hsv_to_rgb
+from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 from matplotlib.ticker import FuncFormatter
 
 from deepsphere_codec.evaluation.curves import GRID, SOFT
+from deepsphere_codec.evaluation.globes import (
+    FILL,
+    Colours,
+    Directions,
+    cut,
+    fastest_of,
+    globe_directions,
+    movement,
+    movement_colours,
+    nearest_nodes,
+    nside_of,
+)
 from deepsphere_codec.evaluation.plots import STYLE
-from deepsphere_codec.sphere import HealpixGrid, dir_to_face_xy, erp_directions
+from deepsphere_codec.sphere import erp_directions
 from deepsphere_codec.sphere.erp import erp_positions, sample_erp
 
-Directions = Float64[np.ndarray, "height width 3"]
-Colours = Float[np.ndarray, "*shape 3"]
-
 BITS, HEAT = (1e-3, 1.0), "magma"  # of the colour bar, the same for every step, so that pictures can be compared
-SLOWEST = 0.01  # degrees a frame: a still clip's noise is not blown up to full colour
-FASTEST_SHARE = 99  # per cent of the nodes: a few that run wild do not pale all others
 
 DPI = 100
 PIXELS = 400  # height of a view before matplotlib fits it to its panel
-FILL = 0.98  # of a view's height, for a globe
 PANEL, GAP, MARGIN = (3.8, 1.9), 0.08, 0.2  # all in inches
 LEGEND, BAR = 0.95, (0.12, 0.55)  # room for the wheel; the colour bar and its numbers
 HEADING, CAPTION = 0.42, 0.5
@@ -82,54 +87,6 @@ def draw(scenes: Mapping[str, Scene], title: str) -> bytes:
     return file.getvalue()
 
 
-def globe_directions(size: int) -> tuple[Directions, Bool[np.ndarray, "height width"]]:
-    """Where the pixels of two globes side by side look: the half in front, then the half behind (orthographic).
-
-    East is to the right, as in an ERP picture. Beyond the globes directions mean nothing.
-
-    Returns:
-        Unit vectors, [size, 2 size, 3], and which pixels lie on a globe.
-    Source: Snyder, Map Projections, USGS PP 1395, 1987, section 20.
-    """
-    across = ((np.arange(size) + 0.5) / size * 2 - 1) / FILL
-    right, up = np.meshgrid(across, -across)
-    square = right**2 + up**2
-    depth = np.sqrt(np.clip(1 - square, 0, None))
-    front, back = np.stack([depth, right, up], -1), np.stack([-depth, -right, up], -1)
-    return np.concatenate([front, back], 1), np.tile(square <= 1, 2)
-
-
-def nearest_nodes(directions: Directions, nside: int) -> Int64[np.ndarray, "height width"]:
-    """Index of the node whose pixel each direction falls into."""
-    face, x, y = dir_to_face_xy(directions, nside)
-    column, row = (np.clip(np.rint(axis), 0, nside - 1).astype(np.int64) for axis in (x, y))
-    return (face * nside + row) * nside + column
-
-
-def movement(motion: Float[np.ndarray, "npix 3"]) -> Float64[np.ndarray, "npix 2"]:
-    """How far to the east and to the north what is at each node goes in one frame, degrees.
-
-    A coded vector leads back to where the content was (architecture.md, decision 6); this is its opposite.
-    """
-    p = HealpixGrid.cached(_nside(len(motion))).centers
-    east = np.stack([-p[:, 1], p[:, 0], np.zeros(len(p))], -1)
-    east /= np.linalg.norm(east, axis=-1, keepdims=True)  # no node lies at a pole
-    north = np.cross(p, east)
-    return np.degrees(-np.stack([(motion * east).sum(-1), (motion * north).sum(-1)], -1))
-
-
-def movement_colours(moves: Float[np.ndarray, "*shape 2"], fastest: float) -> Colours:
-    """Direction as hue (east red, north green, west cyan, south violet), speed as saturation: what stands is white."""
-    hue = np.arctan2(moves[..., 1], moves[..., 0]) / (2 * np.pi) % 1
-    speed = np.clip(np.linalg.norm(moves, axis=-1) / fastest, 0, 1)
-    return hsv_to_rgb(np.stack([hue, speed, np.ones_like(hue)], -1))
-
-
-def fastest_of(moves: Float[np.ndarray, "npix 2"]) -> float:
-    """The speed of full colour, degrees a frame; nodes stand for equal areas."""
-    return max(SLOWEST, float(np.percentile(np.linalg.norm(moves, axis=-1), FASTEST_SHARE)))
-
-
 def _draw_scene(figure: Figure, top: float, scene: Scene) -> None:
     """In the block whose upper edge is `top` inches high."""
     moves = movement(scene.motion)
@@ -149,14 +106,14 @@ def _draw_scene(figure: Figure, top: float, scene: Scene) -> None:
 
 def _draw_picture(figure: Figure, top: float, column: int, name: str, picture: UInt8[np.ndarray, "h w 3"]) -> None:
     directions, on_globe = globe_directions(PIXELS)
-    _draw_views(figure, top, column, name, picture, _cut(_look(picture, directions), on_globe))
+    _draw_views(figure, top, column, name, picture, cut(_look(picture, directions), on_globe))
 
 
 def _draw_nodes(figure: Figure, top: float, column: int, name: str, colours: Colours) -> None:
     """A colour for each node."""
-    nside, (directions, on_globe) = _nside(len(colours)), globe_directions(PIXELS)
+    nside, (directions, on_globe) = nside_of(len(colours)), globe_directions(PIXELS)
     erp = colours[nearest_nodes(erp_directions(PIXELS, 2 * PIXELS), nside)]
-    _draw_views(figure, top, column, name, erp, _cut(colours[nearest_nodes(directions, nside)], on_globe))
+    _draw_views(figure, top, column, name, erp, cut(colours[nearest_nodes(directions, nside)], on_globe))
 
 
 def _draw_views(figure: Figure, top: float, column: int, name: str, erp: np.ndarray, globes: np.ndarray) -> None:
@@ -190,7 +147,7 @@ def _draw_wheel(figure: Figure, top: float, fastest: float) -> None:
     axes = _axes(figure, left, top - CAPTION - 0.25, size, size)
     across = np.linspace(-1, 1, 201)
     moves = np.stack(np.meshgrid(across, -across), -1)
-    axes.imshow(_cut(movement_colours(moves, 1.0), np.linalg.norm(moves, axis=-1) <= 1), extent=(-1, 1, -1, 1))
+    axes.imshow(cut(movement_colours(moves, 1.0), np.linalg.norm(moves, axis=-1) <= 1), extent=(-1, 1, -1, 1))
     axes.add_patch(Circle((0, 0), 1, fill=False, edgecolor=SOFT, linewidth=0.6, clip_on=False))
     axes.set_axis_off()
     for letter, x, y in (("E", 1.2, 0.0), ("N", 0.0, 1.22), ("W", -1.22, 0.0), ("S", 0.0, -1.22)):
@@ -211,12 +168,3 @@ def _look(picture: UInt8[np.ndarray, "h w 3"], directions: Directions) -> Colour
     rows, columns = (torch.from_numpy(each.ravel()) for each in erp_positions(directions, *picture.shape[:2]))
     found = sample_erp(torch.from_numpy(picture / np.float32(255)), rows, columns)
     return found.clamp(0, 1).numpy().reshape(directions.shape)
-
-
-def _cut(colours: Colours, inside: Bool[np.ndarray, "height width"]) -> Float[np.ndarray, "height width 4"]:
-    """See-through outside."""
-    return np.concatenate([colours, inside[..., None]], -1)
-
-
-def _nside(npix: int) -> int:
-    return math.isqrt(npix // 12)

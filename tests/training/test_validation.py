@@ -16,6 +16,7 @@ from support import centers, make_film, texture, turn
 
 from deepsphere_codec.codec import VideoDecoder, VideoEncoder
 from deepsphere_codec.errors import UsageError
+from deepsphere_codec.evaluation.bits import look_into
 from deepsphere_codec.evaluation.compare import compare_frames
 from deepsphere_codec.models import Coded, ModelConfig, SphereDVC, load_model, save_model
 from deepsphere_codec.models.payload import InterPayload
@@ -23,7 +24,6 @@ from deepsphere_codec.models.zoo import fill
 from deepsphere_codec.sphere import HealpixGrid
 from deepsphere_codec.sphere.patch import PatchGrid
 from deepsphere_codec.training import picture, validation
-from deepsphere_codec.training.bits import look_into
 from deepsphere_codec.training.loop import Trainer
 from deepsphere_codec.training.picture import Scene
 from deepsphere_codec.training.settings import load_settings

@@ -7,10 +7,10 @@ import math
 import numpy as np
 from jaxtyping import Float, Int64
 
+from deepsphere_codec.evaluation.bits import Inside
 from deepsphere_codec.models.pyramid import LATENT_DEPTH
 from deepsphere_codec.sphere import ErpGrid, HealpixGrid
 from deepsphere_codec.sphere.erp import erp_positions
-from deepsphere_codec.training.bits import Inside
 
 
 def seen_on_sphere(inside: Inside, grid: ErpGrid) -> Inside:
