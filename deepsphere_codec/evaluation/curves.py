@@ -24,7 +24,9 @@ ANCHOR_COLOURS = {
     "vvenc": "#1b4d6b",
     "vtm": "#102a43",
 }
-MODEL_COLOURS = ("#d1495b", "#e08e1b", "#2a9d8f", "#7b4fa3", "#8c5a3c")
+# Chosen so that they, and the commonest classical codecs beside them, stay apart for every kind of colour blindness
+# (CIELAB distance of at least 12 after the simulation of Machado et al., IEEE TVCG 15(6), 2009).
+MODEL_COLOURS = ("#d1495b", "#e3a21a", "#1fa187", "#b667f1", "#7a1f1f")
 
 FAR = 0.2  # in parts of the curves' range: a ceiling this far above them would squeeze them
 
@@ -34,6 +36,7 @@ class Curve(NamedTuple):
     colour: str
     is_model: bool
     points: Sequence[Point]  # by rate
+    marker: str = "o"
 
 
 class Ceiling(NamedTuple):
@@ -76,7 +79,7 @@ def draw_curves(axes: Axes, curves: Sequence[Curve], *, line_width: float, marke
             [point.bpp for point in curve.points],
             [point.ws_psnr_yuv for point in curve.points],
             color=curve.colour,
-            marker="o",
+            marker=curve.marker,
             markersize=marker_size,
             markeredgecolor="white",
             markeredgewidth=marker_size * 0.15,

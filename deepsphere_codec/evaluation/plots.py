@@ -64,7 +64,7 @@ def plot_mean(results: Sequence[Results], path: str | Path) -> None:
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(8.6, 5.4))
         figure.subplots_adjust(left=0.085, right=0.8, bottom=0.11, top=0.91, hspace=0.07)  # fixed, for the labels
-        top, axes = _broken_axes(figure, ceilings) if is_far(ceilings, curves) else (figure.subplots(),) * 2
+        top, axes = broken_axes(figure, ceilings) if is_far(ceilings, curves) else (figure.subplots(),) * 2
         draw_curves(axes, curves, line_width=2.0)
         draw_ceilings(top, ceilings, labelled=True)
         dress(axes)
@@ -111,7 +111,7 @@ def plot_clips(results: Sequence[Results], path: str | Path) -> None:
         _save(figure, path)
 
 
-def _broken_axes(figure: Figure, ceilings: Sequence[Ceiling]) -> tuple[Axes, Axes]:
+def broken_axes(figure: Figure, ceilings: Sequence[Ceiling]) -> tuple[Axes, Axes]:
     """A strip for the ceilings above the axes for the curves, and the marks of a break between them."""
     strip, axes = figure.subplots(2, 1, sharex=True, height_ratios=[1, 8])
     decibels = [ceiling.decibels for ceiling in ceilings]

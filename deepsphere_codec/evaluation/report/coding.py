@@ -1,0 +1,148 @@
+"""One clip, coded by one codec, for a report to look at: its film, what each frame cost, and how good it is."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from deepsphere_codec.bitstream import StreamReader
+from deepsphere_codec.errors import CodecError
+from deepsphere_codec.evaluation.anchors import ANCHORS
+from deepsphere_codec.evaluation.compare import compare_videos
+from deepsphere_codec.evaluation.model import COMMAND
+from deepsphere_codec.video import create_video, open_video
+
+STREAM, FILM, RECORD = "coded.dsc", "decoded.mkv", "coded.json"
+
+
+class Job(NamedTuple):
+    """What to code, and all that the outcome depends on.
+
+    Attributes:
+        codec: As on the command line.
+        model: The name or folder to code with; empty for a classical codec.
+        weights: Hash of the model's weights.
+        clip: Path of the film, and its size in bytes, which tells it from another of this name.
+        quality: On the codec's own scale.
+        frames: From the first.
+    """
+
+    codec: str
+    model: str
+    weights: str
+    clip: str
+    clip_bytes: int
+    quality: float
+    frames: int
+
+
+class Coded(NamedTuple):
+    """What came of it.
+
+    Attributes:
+        folder: Holds the decoded film, and a model's stream.
+        bpp: Of all bytes of a model's file, or of a classical codec's packets, per ERP pixel.
+        kinds: I or P of each frame, in order of coding; P is any frame that is predicted.
+        frame_bytes: Of each frame, in order of coding.
+        ws_psnr_yuv: Of each frame, in order of display.
+    """
+
+    folder: Path
+    job: Job
+    bpp: float
+    kinds: str
+    frame_bytes: list[int]
+    ws_psnr_yuv: list[float]
+
+    @property
+    def film(self) -> Path:
+        return self.folder / FILM
+
+    @property
+    def stream(self) -> Path:
+        return self.folder / STREAM
+
+    @property
+    def mean(self) -> float:
+        """WS-PSNR-YUV, mean over frames."""
+        return sum(self.ws_psnr_yuv) / len(self.ws_psnr_yuv)
+
+
+def code(job: Job, folder: Path) -> Coded:
+    """Code, decode and compare; what lies in the folder of the same job is taken as it is.
+
+    A model's file is encoded by the command and decoded by it in another process. A classical codec's packets go
+    through memory to FFmpeg's decoder, or to the codec's own program.
+
+    Raises:
+        CodecError: the codec fails on the clip, or is not installed.
+    """
+    if found := _read(job, folder):
+        return found
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / RECORD).unlink(missing_ok=True)
+    size, kinds, frame_bytes = (_code_anchor if job.codec in ANCHORS else _code_model)(job, folder)
+    comparison = compare_videos(job.clip, folder / FILM, frames=(0, job.frames))
+    with open_video(job.clip) as source:
+        pixels = source.info.width * source.info.height * comparison.frames
+    quality = [frame.ws_psnr_yuv for frame in comparison.per_frame]
+    coded = Coded(folder, job, 8 * size / pixels, kinds, frame_bytes, quality)
+    (folder / RECORD).write_text(json.dumps({**coded._asdict(), "folder": "", "job": job._asdict()}, indent=1))
+    return coded
+
+
+def cached(folder: Path, name: str, key: Any, make: Callable[[], Any]) -> Any:
+    """What JSON keeps of an earlier call with this key; else what `make` gives now."""
+    path, key = folder / name, json.loads(json.dumps(key))
+    if path.exists() and (kept := json.loads(path.read_text()))["key"] == key:
+        return kept["value"]
+    value = make()
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"key": key, "value": value}))
+    return value
+
+
+def _read(job: Job, folder: Path) -> Coded | None:
+    try:
+        kept = json.loads((folder / RECORD).read_text())
+        if Job(**kept.pop("job")) != job or not (folder / FILM).exists():
+            return None
+        return Coded(**{**kept, "folder": folder, "job": job})
+    except (OSError, ValueError, TypeError):  # there is none, or one of another version
+        return None
+
+
+def _code_model(job: Job, folder: Path) -> tuple[int, str, list[int]]:
+    """Bytes of the file, and kind and bytes of each frame."""
+    stream, film = folder / STREAM, folder / FILM
+    flags = ["--quality", f"{job.quality:g}", "--frames", f"0:{job.frames}"]
+    _run("encode", job.clip, str(stream), *flags, "--model", job.model, "--force")
+    _run("decode", str(stream), str(film), "--model", job.model, "--force")
+    with StreamReader(stream) as reader:
+        records = [(kind, len(payload)) for kind, payload in reader.records()]
+    return stream.stat().st_size, "".join(kind for kind, _ in records), [size for _, size in records]
+
+
+def _code_anchor(job: Job, folder: Path) -> tuple[int, str, list[int]]:
+    _, make_coder, _, make_projection = ANCHORS[job.codec]
+    coder = make_coder()
+    with open_video(job.clip, frames=(0, job.frames)) as source:
+        info, projection = source.info, make_projection(source.info)
+        stream = coder.encode(map(projection.forward, source), projection.info, job.quality)
+    with create_video(folder / FILM, info, force=True) as writer:
+        for frame in islice(coder.decode(stream, projection.info), job.frames):
+            writer.write(projection.backward(frame))
+    sizes = [len(packet.data) for packet in stream.packets]
+    return sum(sizes), "".join("I" if packet.is_keyframe else "P" for packet in stream.packets), sizes
+
+
+def _run(command: str, *arguments: str) -> None:
+    line = [*COMMAND, command, *arguments, "--json"]
+    done = subprocess.run(line, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if done.returncode:
+        said = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        raise CodecError(f"{command} ended with exit code {done.returncode}: {said.split('error: ')[-1]}")

@@ -1,0 +1,72 @@
+"""One colour and one marker for each codec, in every figure of a report; and colours that change with the page."""
+
+from __future__ import annotations
+
+import colorsys
+import re
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from matplotlib.colors import to_hex, to_rgb
+
+from deepsphere_codec.evaluation.curves import GRID, INK, SOFT, Curve, curves_of
+from deepsphere_codec.evaluation.results import Point, Results
+
+MARKERS = "osD^vPX*"
+PAPER = {"--paper": "#ffffff", "--ink": INK, "--soft": SOFT, "--grid": GRID}
+NIGHT = {"--paper": "#161b22", "--ink": "#e6edf3", "--soft": "#9aa7b4", "--grid": "#2f3843"}
+LIGHTEST_DARK = 0.58  # of a codec's colour on the dark page, at least
+
+
+class Look(NamedTuple):
+    """Of a codec."""
+
+    colour: str
+    marker: str
+    is_model: bool
+
+
+def looks_of(codecs: Sequence[Results]) -> dict[str, Look]:
+    """By the names of the curves."""
+    somewhere = {each.name: [Point(0.0, 1.0, 0.0)] for each in codecs}
+    curves = curves_of(codecs, somewhere)
+    return {curve.name: Look(curve.colour, MARKERS[n % len(MARKERS)], curve.is_model) for n, curve in enumerate(curves)}
+
+
+def curves_with(
+    looks: Mapping[str, Look], codecs: Sequence[Results], points: Mapping[str, Sequence[Point]]
+) -> list[Curve]:
+    """The curves to draw, each as its codec looks everywhere."""
+    return [
+        curve._replace(colour=looks[curve.name].colour, marker=looks[curve.name].marker)
+        for curve in curves_of(codecs, points)
+    ]
+
+
+def variables(looks: Mapping[str, Look]) -> tuple[dict[str, str], dict[str, str]]:
+    """CSS variables for light pages and for dark ones: the page's own colours, and those of the codecs."""
+    own = {variable_of(look.colour): look.colour for look in looks.values()}
+    return PAPER | own, NIGHT | {name: on_dark(colour) for name, colour in own.items()}
+
+
+def variable_of(colour: str) -> str:
+    """The CSS variable that stands for a codec's colour."""
+    return f"--c-{colour.lstrip('#').lower()}"
+
+
+def on_dark(colour: str) -> str:
+    """The same hue, light enough for a dark page."""
+    hue, light, saturation = colorsys.rgb_to_hls(*to_rgb(colour))
+    return to_hex(colorsys.hls_to_rgb(hue, max(light, LIGHTEST_DARK), saturation))
+
+
+def themed(svg: str, looks: Mapping[str, Look]) -> str:
+    """An SVG whose ink, paper and codec colours are the page's variables."""
+    names = {value: name for name, value in PAPER.items()}
+    names |= {look.colour: variable_of(look.colour) for look in looks.values()}
+    return re.sub(r"#[0-9a-fA-F]{6}\b", lambda found: _variable(found[0], names), svg)
+
+
+def _variable(colour: str, names: Mapping[str, str]) -> str:
+    name = names.get(colour.lower())
+    return f"var({name})" if name else colour

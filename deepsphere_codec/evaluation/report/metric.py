@@ -1,0 +1,90 @@
+"""Which metrics there are to show, and how."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from deepsphere_codec.evaluation.bootstrap import METRICS, similarity_decibels
+from deepsphere_codec.evaluation.results import KEYS, Point, Results
+
+MAIN = "ws_psnr_yuv"
+NAMES = {
+    "ws-psnr-yuv": "WS-PSNR-YUV",
+    "ws-psnr-y": "WS-PSNR-Y",
+    "psnr-y": "PSNR-Y",
+    "s-psnr-nn-y": "S-PSNR-NN-Y",
+    "s-psnr-i-y": "S-PSNR-I-Y",
+    "cpp-psnr-y": "CPP-PSNR-Y",
+    "ssim-y": "SSIM-Y",
+    "ms-ssim-y": "MS-SSIM-Y",
+    "ws-ssim-y": "WS-SSIM-Y",
+    "viewport-psnr-y": "viewport PSNR-Y",
+    "viewport-ssim-y": "viewport SSIM-Y",
+    "seam-error-y": "seam error, Y",
+    "pole-error-y": "pole error, Y",
+}
+MEANINGS = {
+    "ws-psnr-yuv": "Each pixel counts by its solid angle; Y, U and V weigh 6:1:1 in decibels.",
+    "ws-psnr-y": "Luma alone, each pixel by its solid angle.",
+    "psnr-y": "Luma of the rectangle as it is stored: the stretched poles count far too much.",
+    "s-psnr-nn-y": "Luma at points spread evenly over the sphere, nearest pixel.",
+    "s-psnr-i-y": "Luma at points spread evenly over the sphere, interpolated.",
+    "cpp-psnr-y": "Luma on the Craster parabolic projection, whose pixels have equal areas.",
+    "ssim-y": "Structural similarity of luma, on the rectangle.",
+    "ms-ssim-y": "Structural similarity of luma over five scales, on the rectangle.",
+    "ws-ssim-y": "Structural similarity of luma, each pixel by its solid angle.",
+    "viewport-psnr-y": "Luma in the six flat views of a cube: what a viewer sees.",
+    "viewport-ssim-y": "Structural similarity of luma in the six flat views of a cube.",
+    "seam-error-y": "Squared error beside ±180° over that elsewhere: 0 dB where the seam is like the rest; lower is better.",
+    "pole-error-y": "Squared error around the poles over that elsewhere: 0 dB where they are like the rest.",
+}
+
+
+class Metric(NamedTuple):
+    """A metric with values to show."""
+
+    field: str  # of Point
+    key: str  # as in results
+    name: str
+    meaning: str  # one sentence; empty for one that is not known here
+    similarity: bool  # 1 where equal; curves show -10 log10(1 - x)
+    excess: bool  # an error beside another: says where errors lie, not how large they are, so it has no BD-rate
+
+    @property
+    def axis(self) -> str:
+        """What an axis says."""
+        return f"{self.name}, −10 log₁₀(1 − x) in dB" if self.similarity else f"{self.name} in dB"
+
+    def value(self, point: Point) -> float | None:
+        """As results have it."""
+        return getattr(point, self.field)
+
+    def decibels(self, point: Point) -> float | None:
+        """As curves show it."""
+        value = self.value(point)
+        return similarity_decibels(value) if self.similarity and value is not None else value
+
+    def text(self, point: Point) -> str:
+        """For a table."""
+        value = self.value(point)
+        return "–" if value is None else f"{value:.4f}" if self.similarity else f"{value:.2f}"
+
+
+def metrics_in(results: Sequence[Results]) -> list[Metric]:
+    """The metrics that some point with a rate has; the one that BD-rates are about comes first."""
+    points = [point for each in results for clip in each.clips.values() for point in clip if point.bpp]
+    found = [name for name in METRICS if any(getattr(point, name) is not None for point in points)]
+    return [_metric(name) for name in sorted(found, key=lambda name: name != MAIN)]
+
+
+def in_decibels(points: Sequence[Point], metric: Metric) -> list[Point]:
+    """Points that have the metric, with its decibels where curves look; the ceiling's, without a rate, among them."""
+    found = [(point.quality, point.bpp, metric.decibels(point)) for point in points]
+    return [Point(quality, bpp, decibels) for quality, bpp, decibels in found if decibels is not None]
+
+
+def _metric(name: str) -> Metric:
+    key = KEYS[name]
+    similarity, excess = "ssim" in key, any(word in key for word in ("seam", "pole", "error"))
+    return Metric(name, key, NAMES.get(key, key), MEANINGS.get(key, ""), similarity, excess)

@@ -1,0 +1,126 @@
+"""One clip, coded by all codecs at as equal a rate as their qualities allow."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from deepsphere_codec.errors import CodecError
+from deepsphere_codec.evaluation.anchors import ANCHORS
+from deepsphere_codec.evaluation.report.coding import Coded, Job, code
+from deepsphere_codec.evaluation.report.gather import Gathered, Missing
+from deepsphere_codec.evaluation.results import Point, Results
+from deepsphere_codec.models import list_models, load_model
+
+WHOLE_QUALITIES = {"vvenc", "vtm"}  # their QP is a whole number
+OnCoded = Callable[[str], None]
+
+
+class Scene(NamedTuple):
+    """Attributes:
+    clip: Its file.
+    frames: How many were coded, from the first.
+    target: The rate aimed at, bits per ERP pixel.
+    coded: What came of it, by the names of the curves.
+    missing: Codecs that are not in it, and why.
+    """
+
+    clip: Path
+    frames: int
+    target: float
+    coded: dict[str, Coded]
+    missing: list[Missing]
+
+
+def make_scene(
+    gathered: Gathered, clip: Path, frames: int, folder: Path, models: Path | None = None, on_coded: OnCoded | None = None
+) -> Scene:
+    """Code a clip with each codec that has two points or more on it; what is in the folder already is not made again.
+
+    Args:
+        gathered: Results; they tell which quality comes to which rate.
+        clip: The film; results know it by its file name.
+        frames: From the first.
+        folder: Gets a folder for each codec.
+        models: Where models lie that do not come with the package, each in a folder of its name.
+        on_coded: Called with a line before each codec.
+    Raises:
+        CodecError: no codec was measured on the clip.
+    """
+    rates = {each.name: _rates(each.clips.get(clip.name, ()), frames) for each in gathered.codecs}
+    known = {name: each for name, each in rates.items() if len(each) > 1}
+    if not known:
+        raise CodecError(f"no codec has two points on {clip.name}; choose a scene that was measured")
+    target = common_rate([[rate for _, rate in each] for each in known.values()])
+    coded, missing = {}, []
+    for each in gathered.codecs:
+        if each.name not in known:
+            missing.append(Missing(each.name, clip.name, None, "fewer than two points tell of its rates"))
+            continue
+        try:
+            job = _job(each, clip, frames, quality_at(known[each.name], target, each.codec), models)
+            if on_coded:
+                on_coded(f"{each.name} at quality {job.quality:g}")
+            coded[each.name] = code(job, folder / _slug(each.name))
+        except CodecError as error:
+            missing.append(Missing(each.name, clip.name, None, f"not in the scene: {error}"))
+    return Scene(clip, frames, target, coded, missing)
+
+
+def common_rate(rates: Sequence[Sequence[float]]) -> float:
+    """The middle, in octaves, of the rates that all codecs reach; of what lies between them where there are none."""
+    low, high = max(min(each) for each in rates), min(max(each) for each in rates)
+    return math.sqrt(low * high)
+
+
+def quality_at(points: Sequence[tuple[float, float]], rate: float, codec: str = "") -> float:
+    """The quality that comes to a rate, between measured points (the rate's logarithm is nearly linear) and not beyond.
+
+    Args:
+        points: (quality, rate) of at least two.
+        codec: One that takes whole numbers only gets one.
+    """
+    by_rate = sorted((math.log(measured), quality) for quality, measured in points)
+    logs, qualities = zip(*by_rate, strict=True)
+    found = float(np.interp(math.log(rate), logs, qualities))
+    return round(found) if codec in WHOLE_QUALITIES else round(found, 1)
+
+
+def _rates(points: Sequence[Point], frames: int) -> list[tuple[float, float]]:
+    """(quality, rate) of a film of so many frames: where points know what I- and P-frames cost, from that."""
+    found = []
+    for point in points:
+        apart = point.bpp_i is not None and point.bpp_p is not None
+        rate = ((point.bpp_i or 0) + (frames - 1) * (point.bpp_p or 0)) / frames if apart else point.bpp
+        found += [(point.quality, rate)] if rate else []
+    return found
+
+
+def _job(results: Results, clip: Path, frames: int, quality: float, models: Path | None) -> Job:
+    model, weights = ("", "") if results.codec in ANCHORS else _model_of(results, models)
+    return Job(results.codec, model, weights, str(clip), clip.stat().st_size, quality, frames)
+
+
+def _model_of(results: Results, models: Path | None) -> tuple[str, str]:
+    """A model's name or folder, and its hash.
+
+    Raises:
+        CodecError: it is not there, or with other weights than those that were measured.
+    """
+    released = {card["name"]: card["weights_hash"] for card in list_models()}
+    if results.codec in released:
+        model, weights = results.codec, released[results.codec]
+    else:
+        folder = (models / results.codec) if models else Path(results.codec)
+        model, weights = str(folder), load_model(folder).weights_hash
+    if results.settings.get("weights_hash", weights) != weights:
+        raise CodecError("the weights that were measured are not installed")
+    return model, weights
+
+
+def _slug(name: str) -> str:
+    return "".join(letter if letter.isalnum() or letter in "-." else "-" for letter in name)

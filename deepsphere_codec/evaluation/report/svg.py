@@ -1,0 +1,67 @@
+"""Figures: as SVG and PNG beside the report, and as SVG inside it."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from deepsphere_codec.evaluation.plots import STYLE
+from deepsphere_codec.evaluation.report.look import Look, themed
+
+DPI = 160
+PIXELS_PER_POINT = 4 / 3  # of CSS
+
+
+class FigureFolder:
+    """Takes figures; keeps them as files and hands them on for the page.
+
+    Args:
+        folder: For NAME.svg and NAME.png.
+        looks: Of the codecs, whose colours change with the page's.
+    """
+
+    def __init__(self, folder: Path, looks: Mapping[str, Look]) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder, self._looks = folder, looks
+
+    def add(self, name: str, figure: Figure) -> str:
+        """Write the figure's files; the SVG for the page."""
+        with style():
+            file = io.BytesIO()
+            figure.savefig(file, format="svg", bbox_inches="tight", pad_inches=0.1, metadata={"Date": None})
+            figure.savefig(self._folder / f"{name}.png", dpi=DPI, bbox_inches="tight", pad_inches=0.1)
+        svg = file.getvalue().decode()
+        (self._folder / f"{name}.svg").write_text(svg, encoding="utf-8")
+        return themed(inline(svg, name), self._looks)
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """That of all figures of the project."""
+    with matplotlib.rc_context({**STYLE, "svg.hashsalt": "report"}):
+        yield
+
+
+def inline(svg: str, name: str) -> str:
+    """An SVG file as an element of a page: ids are the figure's own, it scales, and it speaks with the page's type.
+
+    Args:
+        svg: As matplotlib writes it.
+        name: Of the figure; unlike all others on the page.
+    """
+    head, _, body = svg[svg.index("<svg") :].partition(">")
+    body = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", body, flags=re.S)
+    body = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', body)
+    body = re.sub(r'\b(?:xlink:)?href="#', f'href="#{name}-', body).replace("xlink:href", "href")
+    body = re.sub(r"url\(#", f"url(#{name}-", body)
+    body = re.sub(r"font-family: [^;\"]*; ?", "", body)
+    view, width = (re.search(pattern, head) for pattern in (r'viewBox="([^"]+)"', r' width="([\d.]+)pt"'))
+    assert view and width, "what matplotlib writes has a size"
+    pixels = float(width[1]) * PIXELS_PER_POINT
+    return f'<svg viewBox="{view[1]}" style="width: {pixels:.0f}px" role="img" aria-labelledby="{name}-caption">{body}'
