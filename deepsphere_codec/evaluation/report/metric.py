@@ -36,7 +36,7 @@ MEANINGS = {
     "ws-ssim-y": "Structural similarity of luma, each pixel by its solid angle.",
     "viewport-psnr-y": "Luma in the six flat views of a cube: what a viewer sees.",
     "viewport-ssim-y": "Structural similarity of luma in the six flat views of a cube.",
-    "seam-error-y": "Squared error beside ±180° over that elsewhere: 0 dB where the seam is like the rest; lower is better.",
+    "seam-error-y": "Squared error beside ±180° over that elsewhere: 0 dB where the seam is like the rest.",
     "pole-error-y": "Squared error around the poles over that elsewhere: 0 dB where they are like the rest.",
 }
 

@@ -62,7 +62,9 @@ def rd_figure(gathered: Gathered, looks: Mapping[str, Look], metric: Metric) -> 
 
 def ceilings_in(ceilings: Sequence[Results], points: Mapping[str, Sequence[Point]]) -> list[Ceiling]:
     """What resampling to the sphere leaves; a cubemap's has another axis of resolutions and is left to the tables."""
-    return [Ceiling(p.quality, p.ws_psnr_yuv) for each in ceilings if each.codec == CEILINGS[0] for p in points[each.name]]
+    return [
+        Ceiling(p.quality, p.ws_psnr_yuv) for each in ceilings if each.codec == CEILINGS[0] for p in points[each.name]
+    ]
 
 
 def clips_figure(gathered: Gathered, looks: Mapping[str, Look], metric: Metric) -> Figure:
@@ -81,7 +83,9 @@ def clips_figure(gathered: Gathered, looks: Mapping[str, Look], metric: Metric) 
             axes.tick_params(labelbottom=True, labelsize=8)
         for axes in grid[len(gathered.clips) :]:
             axes.set_axis_off()
-        named = {label: handle for axes in grid for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+        named = {
+            label: handle for axes in grid for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+        }
         place = grid[len(gathered.clips)]
         place.legend(list(named.values()), list(named), loc="center left", frameon=False, fontsize=9, handlelength=2.4)
         figure.supxlabel(X_LABEL, fontsize=10)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,23 +21,32 @@ OnCoded = Callable[[str], None]
 
 
 class Scene(NamedTuple):
-    """Attributes:
-    clip: Its file.
-    frames: How many were coded, from the first.
-    target: The rate aimed at, bits per ERP pixel.
-    coded: What came of it, by the names of the curves.
-    missing: Codecs that are not in it, and why.
+    """What a clip looks like.
+
+    Attributes:
+        clip: Its file.
+        frames: How many were coded, from the first.
+        target: The rate aimed at, bits per ERP pixel.
+        coded: What came of it, by the names of the curves.
+        left_out: Codecs that cannot be in it, and why: nothing has failed.
+        missing: Codecs that have failed.
     """
 
     clip: Path
     frames: int
     target: float
     coded: dict[str, Coded]
+    left_out: list[Missing]
     missing: list[Missing]
 
 
 def make_scene(
-    gathered: Gathered, clip: Path, frames: int, folder: Path, models: Path | None = None, on_coded: OnCoded | None = None
+    gathered: Gathered,
+    clip: Path,
+    frames: int,
+    folder: Path,
+    models: Path | None = None,
+    on_coded: OnCoded | None = None,
 ) -> Scene:
     """Code a clip with each codec that has two points or more on it; what is in the folder already is not made again.
 
@@ -56,10 +65,10 @@ def make_scene(
     if not known:
         raise CodecError(f"no codec has two points on {clip.name}; choose a scene that was measured")
     target = common_rate([[rate for _, rate in each] for each in known.values()])
-    coded, missing = {}, []
+    coded, left_out, missing = {}, [], []
     for each in gathered.codecs:
-        if each.name not in known:
-            missing.append(Missing(each.name, clip.name, None, "fewer than two points tell of its rates"))
+        if why := _why_not(each, known):
+            left_out.append(Missing(each.name, clip.name, None, why))
             continue
         try:
             job = _job(each, clip, frames, quality_at(known[each.name], target, each.codec), models)
@@ -68,11 +77,11 @@ def make_scene(
             coded[each.name] = code(job, folder / _slug(each.name))
         except CodecError as error:
             missing.append(Missing(each.name, clip.name, None, f"not in the scene: {error}"))
-    return Scene(clip, frames, target, coded, missing)
+    return Scene(clip, frames, target, coded, left_out, missing)
 
 
 def common_rate(rates: Sequence[Sequence[float]]) -> float:
-    """The middle, in octaves, of the rates that all codecs reach; of what lies between them where there are none."""
+    """In the middle, in octaves, of the rates that all codecs reach; or of the gap where no rate is reached by all."""
     low, high = max(min(each) for each in rates), min(max(each) for each in rates)
     return math.sqrt(low * high)
 
@@ -100,26 +109,34 @@ def _rates(points: Sequence[Point], frames: int) -> list[tuple[float, float]]:
     return found
 
 
+def _why_not(results: Results, known: Container[str]) -> str:
+    """Why a codec cannot be in the scene; empty where it can."""
+    if results.name not in known:
+        return "fewer than two points tell of its rates on this clip"
+    measured, installed = results.settings.get("weights_hash"), _released().get(results.codec)
+    return "the weights that were measured are not those installed" if installed and measured != installed else ""
+
+
 def _job(results: Results, clip: Path, frames: int, quality: float, models: Path | None) -> Job:
-    model, weights = ("", "") if results.codec in ANCHORS else _model_of(results, models)
+    model, weights = ("", "") if results.codec in ANCHORS else model_of(results.codec, models)
     return Job(results.codec, model, weights, str(clip), clip.stat().st_size, quality, frames)
 
 
-def _model_of(results: Results, models: Path | None) -> tuple[str, str]:
+def model_of(codec: str, models: Path | None) -> tuple[str, str]:
     """A model's name or folder, and its hash.
 
     Raises:
-        CodecError: it is not there, or with other weights than those that were measured.
+        UsageError: it is not there.
     """
-    released = {card["name"]: card["weights_hash"] for card in list_models()}
-    if results.codec in released:
-        model, weights = results.codec, released[results.codec]
-    else:
-        folder = (models / results.codec) if models else Path(results.codec)
-        model, weights = str(folder), load_model(folder).weights_hash
-    if results.settings.get("weights_hash", weights) != weights:
-        raise CodecError("the weights that were measured are not installed")
-    return model, weights
+    if codec in _released():
+        return codec, _released()[codec]
+    folder = models / codec if models else Path(codec)
+    return str(folder), load_model(folder).weights_hash
+
+
+def _released() -> dict[str, str]:
+    """Hashes of the weights that come with the package, by their names."""
+    return {card["name"]: card["weights_hash"] for card in list_models()}
 
 
 def _slug(name: str) -> str:

@@ -1,0 +1,135 @@
+"""A report, from results and a clip to the page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from deepsphere_codec.atomic import atomic_output
+from deepsphere_codec.errors import CodecError, UsageError
+from deepsphere_codec.evaluation.anchors import ANCHORS
+from deepsphere_codec.evaluation.report.bd import bd_figure, bd_table
+from deepsphere_codec.evaluation.report.coding import cached
+from deepsphere_codec.evaluation.report.cost import Cost, cost_of
+from deepsphere_codec.evaluation.report.gather import Gathered, Missing, gather
+from deepsphere_codec.evaluation.report.look import looks_of
+from deepsphere_codec.evaluation.report.metric import metrics_in
+from deepsphere_codec.evaluation.report.page import Page, Shown, render
+from deepsphere_codec.evaluation.report.rd_figures import clips_figure, rd_figure, times_figure
+from deepsphere_codec.evaluation.report.scene import OnCoded, Scene, make_scene, model_of
+from deepsphere_codec.evaluation.report.scene_part import scene_part
+from deepsphere_codec.evaluation.report.svg import FigureFolder
+
+ANCHOR = "x265"
+FRAMES = 16
+
+
+class Request(NamedTuple):
+    """What a report is made of.
+
+    Attributes:
+        results: Results files.
+        out: The page; its folder gets figures/ and scene/ as well.
+        clips: Folder of films; without it the report has no scene.
+        scene: Name of the clip to look at, with or without its ending; unless given, the first that all codecs have.
+        frames: Of the scene; as many as were measured, but at most 16, unless given.
+        expected: Codecs that should be there.
+        anchor: Codec that BD-rates are against.
+        models: Folder of models that do not come with the package.
+        command: What to type to have the report again.
+    """
+
+    results: Sequence[Path]
+    out: Path
+    clips: Path | None = None
+    scene: str | None = None
+    frames: int | None = None
+    expected: Sequence[str] = ()
+    anchor: str = ANCHOR
+    models: Path | None = None
+    command: str = ""
+
+
+def make_report(request: Request, on_coded: OnCoded | None = None) -> list[Missing]:
+    """Write the page and its figures.
+
+    Returns:
+        What should be in it and could not be; the page names it, and is complete but for that.
+    Raises:
+        UsageError: results or the clip to look at cannot be read, or there is nothing to report.
+    """
+    gathered = gather(request.results, request.expected)
+    folder = request.out.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    looks = looks_of(gathered.codecs)
+    figures = FigureFolder(folder / "figures", looks)
+    metrics = metrics_in(gathered.codecs)
+    rd = {metric: rd_figure(gathered, looks, metric) for metric in metrics}
+    bd = bd_table(gathered, metrics, request.anchor)
+    forest, times = bd and bd_figure(bd, looks), times_figure(gathered, looks)
+    scene = _scene(request, gathered, on_coded)
+    missing = [*gathered.missing, *(scene.missing if scene else ())]
+    page = Page(
+        gathered=gathered,
+        looks=looks,
+        metrics=metrics,
+        rd=[
+            Shown(f"rd-{metric.key}", figures.add(f"rd-{metric.key}", figure), metric.meaning, metric.name)
+            for metric, figure in rd.items()
+            if figure
+        ],
+        bd=bd,
+        bd_figure=forest and Shown("bd", figures.add("bd", forest), "BD-rates over clips, with intervals."),
+        clips=Shown(
+            "clips", figures.add("clips", clips_figure(gathered, looks, metrics[0])), "One panel for each clip."
+        ),
+        times=times and Shown("times", figures.add("times", times), "Time against rate, mean over clips."),
+        scene=scene and scene_part(scene, looks, figures),
+        costs=_costs(gathered, request.models, folder),
+        missing=missing,
+        anchor=request.anchor,
+        command=request.command,
+    )
+    with atomic_output(request.out, force=True) as place:
+        place.write_text(render(page), encoding="utf-8")
+    return missing
+
+
+def _scene(request: Request, gathered: Gathered, on_coded: OnCoded | None) -> Scene | None:
+    if request.clips is None:
+        return None
+    clip = request.clips / _chosen(request.scene, gathered)
+    if not clip.is_file():
+        raise UsageError(f"{clip} is not there; name a folder that holds the clips that were measured (--clips)")
+    measured = [each.settings.get("frames") for each in gathered.codecs]
+    frames = request.frames or min([FRAMES, *(count for count in measured if isinstance(count, int))])
+    return make_scene(gathered, clip, frames, request.out.parent / "scene", request.models, on_coded)
+
+
+def _chosen(name: str | None, gathered: Gathered) -> str:
+    """The clip to look at, as results call it.
+
+    Raises:
+        UsageError: no results have it.
+    """
+    if name is None:
+        return max(gathered.clips, key=lambda clip: sum(bool(each.clips.get(clip)) for each in gathered.codecs))
+    found = [clip for clip in gathered.clips if name in (clip, Path(clip).stem)]
+    if not found:
+        raise UsageError(f"no results of a clip {name!r}; clips: {', '.join(gathered.clips)}")
+    return found[0]
+
+
+def _costs(gathered: Gathered, models: Path | None, folder: Path) -> Mapping[str, Cost]:
+    """Of the models that are installed, with any weights: computation does not depend on them."""
+    costs = {}
+    for codec in dict.fromkeys(each.codec for each in gathered.codecs if each.codec not in ANCHORS):
+        try:
+            model, weights = model_of(codec, models)
+            kept = cached(folder / "costs", f"{Path(codec).name}.json", [model, weights], partial(cost_of, model))
+        except CodecError:
+            continue  # the scene has said so, where there is one
+        costs[codec] = Cost(*kept)
+    return costs

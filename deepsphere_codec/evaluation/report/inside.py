@@ -1,0 +1,68 @@
+"""Inside a model's stream: where on the sphere its bits went, and what it takes to have moved."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from deepsphere_codec.bitstream import StreamReader
+from deepsphere_codec.evaluation.bits import look_into
+from deepsphere_codec.evaluation.report.coding import Coded
+from deepsphere_codec.models import SphereDVC, State, load_model
+
+CACHE = "inside.npz"
+
+
+class Inside(NamedTuple):
+    """Of one stream.
+
+    Attributes:
+        bits_i: Bits per node of the first frame, below each latent node.
+        bits_p: The same, mean over P-frames.
+        motion: Tangent vectors of one P-frame, radians.
+        frame: Its number.
+    """
+
+    bits_i: Float[np.ndarray, " latent"]
+    bits_p: Float[np.ndarray, " latent"]
+    motion: Float[np.ndarray, "npix 3"]
+    frame: int
+
+
+def inside_of(coded: Coded, frame: int) -> Inside | None:
+    """What a stream holds, and the motion of one frame; None where the model is not one on the sphere.
+
+    Raises:
+        CodecError: the stream or the model cannot be read.
+    """
+    path = coded.folder / CACHE
+    if path.exists() and path.stat().st_mtime >= coded.stream.stat().st_mtime:
+        with np.load(path) as kept:
+            if int(kept["frame"]) == frame:
+                return Inside(kept["bits_i"], kept["bits_p"], kept["motion"], frame)
+    found = _look(coded.stream, coded.job.model, frame)
+    if found:
+        np.savez_compressed(path, **found._asdict())
+    return found
+
+
+@torch.inference_mode()
+def _look(stream: Path, model: str, frame: int) -> Inside | None:
+    with StreamReader(stream) as reader:
+        header, payloads = reader.header, [payload for _, payload in reader.records()]
+    network = load_model(model).network(header.nside)
+    if not isinstance(network, SphereDVC) or len(payloads) < 2:
+        return None
+    state: State = network.decode_intra(payloads[0], header.quality)
+    bits_i = look_into(network, payloads[0], None, header.quality).bits_per_node
+    bits_p, motion = [], np.zeros(0)
+    for number, payload in enumerate(payloads[1:], 1):
+        seen = look_into(network, payload, state, header.quality)
+        bits_p.append(seen.bits_per_node)
+        motion = seen.motion if number == frame else motion
+        state = network.decode_inter(payload, state, header.quality)
+    return Inside(bits_i, np.mean(bits_p, axis=0), motion.astype(np.float32), frame)

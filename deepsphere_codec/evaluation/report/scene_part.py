@@ -1,0 +1,119 @@
+"""The scene's part of the page: views to compare, costs over time, and what lies on the sphere."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from deepsphere_codec.errors import CodecError
+from deepsphere_codec.evaluation.report.film_figures import cost_figure, errors_figure, latitude_errors, side_by_side
+from deepsphere_codec.evaluation.report.inside import Inside, inside_of
+from deepsphere_codec.evaluation.report.look import Look
+from deepsphere_codec.evaluation.report.page import Shown
+from deepsphere_codec.evaluation.report.scene import Scene
+from deepsphere_codec.evaluation.report.sphere_figures import globes_figure, latitude_figure
+from deepsphere_codec.evaluation.report.svg import FigureFolder
+from deepsphere_codec.evaluation.report.views import (
+    SOURCE,
+    VIEWS,
+    Film,
+    Shot,
+    cut_views,
+    fitting_quality,
+    frames_shown,
+    read_frames,
+    shots_of,
+)
+
+PAPER_VIEWS = ("front", "right", "down")  # of the figure for papers
+
+
+class ScenePart(NamedTuple):
+    """What the page shows of a scene; figures are None where there is nothing to draw."""
+
+    scene: Scene
+    json: str  # for the viewer
+    jpeg_quality: int
+    cost: Shown | None
+    globes: list[Shown]
+    latitude: Shown | None
+    errors: Shown | None
+
+
+def scene_part(scene: Scene, looks: Mapping[str, Look], figures: FigureFolder) -> ScenePart:
+    """Read the films, cut the views and draw the figures.
+
+    Raises:
+        UsageError: a film cannot be read.
+    """
+    numbers = frames_shown(scene.frames)
+    films = {SOURCE: read_frames(scene.clip, numbers)}
+    films |= {name: read_frames(each.film, numbers) for name, each in scene.coded.items()}
+    cut = cut_views(films)
+    jpeg_quality = fitting_quality(cut)
+    shots = shots_of(cut, jpeg_quality)
+    middle = numbers[len(numbers) // 2]
+    labels = {name: _label(scene, name) for name in films}
+    figures.add("views", side_by_side(cut, shots, labels, PAPER_VIEWS, numbers[-1]))
+    if not scene.coded:
+        return ScenePart(scene, _json(labels, shots, numbers), jpeg_quality, None, [], None, None)
+    inside = _insides(scene, middle)
+    globes = [_globes(name, each, films[SOURCE], figures) for name, each in inside.items()]
+    latitude = inside and latitude_figure(inside, looks)
+    errors = errors_figure(latitude_errors(films), looks)
+    return ScenePart(
+        scene,
+        _json(labels, shots, numbers),
+        jpeg_quality,
+        Shown(
+            "cost",
+            figures.add("cost", cost_figure(scene.coded, looks)),
+            f"{scene.clip.stem}, all codecs near one rate.",
+        ),
+        globes,
+        Shown("latitude", figures.add("latitude", latitude), "Bits per area over latitude.") if latitude else None,
+        Shown("errors", figures.add("errors", errors), "PSNR of luma over latitude, in bands of 10°, near one rate."),
+    )
+
+
+def _insides(scene: Scene, frame: int) -> dict[str, Inside]:
+    """Of the models that work on the sphere."""
+    found = {}
+    for name, each in scene.coded.items():
+        if not each.job.model:
+            continue
+        try:
+            inside = inside_of(each, frame)
+        except CodecError:  # of another kind: its file is no stream of the sphere's
+            continue
+        if inside:
+            found[name] = inside
+    return found
+
+
+def _globes(name: str, inside: Inside, source: Film, figures: FigureFolder) -> Shown:
+    key = f"globes-{name.replace(' ', '-')}"
+    return Shown(
+        key, figures.add(key, globes_figure(inside, source.rgb[inside.frame])), f"{name}: the stream of the scene."
+    )
+
+
+def _label(scene: Scene, name: str) -> str:
+    each = scene.coded.get(name)
+    return name if each is None else f"{name}, {each.bpp:.3f} bpp"
+
+
+def _json(labels: Mapping[str, str], shots: Mapping[str, Mapping[str, Mapping[int, Shot]]], numbers: list[int]) -> str:
+    """What the viewer reads; nothing in it can end the element that it stands in."""
+    data: dict[str, Any] = {
+        "films": [{"name": name, "label": label} for name, label in labels.items()],
+        "first": min(1, len(labels) - 1),
+        "views": [view.name for view in VIEWS],
+        "frames": numbers,
+        "shots": {
+            film: {view: {n: shot._asdict() for n, shot in frames.items()} for view, frames in views.items()}
+            for film, views in shots.items()
+        },
+    }
+    return json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")

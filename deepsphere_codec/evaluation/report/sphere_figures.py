@@ -1,0 +1,137 @@
+"""Figures of what a model does on the sphere: where its bits go, and what it takes to have moved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import matplotlib
+import numpy as np
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from matplotlib.patches import Circle
+from matplotlib.ticker import FuncFormatter, LogLocator
+
+from deepsphere_codec.evaluation.curves import SOFT
+from deepsphere_codec.evaluation.globes import (
+    FILL,
+    Colours,
+    cut,
+    fastest_of,
+    globe_directions,
+    movement,
+    movement_colours,
+    nearest_nodes,
+    nside_of,
+)
+from deepsphere_codec.evaluation.report.film_figures import BAND_CENTRES, BANDS, dress_latitude
+from deepsphere_codec.evaluation.report.inside import Inside
+from deepsphere_codec.evaluation.report.look import Look
+from deepsphere_codec.evaluation.report.svg import style
+from deepsphere_codec.evaluation.report.views import Picture, look
+from deepsphere_codec.sphere import HealpixGrid
+
+PIXELS = 420  # height of a globe
+HEAT = "magma"
+QUANTILES = (0.02, 0.98)  # of the bits: what the colours span
+
+
+def globes_figure(inside: Inside, source: Picture) -> Figure:
+    """Two globes each, front and back: the source, motion, bits of the I-frame and of P-frames."""
+    with style():
+        figure = Figure(figsize=(10.4, 6.2))
+        rows = figure.subplots(2, 2)
+        figure.subplots_adjust(left=0.005, right=0.995, bottom=0.075, top=0.955, wspace=0.02, hspace=0.34)
+        directions, on_globe = globe_directions(PIXELS)
+        _draw(rows[0, 0], f"source, frame {inside.frame}", look(source, directions) / 255, on_globe)
+        moves = movement(inside.motion)
+        fastest = fastest_of(moves)
+        colours = movement_colours(moves, fastest)[nearest_nodes(directions, nside_of(len(moves)))]
+        _draw(rows[0, 1], f"motion, frame {inside.frame}: which way things go", colours, on_globe)
+        _draw_wheel(rows[0, 1], fastest)
+        for axes, bits, name in (
+            (rows[1, 0], inside.bits_i, "bits per node, I-frame"),
+            (rows[1, 1], inside.bits_p, "bits per node, mean of P-frames"),
+        ):
+            norm = _norm(bits)
+            heat = matplotlib.colormaps[HEAT](norm(np.maximum(bits, norm.vmin)))[:, :3]
+            nodes = nearest_nodes(directions, nside_of(len(bits)))
+            _draw(axes, f"{name}: {bits.mean():.2g} on average", heat[nodes], on_globe)
+            _draw_bar(figure, axes, norm)
+    return figure
+
+
+def latitude_bits(bits: Float[np.ndarray, " nodes"]) -> Float[np.ndarray, " bands"]:
+    """Mean bits per node in bands of latitude, south to north; NaN where no node's centre lies."""
+    z = HealpixGrid.cached(nside_of(len(bits))).centers[:, 2]
+    band = np.clip(((np.degrees(np.arcsin(z)) + 90) / 180 * BANDS).astype(int), 0, BANDS - 1)
+    counts = np.bincount(band, minlength=BANDS)
+    with np.errstate(invalid="ignore"):
+        return np.bincount(band, weights=bits, minlength=BANDS) / counts
+
+
+def latitude_figure(inside: Mapping[str, Inside], looks: Mapping[str, Look]) -> Figure:
+    """Bits per node over latitude, relative to the mean, beside how many pixels an ERP picture has there."""
+    with style():
+        figure = Figure(figsize=(10.4, 3.9))
+        figure.subplots_adjust(left=0.075, right=0.79, bottom=0.15, top=0.9, wspace=0.08)
+        both = figure.subplots(1, 2, sharey=True)
+        for axes, field, title in zip(both, ("bits_i", "bits_p"), ("I-frame", "P-frames"), strict=True):
+            lat = np.linspace(-84, 84, 169)
+            density = 1 / np.cos(np.radians(lat)) * (2 / np.pi)  # over the sphere its mean is 1
+            axes.plot(lat, density, color=SOFT, linestyle=(0, (6, 4)), linewidth=1.2, label="pixels of an ERP picture")
+            for name, each in inside.items():
+                values = latitude_bits(getattr(each, field))
+                mean = float(getattr(each, field).mean())
+                line: dict[str, Any] = {"color": looks[name].colour, "marker": looks[name].marker, "markersize": 4.5}
+                axes.plot(BAND_CENTRES, values / mean if mean else values, linewidth=2, label=name, **line)
+            dress_latitude(axes)
+            axes.set_ylim(0, None)
+            axes.set_title(title, loc="left", fontsize=10.5, fontweight="bold")
+        both[0].set_ylabel("per area, over the mean")
+        both[1].legend(loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False, fontsize=9.5)
+    return figure
+
+
+def _draw(axes: Axes, title: str, colours: Colours, on_globe: np.ndarray) -> None:
+    axes.imshow(np.clip(cut(colours, on_globe), 0, 1), extent=(-2, 2, -1, 1))
+    for centre in (-1, 1):
+        axes.add_patch(Circle((centre, 0), FILL, fill=False, edgecolor=SOFT, linewidth=0.6))
+    axes.set_axis_off()
+    axes.set_title(title, loc="left", fontsize=10, fontweight="bold", pad=5)
+
+
+def _draw_wheel(beside: Axes, fastest: float) -> None:
+    """The colours of all directions, as on a compass."""
+    axes = beside.inset_axes((0.45, -0.25, 0.1, 0.2))
+    across = np.linspace(-1, 1, 121)
+    moves = np.stack(np.meshgrid(across, -across), -1)
+    colours = cut(movement_colours(moves, 1.0), np.linalg.norm(moves, axis=-1) <= 1)
+    axes.imshow(colours, extent=(-1, 1, -1, 1))
+    axes.add_patch(Circle((0, 0), 1, fill=False, edgecolor=SOFT, linewidth=0.6, clip_on=False))
+    axes.set_axis_off()
+    for letter, x, y in (("E", 1.4, 0.0), ("N", 0.0, 1.4), ("W", -1.5, 0.0), ("S", 0.0, -1.45)):
+        axes.text(x, y, letter, ha="center", va="center", fontsize=7.5, color=SOFT)
+    axes.text(2.0, 0, f"rim: {fastest:.2g}° a frame", ha="left", va="center", fontsize=8.5, color=SOFT)
+
+
+def _draw_bar(figure: Figure, axes: Axes, norm: LogNorm) -> None:
+    place = axes.inset_axes((0.25, -0.09, 0.5, 0.035))
+    bar = figure.colorbar(ScalarMappable(norm, HEAT), cax=place, orientation="horizontal", extend="both")
+    bar.ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    bar.ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.ax.tick_params(labelsize=8, length=2)
+    bar.ax.minorticks_off()
+
+
+def _norm(bits: Float[np.ndarray, " nodes"]) -> LogNorm:
+    """Colours for most of the nodes; a decade at least, so that even bits look even."""
+    positive = bits[bits > 0]
+    low, high = np.quantile(positive, QUANTILES) if len(positive) else (0.01, 1.0)
+    low, high = float(low), float(high)
+    widen = max(1.0, np.sqrt(10 * low / high))
+    return LogNorm(low / widen, high * widen)

@@ -1,0 +1,69 @@
+"""Make a report of results: one HTML file that needs nothing else, and its figures as SVG and PNG beside it.
+
+    scripts/report.py results/*.json --out out/report/report.html --clips FOLDER
+
+With --clips, one of the clips is coded by every codec at nearly one rate, to be looked at; what was coded is kept
+beside the report and not made again. Exit code 1 says that something is missing, which the report names; the rest is
+there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import sys
+from pathlib import Path
+
+# Before torch starts its threads: see the command's own entry point.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+from deepsphere_codec.errors import CodecError, UsageError  # noqa: E402
+from deepsphere_codec.evaluation.report.build import ANCHOR, FRAMES, Request, make_report  # noqa: E402
+from deepsphere_codec.evaluation.script import run  # noqa: E402
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Make a report of results, in one HTML file.")
+    parser.add_argument("results", type=Path, nargs="+", metavar="RESULTS.json")
+    parser.add_argument("--out", type=Path, default=Path("out/report/report.html"), metavar="PAGE.html")
+    parser.add_argument("--clips", type=Path, metavar="FOLDER", help="films of the clips, to look at one of them")
+    parser.add_argument("--scene", metavar="CLIP", help="which one (the first that most codecs were measured on)")
+    parser.add_argument("--frames", type=int, metavar="N", help=f"of it (as many as measured, at most {FRAMES})")
+    parser.add_argument("--anchor", default=ANCHOR, metavar="NAME", help=f"codec that BD-rates are against ({ANCHOR})")
+    parser.add_argument("--expect", nargs="+", default=[], metavar="NAME", help="codecs that should be there")
+    parser.add_argument("--models", type=Path, metavar="FOLDER", help="of models that do not come with the package")
+    return parser.parse_args(arguments)
+
+
+def main() -> None:
+    args = parse()
+    if args.out.suffix != ".html":
+        raise UsageError(f"{args.out} does not end in .html; name a page that does")
+    if args.frames is not None and args.frames < 1:
+        raise UsageError(f"--frames is {args.frames}; it takes at least 1")
+    request = Request(
+        results=args.results,
+        out=args.out,
+        clips=args.clips,
+        scene=args.scene,
+        frames=args.frames,
+        expected=args.expect,
+        anchor=args.anchor,
+        models=args.models,
+        command=" ".join(["scripts/report.py", *map(shlex.quote, sys.argv[1:])]),
+    )
+    missing = make_report(request, on_coded=lambda line: print(f"scene: {line}", file=sys.stderr))
+    print(args.out)
+    if missing:
+        raise Incomplete("\n  ".join([f"{args.out} is complete but for", *map(str, missing)]))
+
+
+class Incomplete(CodecError):
+    """Something is missing, and the report says so."""
+
+    exit_code = 1
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))
