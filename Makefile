@@ -1,15 +1,21 @@
 # make demo [VIDEO=path]   set up, encode and decode a film, print bpp, WS-PSNR and frames/s, write out/demo/
 # make test                set up (torch-scatter included), lint, type check, all tests
 # make quick               lint and the fast tests, in the environment that is there
+# make report              measure codecs on five clips, 16 frames, four qualities; out/report/report.html (an hour; then a minute)
+# make report-full         the same on all clips, 32 frames, into results/ (hours); both go on where they were broken off
+#                          CLIPS=folder of the films, MODELS=folder of models that do not come with the package
 # PYTHON=python3.12 picks the interpreter that .venv is made with.
 
 PYTHON ?= python3
 VIDEO ?=
+CLIPS ?= ../shared/data/test/video
+MODELS ?= models
+JOBS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test lint quick setup setup-test clean
+.PHONY: demo test lint quick report report-full setup setup-test clean
 .DELETE_ON_ERROR:
 
 demo: setup
@@ -26,6 +32,47 @@ lint:
 quick: lint
 	$(BIN)/python -m pytest -m "not slow"
 
+# Strong motion, a moving camera, a crowd by day, lights by night, and next to no motion.
+REPORT_CLIPS ?= overpass_clip01 diver_clip01 plaza_clip01 x360park_clip01 congo_L_clip01
+REPORT_MODELS ?= sphere-dvc planar-twin planar-twin-360 planar-ssf2020
+REPORT_ANCHORS ?= x265 svtav1
+REPORT_SCENE ?= plaza_clip01
+REPORT := out/report
+
+# $(call measure,CLIPS,FRAMES,RESULTS): codec by codec, so that one that fails leaves the others; the report names it.
+define measure
+	@mkdir -p $(3)
+	@for model in $(REPORT_MODELS); do \
+	  place=$$model; weights=; \
+	  if [ -d "$(MODELS)/$$model" ]; then place="$(MODELS)/$$model"; fi; \
+	  if [ "$$model" = planar-ssf2020 ]; then place=$$model; weights="--weights $(MODELS)/$$model"; fi; \
+	  $(BIN)/python scripts/evaluate.py --codec "$$place" $$weights --clips $(1) --frames $(2) --quality 1 3 5 7 \
+	    --threads 1 --jobs $(JOBS) --out $(3)/$$model.json; [ $$? -ne 130 ] || exit 130; done
+	@for anchor in $(REPORT_ANCHORS); do \
+	  case $$anchor in svtav1|vp9) levels="30 40 50 60";; *) levels="23 28 33 38";; esac; \
+	  $(BIN)/python scripts/run_anchors.py --codecs $$anchor --clips $(1) --frames $(2) --quality $$levels \
+	    --out $(3)/$$anchor.json; [ $$? -ne 130 ] || exit 130; done
+	@$(BIN)/python scripts/evaluate.py --codec ceiling --clips $(1) --frames $(2) --jobs $(JOBS) \
+	  --out $(3)/ceiling.json; [ $$? -ne 130 ]
+endef
+
+# $(call report,CLIPS,RESULTS,PAGE): of what was measured; exit code 1 where something is missing.
+define report
+	@$(BIN)/python scripts/report.py $$(for codec in $(REPORT_MODELS) $(REPORT_ANCHORS) ceiling; do \
+	    if [ -f $(2)/$$codec.json ]; then echo $(2)/$$codec.json; fi; done) \
+	  --clips $(1) --scene $(REPORT_SCENE) --models $(MODELS) --expect $(REPORT_MODELS) $(REPORT_ANCHORS) --out $(3)
+endef
+
+report: $(VENV)/stamp-report
+	@mkdir -p $(REPORT)/clips && rm -f $(REPORT)/clips/*
+	@for clip in $(REPORT_CLIPS); do ln -s "$(abspath $(CLIPS))/$$clip.mp4" $(REPORT)/clips/; done
+	$(call measure,$(REPORT)/clips,16,$(REPORT)/results)
+	$(call report,$(REPORT)/clips,$(REPORT)/results,$(REPORT)/report.html)
+
+report-full: $(VENV)/stamp-report
+	$(call measure,$(CLIPS),32,results)
+	$(call report,$(CLIPS),results,out/report-full/report.html)
+
 setup: $(VENV)/stamp-package
 setup-test: $(VENV)/stamp-dev $(VENV)/stamp-scatter
 
@@ -40,7 +87,11 @@ $(VENV)/stamp-package: pyproject.toml constraints.txt | $(VENV)/stamp-venv
 	@touch $@
 
 $(VENV)/stamp-dev: $(VENV)/stamp-package
-	$(PIP) install --constraint constraints.txt --editable ".[dev]"
+	$(PIP) install --constraint constraints.txt --editable ".[dev,report]"
+	@touch $@
+
+$(VENV)/stamp-report: $(VENV)/stamp-package
+	$(PIP) install --constraint constraints.txt --editable ".[report]"
 	@touch $@
 
 # torch-scatter compiles against the installed torch: no isolation, and never a wheel cached from a build with another one.

@@ -55,8 +55,10 @@ def main() -> None:
     )
     missing = make_report(request, on_coded=lambda line: print(f"scene: {line}", file=sys.stderr))
     print(args.out)
+    for each in missing:
+        print(f"missing: {each}", file=sys.stderr)
     if missing:
-        raise Incomplete("\n  ".join([f"{args.out} is complete but for", *map(str, missing)]))
+        raise Incomplete(f"{len(missing)} missing, which {args.out} names; all else is there")
 
 
 class Incomplete(CodecError):

@@ -7,6 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from matplotlib.figure import Figure
+
 from deepsphere_codec.atomic import atomic_output
 from deepsphere_codec.errors import CodecError, UsageError
 from deepsphere_codec.evaluation.anchors import ANCHORS
@@ -14,8 +16,8 @@ from deepsphere_codec.evaluation.report.bd import bd_figure, bd_table
 from deepsphere_codec.evaluation.report.coding import cached
 from deepsphere_codec.evaluation.report.cost import Cost, cost_of
 from deepsphere_codec.evaluation.report.gather import Gathered, Missing, gather
-from deepsphere_codec.evaluation.report.look import looks_of
-from deepsphere_codec.evaluation.report.metric import metrics_in
+from deepsphere_codec.evaluation.report.look import Look, looks_of
+from deepsphere_codec.evaluation.report.metric import Metric, metrics_in
 from deepsphere_codec.evaluation.report.page import Page, Shown, render
 from deepsphere_codec.evaluation.report.rd_figures import clips_figure, rd_figure, times_figure
 from deepsphere_codec.evaluation.report.scene import OnCoded, Scene, make_scene, model_of
@@ -66,26 +68,19 @@ def make_report(request: Request, on_coded: OnCoded | None = None) -> list[Missi
     looks = looks_of(gathered.codecs)
     figures = FigureFolder(folder / "figures", looks)
     metrics = metrics_in(gathered.codecs)
-    rd = {metric: rd_figure(gathered, looks, metric) for metric in metrics}
     bd = bd_table(gathered, metrics, request.anchor)
-    forest, times = bd and bd_figure(bd, looks), times_figure(gathered, looks)
     scene = _scene(request, gathered, on_coded)
     missing = [*gathered.missing, *(scene.missing if scene else ())]
+    clips = figures.add("clips", clips_figure(gathered, looks, metrics[0]))
     page = Page(
         gathered=gathered,
         looks=looks,
         metrics=metrics,
-        rd=[
-            Shown(f"rd-{metric.key}", figures.add(f"rd-{metric.key}", figure), metric.meaning, metric.name)
-            for metric, figure in rd.items()
-            if figure
-        ],
+        rd=_rd_figures(gathered, looks, metrics, figures),
         bd=bd,
-        bd_figure=forest and Shown("bd", figures.add("bd", forest), "BD-rates over clips, with intervals."),
-        clips=Shown(
-            "clips", figures.add("clips", clips_figure(gathered, looks, metrics[0])), "One panel for each clip."
-        ),
-        times=times and Shown("times", figures.add("times", times), "Time against rate, mean over clips."),
+        bd_figure=_shown(figures, "bd", bd and bd_figure(bd, looks), "BD-rates over clips, with intervals."),
+        clips=Shown("clips", clips, "One panel for each clip."),
+        times=_shown(figures, "times", times_figure(gathered, looks), "Time against rate, mean over clips."),
         scene=scene and scene_part(scene, looks, figures),
         costs=_costs(gathered, request.models, folder),
         missing=missing,
@@ -95,6 +90,22 @@ def make_report(request: Request, on_coded: OnCoded | None = None) -> list[Missi
     with atomic_output(request.out, force=True) as place:
         place.write_text(render(page), encoding="utf-8")
     return missing
+
+
+def _shown(figures: FigureFolder, name: str, figure: Figure | None, caption: str) -> Shown | None:
+    return Shown(name, figures.add(name, figure), caption) if figure else None
+
+
+def _rd_figures(
+    gathered: Gathered, looks: Mapping[str, Look], metrics: Sequence[Metric], figures: FigureFolder
+) -> list[Shown]:
+    """One for each metric that has a mean curve."""
+    found = []
+    for metric in metrics:
+        name = f"rd-{metric.key}"
+        if figure := rd_figure(gathered, looks, metric):
+            found.append(Shown(name, figures.add(name, figure), metric.meaning, metric.name))
+    return found
 
 
 def _scene(request: Request, gathered: Gathered, on_coded: OnCoded | None) -> Scene | None:

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from deepsphere_codec.evaluation.curves import GRID, SOFT
@@ -18,6 +19,7 @@ from deepsphere_codec.evaluation.report.svg import style
 from deepsphere_codec.evaluation.report.views import SOURCE, Film, Picture, Shot
 
 BANDS = 18  # of latitude
+GAPS = {"w_pad": 0.02, "h_pad": 0.02, "wspace": 0.01, "hspace": 0.01}  # between views side by side
 BEYOND_NOTICE = 60.0  # decibels: a black patch that comes out exact does not squeeze the rest
 BAND_CENTRES = (np.arange(BANDS) + 0.5) * 180 / BANDS - 90  # degrees
 
@@ -89,8 +91,7 @@ def side_by_side(
 ) -> Figure:
     """For papers: a column for each film, a row for each view."""
     with style():
-        figure = Figure(figsize=(2.35 * len(cut), 0.35 + 1.8 * len(views)), layout="constrained")
-        figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.01, hspace=0.01)
+        figure = Figure(figsize=(2.35 * len(cut), 0.35 + 1.8 * len(views)), layout=ConstrainedLayoutEngine(**GAPS))
         grid = figure.subplots(len(views), len(cut), squeeze=False)
         for row, view in zip(grid, views, strict=True):
             for axes, name in zip(row, cut, strict=True):

@@ -11,7 +11,7 @@ from deepsphere_codec.errors import UsageError
 from deepsphere_codec.evaluation.anchors import ANCHORS
 from deepsphere_codec.evaluation.curves import CEILING, CUBEMAP_CEILING
 from deepsphere_codec.evaluation.results import Results, is_results_file, read_results
-from deepsphere_codec.models import DEFAULT_MODEL
+from deepsphere_codec.models import DEFAULT_MODEL, list_models
 
 CEILINGS = (CEILING, CUBEMAP_CEILING)
 
@@ -55,7 +55,7 @@ class Gathered(NamedTuple):
         return next((each for each in self.codecs if each.codec == name), None)
 
 
-def gather(paths: Sequence[Path], expected: Mapping[str, str] | Sequence[str] = ()) -> Gathered:
+def gather(paths: Sequence[Path], expected: Sequence[str] = ()) -> Gathered:
     """Read results files and find out what they lack.
 
     Args:
@@ -73,7 +73,7 @@ def gather(paths: Sequence[Path], expected: Mapping[str, str] | Sequence[str] = 
     clips = sorted({clip for each in codecs for clip, points in each.clips.items() if points})
     missing = [each for results, said in every for each in _missing(results, said, clips)]
     there = {each.codec for each in codecs}
-    missing += [Missing(name, "", None, "no results") for name in expected if name not in there]
+    missing += [Missing(name, "", None, f"no results{_reason(name)}") for name in expected if name not in there]
     ceilings = [each for each, _ in every if each.codec in CEILINGS]
     return Gathered(codecs, ceilings, clips, missing, [path.name for path in paths if path not in files])
 
@@ -98,6 +98,12 @@ def _said(path: Path) -> list[list[Mapping[str, Any]]]:
     data = json.loads(path.read_text(encoding="utf-8"))
     lists = [each.get("missing", []) for each in (data if isinstance(data, list) else [data])]
     return [[entry for entry in each if isinstance(entry, dict)] if isinstance(each, list) else [] for each in lists]
+
+
+def _reason(codec: str) -> str:
+    """Where a codec is a model that does not come with the package, that this is so."""
+    known = codec in ANCHORS or any(card["name"] == codec for card in list_models())
+    return "" if known else "; its weights do not come with the package"
 
 
 def _check_names(names: Sequence[str]) -> None:

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from deepsphere_codec.bitstream import StreamReader
 from deepsphere_codec.evaluation.bits import look_into
 from deepsphere_codec.evaluation.report.coding import Coded
+from deepsphere_codec.evaluation.report.spread import PIXEL_ORDER
 from deepsphere_codec.models import SphereDVC, State, load_model
 
 CACHE = "inside.npz"
@@ -23,18 +24,20 @@ class Inside(NamedTuple):
     Attributes:
         bits_i: Bits per node of the first frame, below each latent node.
         bits_p: The same, mean over P-frames.
-        motion: Tangent vectors of one P-frame, radians.
+        motion: Tangent vectors of one P-frame, radians; none of a model on the plane.
         frame: Its number.
+        order: How nodes lie: face-major on the sphere, or erp-rows, row after row of an ERP picture.
     """
 
     bits_i: Float[np.ndarray, " latent"]
     bits_p: Float[np.ndarray, " latent"]
     motion: Float[np.ndarray, "npix 3"]
     frame: int
+    order: str
 
 
 def inside_of(coded: Coded, frame: int) -> Inside | None:
-    """What a stream holds, and the motion of one frame; None where the model is not one on the sphere.
+    """What a stream holds, and the motion of one frame; None where the model is not of our kind.
 
     Raises:
         CodecError: the stream or the model cannot be read.
@@ -43,7 +46,7 @@ def inside_of(coded: Coded, frame: int) -> Inside | None:
     if path.exists() and path.stat().st_mtime >= coded.stream.stat().st_mtime:
         with np.load(path) as kept:
             if int(kept["frame"]) == frame:
-                return Inside(kept["bits_i"], kept["bits_p"], kept["motion"], frame)
+                return Inside(kept["bits_i"], kept["bits_p"], kept["motion"], frame, str(kept["order"]))
     found = _look(coded.stream, coded.job.model, frame)
     if found:
         np.savez_compressed(path, **found._asdict())
@@ -59,10 +62,11 @@ def _look(stream: Path, model: str, frame: int) -> Inside | None:
         return None
     state: State = network.decode_intra(payloads[0], header.quality)
     bits_i = look_into(network, payloads[0], None, header.quality).bits_per_node
-    bits_p, motion = [], np.zeros(0)
+    bits_p, motion = [], np.zeros((0, 3))
     for number, payload in enumerate(payloads[1:], 1):
         seen = look_into(network, payload, state, header.quality)
         bits_p.append(seen.bits_per_node)
-        motion = seen.motion if number == frame else motion
+        if number == frame and header.pixel_order == PIXEL_ORDER:
+            motion = seen.motion
         state = network.decode_inter(payload, state, header.quality)
-    return Inside(bits_i, np.mean(bits_p, axis=0), motion.astype(np.float32), frame)
+    return Inside(bits_i, np.mean(bits_p, axis=0), motion.astype(np.float32), frame, header.pixel_order)

@@ -15,7 +15,7 @@ from deepsphere_codec.evaluation.results import Point, Results
 MARKERS = "osD^vPX*"
 PAPER = {"--paper": "#ffffff", "--ink": INK, "--soft": SOFT, "--grid": GRID}
 NIGHT = {"--paper": "#161b22", "--ink": "#e6edf3", "--soft": "#9aa7b4", "--grid": "#2f3843"}
-LIGHTEST_DARK = 0.58  # of a codec's colour on the dark page, at least
+DARK, LIGHT_ENOUGH = 0.35, 0.6  # lightness of a colour that a dark page would swallow, and of one that shows on it
 
 
 class Look(NamedTuple):
@@ -55,9 +55,10 @@ def variable_of(colour: str) -> str:
 
 
 def on_dark(colour: str) -> str:
-    """The same hue, light enough for a dark page."""
+    """The same hue, light enough for a dark page; what stood out by being dark stands out by being light."""
     hue, light, saturation = colorsys.rgb_to_hls(*to_rgb(colour))
-    return to_hex(colorsys.hls_to_rgb(hue, max(light, LIGHTEST_DARK), saturation))
+    lighter = 1 - LIGHT_ENOUGH * light if light < DARK else max(light, LIGHT_ENOUGH)
+    return to_hex(colorsys.hls_to_rgb(hue, lighter, saturation))
 
 
 def themed(svg: str, looks: Mapping[str, Look]) -> str:

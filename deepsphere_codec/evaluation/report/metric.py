@@ -5,14 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from deepsphere_codec.evaluation.bootstrap import METRICS, similarity_decibels
+from deepsphere_codec.evaluation.bootstrap import similarity_decibels
 from deepsphere_codec.evaluation.results import KEYS, Point, Results
 
 MAIN = "ws_psnr_yuv"
+NO_METRICS = {"quality", "bpp", "bpp_i", "bpp_p", "encode_seconds", "decode_seconds"}
 NAMES = {
     "ws-psnr-yuv": "WS-PSNR-YUV",
     "ws-psnr-y": "WS-PSNR-Y",
+    "ws-psnr-u": "WS-PSNR-U",
+    "ws-psnr-v": "WS-PSNR-V",
+    "psnr-yuv": "PSNR-YUV",
     "psnr-y": "PSNR-Y",
+    "psnr-u": "PSNR-U",
+    "psnr-v": "PSNR-V",
     "s-psnr-nn-y": "S-PSNR-NN-Y",
     "s-psnr-i-y": "S-PSNR-I-Y",
     "cpp-psnr-y": "CPP-PSNR-Y",
@@ -27,6 +33,11 @@ NAMES = {
 MEANINGS = {
     "ws-psnr-yuv": "Each pixel counts by its solid angle; Y, U and V weigh 6:1:1 in decibels.",
     "ws-psnr-y": "Luma alone, each pixel by its solid angle.",
+    "ws-psnr-u": "Chroma U, each pixel by its solid angle.",
+    "ws-psnr-v": "Chroma V, each pixel by its solid angle.",
+    "psnr-yuv": "The rectangle as it is stored; Y, U and V weigh 6:1:1 in decibels.",
+    "psnr-u": "Chroma U of the rectangle as it is stored.",
+    "psnr-v": "Chroma V of the rectangle as it is stored.",
     "psnr-y": "Luma of the rectangle as it is stored: the stretched poles count far too much.",
     "s-psnr-nn-y": "Luma at points spread evenly over the sphere, nearest pixel.",
     "s-psnr-i-y": "Luma at points spread evenly over the sphere, interpolated.",
@@ -72,16 +83,24 @@ class Metric(NamedTuple):
 
 
 def metrics_in(results: Sequence[Results]) -> list[Metric]:
-    """The metrics that some point with a rate has; the one that BD-rates are about comes first."""
+    """The metrics that some point with a rate has; the one that BD-rates are about first of all comes first."""
     points = [point for each in results for clip in each.clips.values() for point in clip if point.bpp]
-    found = [name for name in METRICS if any(getattr(point, name) is not None for point in points)]
-    return [_metric(name) for name in sorted(found, key=lambda name: name != MAIN)]
+    found = [
+        name for name in KEYS if name not in NO_METRICS and any(getattr(point, name) is not None for point in points)
+    ]
+    return [_metric(name) for name in sorted(found, key=_place)]
 
 
 def in_decibels(points: Sequence[Point], metric: Metric) -> list[Point]:
     """Points that have the metric, with its decibels where curves look; the ceiling's, without a rate, among them."""
     found = [(point.quality, point.bpp, metric.decibels(point)) for point in points]
     return [Point(quality, bpp, decibels) for quality, bpp, decibels in found if decibels is not None]
+
+
+def _place(name: str) -> int:
+    """In the order of NAMES; what is not known there comes last."""
+    order = list(NAMES)
+    return order.index(KEYS[name]) if KEYS[name] in order else len(order)
 
 
 def _metric(name: str) -> Metric:

@@ -182,9 +182,6 @@ def _cards(page: Page) -> list[Card]:
     for each in page.gathered.ceilings:
         if each.mean:
             cards.append(Card(tables.ceiling_text(each.mean), "", f"{each.name}: nothing coded"))
-    if page.scene:
-        rate = f"{page.scene.scene.target:.3f} bpp"
-        cards.append(Card(rate, "", f"at which {page.scene.scene.clip.stem} can be looked at"))
     return cards
 
 

@@ -17,6 +17,7 @@ from deepsphere_codec.evaluation.results import Point, Results
 from deepsphere_codec.models import list_models, load_model
 
 WHOLE_QUALITIES = {"vvenc", "vtm"}  # their QP is a whole number
+MEASURED_QUALITIES = {"planar-ssf2020"}  # weights of its own for each quality
 OnCoded = Callable[[str], None]
 
 
@@ -91,8 +92,10 @@ def quality_at(points: Sequence[tuple[float, float]], rate: float, codec: str = 
 
     Args:
         points: (quality, rate) of at least two.
-        codec: One that takes whole numbers only gets one.
+        codec: One that takes only some numbers gets one of them.
     """
+    if codec in MEASURED_QUALITIES:
+        return min(points, key=lambda point: abs(math.log(point[1] / rate)))[0]
     by_rate = sorted((math.log(measured), quality) for quality, measured in points)
     logs, qualities = zip(*by_rate, strict=True)
     found = float(np.interp(math.log(rate), logs, qualities))

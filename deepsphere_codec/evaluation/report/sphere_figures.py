@@ -30,47 +30,52 @@ from deepsphere_codec.evaluation.globes import (
 from deepsphere_codec.evaluation.report.film_figures import BAND_CENTRES, BANDS, dress_latitude
 from deepsphere_codec.evaluation.report.inside import Inside
 from deepsphere_codec.evaluation.report.look import Look
+from deepsphere_codec.evaluation.report.spread import areas, latitudes, nodes_at
 from deepsphere_codec.evaluation.report.svg import style
 from deepsphere_codec.evaluation.report.views import Picture, look
-from deepsphere_codec.sphere import HealpixGrid
 
 PIXELS = 420  # height of a globe
 HEAT = "magma"
+TINY = 1e-9  # bits: a logarithm needs some
 QUANTILES = (0.02, 0.98)  # of the bits: what the colours span
 
 
 def globes_figure(inside: Inside, source: Picture) -> Figure:
     """Two globes each, front and back: the source, motion, bits of the I-frame and of P-frames."""
     with style():
-        figure = Figure(figsize=(10.4, 6.2))
+        figure = Figure(figsize=(10.4, 6.4))
         rows = figure.subplots(2, 2)
-        figure.subplots_adjust(left=0.005, right=0.995, bottom=0.075, top=0.955, wspace=0.02, hspace=0.34)
+        figure.subplots_adjust(left=0.005, right=0.995, bottom=0.075, top=0.955, wspace=0.02, hspace=0.42)
         directions, on_globe = globe_directions(PIXELS)
         _draw(rows[0, 0], f"source, frame {inside.frame}", look(source, directions) / 255, on_globe)
-        moves = movement(inside.motion)
-        fastest = fastest_of(moves)
-        colours = movement_colours(moves, fastest)[nearest_nodes(directions, nside_of(len(moves)))]
-        _draw(rows[0, 1], f"motion, frame {inside.frame}: which way things go", colours, on_globe)
-        _draw_wheel(rows[0, 1], fastest)
+        if len(inside.motion):
+            moves = movement(inside.motion)
+            fastest = fastest_of(moves)
+            colours = movement_colours(moves, fastest)[nearest_nodes(directions, nside_of(len(moves)))]
+            _draw(rows[0, 1], f"motion, frame {inside.frame}: which way things go", colours, on_globe)
+            _draw_wheel(rows[0, 1], fastest)
+        else:
+            rows[0, 1].set_axis_off()
         for axes, bits, name in (
-            (rows[1, 0], inside.bits_i, "bits per node, I-frame"),
-            (rows[1, 1], inside.bits_p, "bits per node, mean of P-frames"),
+            (rows[1, 0], inside.bits_i, "I-frame"),
+            (rows[1, 1], inside.bits_p, "mean of P-frames"),
         ):
-            norm = _norm(bits)
-            heat = matplotlib.colormaps[HEAT](norm(np.maximum(bits, norm.vmin)))[:, :3]
-            nodes = nearest_nodes(directions, nside_of(len(bits)))
-            _draw(axes, f"{name}: {bits.mean():.2g} on average", heat[nodes], on_globe)
+            dense = bits / areas(len(bits), inside.order)  # a small node with many bits is as bright as it is dense
+            norm = _norm(dense)
+            heat = np.asarray(matplotlib.colormaps[HEAT](norm(np.maximum(dense, TINY))))[:, :3]
+            nodes = nodes_at(directions, len(bits), inside.order)
+            _draw(axes, f"bits per node, {name}: {bits.mean():.2g} on average", heat[nodes], on_globe)
             _draw_bar(figure, axes, norm)
     return figure
 
 
-def latitude_bits(bits: Float[np.ndarray, " nodes"]) -> Float[np.ndarray, " bands"]:
-    """Mean bits per node in bands of latitude, south to north; NaN where no node's centre lies."""
-    z = HealpixGrid.cached(nside_of(len(bits))).centers[:, 2]
-    band = np.clip(((np.degrees(np.arcsin(z)) + 90) / 180 * BANDS).astype(int), 0, BANDS - 1)
-    counts = np.bincount(band, minlength=BANDS)
-    with np.errstate(invalid="ignore"):
-        return np.bincount(band, weights=bits, minlength=BANDS) / counts
+def latitude_bits(bits: Float[np.ndarray, " nodes"], order: str) -> Float[np.ndarray, " bands"]:
+    """Bits per area in bands of latitude, south to north, over those of the whole sphere; NaN where no node lies."""
+    lat = latitudes(len(bits), order)
+    band = np.clip(((lat + 90) / 180 * BANDS).astype(int), 0, BANDS - 1)
+    found, area = (np.bincount(band, weights, BANDS) for weights in (bits, areas(len(bits), order)))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return found / area / bits.mean()
 
 
 def latitude_figure(inside: Mapping[str, Inside], looks: Mapping[str, Look]) -> Figure:
@@ -84,10 +89,9 @@ def latitude_figure(inside: Mapping[str, Inside], looks: Mapping[str, Look]) -> 
             density = 1 / np.cos(np.radians(lat)) * (2 / np.pi)  # over the sphere its mean is 1
             axes.plot(lat, density, color=SOFT, linestyle=(0, (6, 4)), linewidth=1.2, label="pixels of an ERP picture")
             for name, each in inside.items():
-                values = latitude_bits(getattr(each, field))
-                mean = float(getattr(each, field).mean())
+                values = latitude_bits(getattr(each, field), each.order)
                 line: dict[str, Any] = {"color": looks[name].colour, "marker": looks[name].marker, "markersize": 4.5}
-                axes.plot(BAND_CENTRES, values / mean if mean else values, linewidth=2, label=name, **line)
+                axes.plot(BAND_CENTRES, values, linewidth=2, label=name, **line)
             dress_latitude(axes)
             axes.set_ylim(0, None)
             axes.set_title(title, loc="left", fontsize=10.5, fontweight="bold")
@@ -106,7 +110,7 @@ def _draw(axes: Axes, title: str, colours: Colours, on_globe: np.ndarray) -> Non
 
 def _draw_wheel(beside: Axes, fastest: float) -> None:
     """The colours of all directions, as on a compass."""
-    axes = beside.inset_axes((0.45, -0.25, 0.1, 0.2))
+    axes = beside.inset_axes((0.45, -0.21, 0.1, 0.2))
     across = np.linspace(-1, 1, 121)
     moves = np.stack(np.meshgrid(across, -across), -1)
     colours = cut(movement_colours(moves, 1.0), np.linalg.norm(moves, axis=-1) <= 1)
@@ -122,7 +126,7 @@ def _draw_bar(figure: Figure, axes: Axes, norm: LogNorm) -> None:
     place = axes.inset_axes((0.25, -0.09, 0.5, 0.035))
     bar = figure.colorbar(ScalarMappable(norm, HEAT), cax=place, orientation="horizontal", extend="both")
     bar.ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    bar.ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    bar.ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
     bar.outline.set_visible(False)  # type: ignore[operator]
     bar.ax.tick_params(labelsize=8, length=2)
     bar.ax.minorticks_off()

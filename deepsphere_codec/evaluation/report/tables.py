@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from deepsphere_codec.evaluation.bdrate import BdRate
@@ -72,7 +73,7 @@ def clip_tables(gathered: Gathered, metrics: Sequence[Metric]) -> list[Table]:
         "encode, s",
         "decode, s",
     ]
-    return [Table(clip, head, list(_clip_rows(gathered, clip, metrics))) for clip in gathered.clips]
+    return [Table(Path(clip).stem, head, list(_clip_rows(gathered, clip, metrics))) for clip in gathered.clips]
 
 
 def _clip_rows(gathered: Gathered, clip: str, metrics: Sequence[Metric]) -> Iterator[list[str]]:
@@ -107,7 +108,10 @@ def bd_metrics(bd: BdTable) -> Table:
 def bd_clips(bd: BdTable, clips: Sequence[str]) -> Table:
     """A row for each clip."""
     found: dict[str, Mapping[str, BdRate]] = {name: bd.main(name).per_clip for name in bd.rows}
-    rows = [[clip, *(percent(each[clip].pchip) if clip in each else NONE for each in found.values())] for clip in clips]
+    rows = [
+        [Path(clip).stem, *(percent(each[clip].pchip) if clip in each else NONE for each in found.values())]
+        for clip in clips
+    ]
     return Table(f"BD-rate against {bd.anchor} by clip", ["clip", *found], rows)
 
 

@@ -1,0 +1,44 @@
+"""Where the nodes of a signal lie on the sphere, and how large they are, whichever way a model orders them."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from jaxtyping import Float64, Int64
+
+from deepsphere_codec.evaluation.globes import Directions, nearest_nodes, nside_of
+from deepsphere_codec.sphere import HealpixGrid
+from deepsphere_codec.sphere.erp import erp_area_weights, erp_positions
+
+PIXEL_ORDER = "face-major"  # of a stream's header: HEALPix; else row after row of an ERP picture, twice as wide as high
+
+
+def nodes_at(directions: Directions, count: int, order: str) -> Int64[np.ndarray, "height width"]:
+    """Index of the node that each direction falls into, of so many."""
+    if order == PIXEL_ORDER:
+        return nearest_nodes(directions, nside_of(count))
+    height = _rows(count)
+    row, column = (np.rint(each).astype(np.int64) for each in erp_positions(directions, height, 2 * height))
+    return np.clip(row, 0, height - 1) * (2 * height) + column % (2 * height)
+
+
+def areas(count: int, order: str) -> Float64[np.ndarray, " count"]:
+    """Of the nodes, over their mean."""
+    if order == PIXEL_ORDER:
+        return np.ones(count)
+    height = _rows(count)
+    weights = np.repeat(erp_area_weights(height), 2 * height)
+    return weights / weights.mean()
+
+
+def latitudes(count: int, order: str) -> Float64[np.ndarray, " count"]:
+    """Of the nodes' centres, degrees."""
+    if order == PIXEL_ORDER:
+        return np.degrees(np.arcsin(HealpixGrid.cached(nside_of(count)).centers[:, 2]))
+    height = _rows(count)
+    return np.repeat(90 - (np.arange(height) + 0.5) * 180 / height, 2 * height)
+
+
+def _rows(count: int) -> int:
+    return math.isqrt(count // 2)
