@@ -19,7 +19,7 @@ from deepsphere_codec.evaluation.report.svg import style
 from deepsphere_codec.evaluation.report.views import SOURCE, Film, Picture, Shot
 
 BANDS = 18  # of latitude
-GAPS = {"w_pad": 0.02, "h_pad": 0.02, "wspace": 0.01, "hspace": 0.01}  # between views side by side
+GAP = 0.02  # inches around views side by side
 BEYOND_NOTICE = 60.0  # decibels: a black patch that comes out exact does not squeeze the rest
 BAND_CENTRES = (np.arange(BANDS) + 0.5) * 180 / BANDS - 90  # degrees
 
@@ -91,7 +91,10 @@ def side_by_side(
 ) -> Figure:
     """For papers: a column for each film, a row for each view."""
     with style():
-        figure = Figure(figsize=(2.35 * len(cut), 0.35 + 1.8 * len(views)), layout=ConstrainedLayoutEngine(**GAPS))
+        figure = Figure(
+            figsize=(2.35 * len(cut), 0.35 + 1.8 * len(views)),
+            layout=ConstrainedLayoutEngine(w_pad=GAP, h_pad=GAP, wspace=0.01, hspace=0.01),
+        )
         grid = figure.subplots(len(views), len(cut), squeeze=False)
         for row, view in zip(grid, views, strict=True):
             for axes, name in zip(row, cut, strict=True):

@@ -19,15 +19,11 @@ NONE = "–"
 
 
 class Table(NamedTuple):
-    """Attributes:
-    caption: What it is.
-    head: Of the columns.
-    rows: As many cells each; the first is the row's name.
-    """
+    """Cells as text."""
 
     caption: str
     head: list[str]
-    rows: list[list[str]]
+    rows: list[list[str]]  # as many cells each; the first is the row's name
 
 
 def codecs_table(gathered: Gathered, metric: Metric) -> Table:
