@@ -33,7 +33,7 @@ def codecs_table(gathered: Gathered, metric: Metric) -> Table:
         "clips",
         "frames",
         "qualities",
-        "bpp, mean over clips",
+        "bpp",
         metric.name,
         "encode, s/frame",
         "decode, s/frame",
