@@ -14,7 +14,7 @@ from deepsphere_codec.evaluation.results import read_results
 
 ROOT = Path(__file__).resolve().parents[1]
 MARKERS = re.compile(r"(<!-- figures:.*?-->\n).*?(<!-- /figures -->)", re.S)
-RIVALS = (("x265 medium", "x265"), ("the first release", "sphere-dvc-0.1"))
+RIVALS = (("x265 medium", "x265"), ("the first release", "sphere-dvc-0.1"), ("the second", "sphere-dvc-0.2"))
 """Of the default model: names and results."""
 
 
@@ -59,6 +59,8 @@ def released(results: Path, others: list[Path]) -> list[str]:
     """Table of the released models besides the default one, on the clips that each was measured on."""
     lines = [
         "### The other models",
+        "",
+        "Begun from earlier weights of sphere-dvc and trained for fewer steps since; their cards say how many.",
         "",
         "| model | clips | frames | quality: bpp, WS-PSNR-YUV | BD-rate against sphere-dvc there |",
         "|---|---|---|---|---|",

@@ -6,7 +6,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -20,6 +20,7 @@ from support import make_film
 from deepsphere_codec.errors import UsageError
 from deepsphere_codec.evaluation.anchors import AnchorCodec
 from deepsphere_codec.evaluation.curves import MODEL_COLOURS
+from deepsphere_codec.evaluation.report import svg
 from deepsphere_codec.evaluation.report.bd import bd_table
 from deepsphere_codec.evaluation.report.build import Request, make_report
 from deepsphere_codec.evaluation.report.gather import gather
@@ -40,6 +41,14 @@ ROOT = Path(__file__).resolve().parents[2]
 FRAMES = 3
 CEILING = Results("ceiling", "made up", "ceiling", {}, {"clip0.mp4": [Point(256, None, 66.5)]})
 VOID = {"meta", "link", "img", "br", "input", "hr"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _small_pictures() -> Iterator[None]:
+    """Figures that are drawn in less time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(svg, "DPI", 40)
+        yield
 
 
 class Parsed(HTMLParser):
@@ -150,6 +159,7 @@ def test_the_scene_holds_every_view_of_every_film(made: Made) -> None:
                 assert (shot["decibels"] is None) == (film == "source")
 
 
+@pytest.mark.slow
 def test_a_second_report_codes_nothing_again(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     from deepsphere_codec.evaluation.report import coding
 
@@ -159,6 +169,7 @@ def test_a_second_report_codes_nothing_again(made: Made, monkeypatch: pytest.Mon
     assert made.page.read_text(encoding="utf-8") == made.text
 
 
+@pytest.mark.slow
 def test_a_codec_that_fails_in_the_scene_is_missing_and_the_rest_is_there(
     made: Made, tmp_path: Path, make_results: MakeResults
 ) -> None:
@@ -212,9 +223,9 @@ def test_metrics_that_none_has_are_left_out_and_excesses_have_no_bd_rate(
 
 
 def test_figures_can_stand_side_by_side_in_a_page() -> None:
-    svg = '<?xml?><svg viewBox="0 0 9 9" width="72pt" height="72pt"><defs><style>*{a: b}</style></defs><g id="g">'
-    svg += '<use xlink:href="#m" style="font-family: \'A B\', c; fill: #000"/><path clip-path="url(#m)"/></g></svg>'
-    found = inline(svg, "name")
+    figure = '<?xml?><svg viewBox="0 0 9 9" width="72pt" height="72pt"><defs><style>*{a: b}</style></defs><g id="g">'
+    figure += '<use xlink:href="#m" style="font-family: \'A B\', c; fill: #000"/><path clip-path="url(#m)"/></g></svg>'
+    found = inline(figure, "name")
     assert "width: 96px" in found and 'id="name-g"' in found and 'href="#name-m"' in found and "url(#name-m)" in found
     assert "<style" not in found and "font-family" not in found and "fill: #000" in found
 
