@@ -219,7 +219,7 @@ def test_a_run_becomes_a_model_whose_card_says_what_was_done(script, staged, con
 def test_a_card_tells_of_the_training_that_the_run_began_with(script, staged, configuration, tmp_path):
     """Released weights that are trained further: the recipe is that of both."""
     assert script.main(staged) == 0
-    release, out = load("release"), tmp_path / "models"
+    release, out = load_script("release"), tmp_path / "models"
     assert release.main(["mine", str(configuration), "--out", str(out)]) == 0
     shutil.rmtree("runs/narrow")
     further = configuration.with_name("further.toml")
