@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import torch
 from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from deepsphere_codec.entropy.exact import ExactConv
+from deepsphere_codec.entropy.hyperprior import Hyperprior
 from deepsphere_codec.errors import UsageError
+from deepsphere_codec.layers.cheb import ChebConv
 from deepsphere_codec.layers.gate import GatedChebConv
 from deepsphere_codec.layers.operators import RescaledLaplacian
 from deepsphere_codec.training.checkpoint import beginning, load_checkpoint
@@ -24,7 +28,8 @@ def begin_from(path: Path, model: nn.Module, only: str = "") -> list[str]:
     """Fill the model from a checkpoint, or from released weights, of its own kind or of a kin.
 
     A gated Chebyshev convolution takes the radial part of the nine taps that stand in its place there; the motion
-    synthesis of "ssf" takes the field of "dvc"'s, and a scale of zero.
+    synthesis of "ssf" takes the field of "dvc"'s, and a scale of zero; a hyperprior that is told the latitude takes one
+    that is not, and makes nothing of the latitude at first.
 
     Args:
         only: Beginning of the names of the parameters that are filled.
@@ -65,6 +70,29 @@ def _carried_over(model: nn.Module, read: Callable[[str], Tensor | None]) -> lis
     for name in MOTION_OUTPUTS:
         if name in parameters and (value := read(name)) is not None and len(value) == len(parameters[name]) - 1:
             found.append((name, torch.cat([value, torch.zeros_like(value[:1])])))
+    for name, module in model.named_modules():
+        if isinstance(module, Hyperprior) and len(module.places):
+            found += _without_latitude(name, module, read)
+    return found
+
+
+def _without_latitude(
+    name: str, hyperprior: Hyperprior, read: Callable[[str], Tensor | None]
+) -> list[tuple[str, Tensor]]:
+    """The weights of a hyperprior that is told nothing, with zeros for the channel that tells of the latitude."""
+    found = []
+    channels, hidden = hyperprior.channels, hyperprior.beside.weight.shape[0]
+    known = hyperprior.join.weight.shape[1] - hidden - 1
+    first, join = cast(ExactConv, hyperprior.h_s[0]), hyperprior.join
+    layers = ("h_a.0", cast(ChebConv, hyperprior.h_a[0]), channels), ("h_s.0", first, first.weight.shape[1] - 1)
+    for layer, conv, place in (*layers, ("join", join, known)):
+        value = read(f"{name}.{layer}.weight")
+        if value is None:
+            continue
+        inputs = value.unflatten(0, (conv.order, -1)) if isinstance(conv, ChebConv) else value
+        told = torch.cat([inputs[:, :place], torch.zeros_like(inputs[:, :1]), inputs[:, place:]], 1)
+        if told.numel() == conv.weight.numel():  # else it is told already, or another architecture
+            found.append((f"{name}.{layer}.weight", told.reshape(conv.weight.shape)))
     return found
 
 

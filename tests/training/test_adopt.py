@@ -10,6 +10,7 @@ from deepsphere_codec.errors import UsageError
 from deepsphere_codec.layers.blocks import Resolution, sphere_conv
 from deepsphere_codec.models.config import ModelConfig
 from deepsphere_codec.models.dvc import SphereDVC
+from deepsphere_codec.models.geometry import whole_grid
 from deepsphere_codec.models.pyramid import Pyramid
 from deepsphere_codec.sphere.patch import PatchGrid
 from deepsphere_codec.training.adopt import MOTION_OUTPUTS, begin_from, nine_taps_to_chebyshev
@@ -72,6 +73,27 @@ def test_a_scale_space_flow_begins_with_the_field_of_a_warp_and_no_blur(narrow, 
         field, motion = dvc.inter.motion_s(y_hat), ssf.inter.motion_s(y_hat)
     assert field.abs().max() > 0
     torch.testing.assert_close(motion, torch.cat([field, torch.zeros_like(field[..., :1])], -1))
+
+
+def test_a_plane_that_knows_its_latitude_begins_as_one_that_does_not(narrow, tmp_path):
+    place = whole_grid("erp", 64)
+    plain, told = (
+        SphereDVC(ModelConfig(geometry="erp", positional=positional, **narrow), place).eval()
+        for positional in (False, True)
+    )
+    save_file({name: p.detach() for name, p in plain.named_parameters()}, tmp_path / "plain")
+    carried = begin_from(tmp_path / "plain", told)
+    assert {name.rpartition("hyperprior.")[2] for name in carried} == {"h_a.0.weight", "h_s.0.weight", "join.weight"}
+    ours, theirs = (each.inter.residual_latents.hyperprior for each in (plain, told))
+    y = 3 * torch.randn(1, ours.anchors.shape[0], ours.channels)
+    memory = torch.randint(0, 9, (*y.shape[:2], ours.recall.weight.shape[1])).float()
+    with torch.no_grad():
+        z = ours.hyper_latents(y)
+        torch.testing.assert_close(theirs.hyper_latents(y), z)
+        known = ours.known(z.round(), memory), theirs.known(z.round(), memory)
+        fine = torch.randint(-40, 40, y.shape).float()
+        for a, b in zip(ours.parameters_of(known[0], fine), theirs.parameters_of(known[1], fine), strict=True):
+            torch.testing.assert_close(a, b)
 
 
 def test_another_architecture_is_refused(narrow, tmp_path):
