@@ -18,6 +18,7 @@ from deepsphere_codec import __version__
 from deepsphere_codec.arguments import frames_argument, positive_argument, size_argument, viewports_argument
 from deepsphere_codec.errors import CodecError, UsageError
 from deepsphere_codec.progress import progress_bar
+from deepsphere_codec.threads import spin_briefly
 
 PROG = "deepsphere-codec"
 EXIT_BUG = 1  # not one of the documented codes: a mistake of ours, not of the user's or the stream's
@@ -40,9 +41,7 @@ class _Parser(argparse.ArgumentParser):
 
 def console() -> None:
     """Entry point of the installed command."""
-    # Before torch starts its threads. On a busy machine threads that spin while they wait keep each other from working:
-    # a P-frame took 23 s to decode beside two training runs, 6 s with this. On an idle one it makes no difference.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    spin_briefly()
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _terminate)
     code = main()

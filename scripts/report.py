@@ -10,13 +10,13 @@ there.
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
 import sys
 from pathlib import Path
 
-# Before torch starts its threads: see the command's own entry point.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+from deepsphere_codec.threads import spin_briefly
+
+spin_briefly()
 
 from deepsphere_codec.errors import CodecError, UsageError  # noqa: E402
 from deepsphere_codec.evaluation.report.build import ANCHOR, FRAMES, Request, make_report  # noqa: E402

@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "deepsphere_codec"
 
-FOUNDATION = {"errors", "progress", "atomic"}
+FOUNDATION = {"errors", "progress", "atomic", "threads"}
 BORDERS = FOUNDATION | {"sphere", "bitstream", "video"}
 OPERATORS = BORDERS | {"graph"}
 PARTS = OPERATORS | {"layers", "entropy"}  # the hyperprior is made of layers, no layer needs an entropy model
@@ -24,6 +24,7 @@ MEASURED = CODEC | {"baselines"}
 MAY_IMPORT = {
     "errors": set(),
     "progress": set(),
+    "threads": set(),
     "arguments": set(),
     "atomic": {"errors"},
     "sphere": FOUNDATION,

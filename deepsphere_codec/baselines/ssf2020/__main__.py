@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from deepsphere_codec.baselines.ssf2020.films import decode_film, encode_film
-from deepsphere_codec.baselines.ssf2020.weights import RELEASED, convert_zoo
-from deepsphere_codec.errors import CodecError, UsageError
-from deepsphere_codec.progress import progress_bar
+from deepsphere_codec.threads import spin_briefly
+
+spin_briefly()
+
+from deepsphere_codec.baselines.ssf2020.films import decode_film, encode_film  # noqa: E402
+from deepsphere_codec.baselines.ssf2020.weights import RELEASED, convert_zoo  # noqa: E402
+from deepsphere_codec.errors import CodecError, UsageError  # noqa: E402
+from deepsphere_codec.progress import progress_bar  # noqa: E402
 
 PROG = "ssf2020"
 
@@ -114,5 +117,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     sys.exit(main())
