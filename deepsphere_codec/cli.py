@@ -168,17 +168,18 @@ def _decode(args: argparse.Namespace) -> Result:
 def _info(args: argparse.Namespace) -> Result:
     from dataclasses import asdict
 
-    from deepsphere_codec.bitstream import StreamReader
+    from deepsphere_codec.bitstream import StreamReader, version_text
 
     sizes: dict[str, list[int]] = {}
     with StreamReader(args.input) as stream:
-        for frame_type, payload in stream.records():
-            sizes.setdefault(frame_type, []).append(len(payload))
+        for frame in stream.frames():
+            sizes.setdefault(frame.kind, []).append(len(frame.payload))
         header = stream.header
     frames = sum(map(len, sizes.values()))
     total = os.path.getsize(args.input)
     return {
         **asdict(header),
+        "version": version_text(header.version),
         "frames": frames,
         "bytes": total,
         "bpp": total * 8 / (frames * header.width * header.height) if frames else None,

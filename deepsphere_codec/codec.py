@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from deepsphere_codec.bitstream import Header
+from deepsphere_codec.bitstream import FORMAT_VERSION, Header
 from deepsphere_codec.errors import DamagedStream, IncompatibleStream, UsageError
 from deepsphere_codec.models import LoadedModel, State
 from deepsphere_codec.sphere import ErpPixels, ErpResampler, chroma_down, chroma_up
@@ -19,7 +19,8 @@ from deepsphere_codec.video import VideoInfo, YuvFrame
 
 FIT_ITERATIONS = 3  # least-squares steps from ERP to the sphere: past the knee, at a third of a second
 MIN_QUALITY, MAX_QUALITY = 1.0, 8.0
-FORMAT_VERSION = 1
+CHECK_MASK = 0xFFFF
+"""As much of a checksum of latents as a record holds."""
 PIXEL_ORDERS = {"healpix": "face-major", "erp": "erp-rows"}
 """How a signal's nodes lie, by the model's geometry."""
 
@@ -30,6 +31,7 @@ class EncodedFrame(NamedTuple):
     frame_type: Literal["I", "P"]
     payload: bytes
     x_hat: Float[Tensor, "1 npix 3"]  # what the decoder will have, bit for bit on the same machine
+    check: int  # of the latents, which it must have on any machine
 
 
 class VideoEncoder:
@@ -103,7 +105,7 @@ class VideoEncoder:
             coded = self._network.encode_inter(x, self._state, quality)
         self._state = coded.state
         self._count += 1
-        return EncodedFrame(frame_type, coded.payload, coded.state.x_hat)
+        return EncodedFrame(frame_type, coded.payload, coded.state.x_hat, coded.state.check & CHECK_MASK)
 
     def reconstruction(self, x_hat: Float[Tensor, "1 npix 3"]) -> YuvFrame:
         """The frame that the decoder will show for x_hat."""
@@ -131,11 +133,14 @@ class VideoDecoder:
         self._state: State | None = None
 
     @torch.inference_mode()
-    def decode(self, frame_type: str, payload: bytes) -> Float[Tensor, "1 npix 3"]:
+    def decode(self, frame_type: str, payload: bytes, check: int | None = None) -> Float[Tensor, "1 npix 3"]:
         """Decode the next record to the sphere.
 
+        Args:
+            check: Of the latents, as the record holds it; not compared where it is None.
         Raises:
-            DamagedStream: a P-frame comes first, or the payload is not what the model writes.
+            DamagedStream: a P-frame comes first, the payload is not what the model writes, or it leads to other latents
+                here than in the encoder.
         """
         if frame_type == "I":
             self._state = self._network.decode_intra(payload, self._quality)
@@ -143,6 +148,11 @@ class VideoDecoder:
             self._state = self._network.decode_inter(payload, self._state, self._quality)
         else:
             raise DamagedStream(f"a {frame_type}-frame comes before any I-frame; the stream has lost its beginning")
+        if check is not None and self._state.check & CHECK_MASK != check:
+            raise DamagedStream(
+                f"a frame decodes to other latents than were encoded ({self._state.check & CHECK_MASK:04x}, not "
+                f"{check:04x}): this machine computes otherwise than the encoder's, or one of the two is faulty"
+            )
         return self._state.x_hat
 
     @torch.inference_mode()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -126,7 +125,7 @@ def decode_video(
         UsageError: the file cannot be read, or the range holds no frames.
     """
     with StreamReader(path) as stream:
-        wanted = _selection(frames, stream.frame_count, path)
+        wanted = _selection(frames, stream.frame_count or 0, path)
         decoder = VideoDecoder(stream.header, _model_of(stream.header, model, device))
         for frame in _decoded(stream, decoder, wanted):
             yield yuv_to_rgb(frame, decoder.info)
@@ -154,7 +153,7 @@ def decode_to_file(
         As `decode_video`; UsageError also for an existing output or a size that is not 2:1.
     """
     with StreamReader(input) as stream:
-        wanted = _selection(frames, stream.frame_count, input)
+        wanted = _selection(frames, stream.frame_count or 0, input)
         info = film_info(stream.header, size)._replace(frames=len(wanted))
         with create_video(output, info, force=force) as writer, _thread_count(threads):
             decoder = VideoDecoder(stream.header, _model_of(stream.header, model, device), size=size)
@@ -172,7 +171,7 @@ def _encode_all(reader: VideoReader, encoder: VideoEncoder, file: BinaryIO, on_p
     count = 0
     for count, frame in enumerate(reader, 1):
         coded = encoder.encode(frame)
-        writer.write(coded.frame_type, coded.payload)
+        writer.write(coded.frame_type, coded.payload, coded.check)
         if on_progress:
             on_progress(count, reader.expected)
     writer.close()
@@ -180,11 +179,11 @@ def _encode_all(reader: VideoReader, encoder: VideoEncoder, file: BinaryIO, on_p
 
 
 def _decoded(stream: StreamReader, decoder: VideoDecoder, wanted: range) -> Iterator[YuvFrame]:
-    first = stream.keyframe_before(wanted.start)
-    records = islice(stream.records(first), wanted.stop - first)
-    for number, (frame_type, payload) in enumerate(records, first):
-        x_hat = decoder.decode(frame_type, payload)
-        if number in wanted:
+    for frame in stream.frames(wanted.start):
+        if frame.number >= wanted.stop:
+            return
+        x_hat = decoder.decode(frame.kind, frame.payload, frame.check)
+        if frame.number in wanted:
             yield decoder.frame(x_hat)
 
 

@@ -64,6 +64,10 @@ class FakeState(NamedTuple):
     x_hat: torch.Tensor
     frames: int
 
+    @property
+    def check(self) -> int:
+        return int(_levels(self.x_hat).sum())
+
 
 class Coded(NamedTuple):
     payload: bytes

@@ -113,7 +113,7 @@ def test_random_access_starts_at_the_iframe_before(stream: Path, monkeypatch: py
     decoded: list[str] = []
     decode = VideoDecoder.decode
     monkeypatch.setattr(
-        VideoDecoder, "decode", lambda self, kind, load: (decoded.append(kind), decode(self, kind, load))[1]
+        VideoDecoder, "decode", lambda self, kind, *rest: (decoded.append(kind), decode(self, kind, *rest))[1]
     )
     list(decode_video(stream, model=FakeModel(), frames=(6, 7)))
     assert decoded == ["I", "P", "P"]
@@ -213,6 +213,18 @@ def _growth(run: Callable[[Progress], object]) -> int:
     return sizes[400] - sizes[100]
 
 
+def test_other_latents_than_the_encoders_are_noticed() -> None:
+    """At the frame where they first differ, whatever the picture looks like."""
+    info = VideoInfo(128, 64, fps=Fraction(25), frames=None, full_range=False, matrix="bt709")
+    encoder = VideoEncoder(FakeModel(), info, gop_size=3)
+    coded = [encoder.encode(make_frame(128, 64, number)) for number in range(3)]
+    decoder = VideoDecoder(encoder.header, FakeModel())
+    for each in coded[:2]:
+        decoder.decode(each.frame_type, each.payload, each.check)
+    with pytest.raises(DamagedStream, match=r"decodes to other latents than were encoded \([0-9a-f]{4}, not "):
+        decoder.decode(coded[2].frame_type, coded[2].payload, coded[2].check ^ 1)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [card["name"] for card in list_models()])
 def test_another_process_decodes_what_the_encoder_kept_with_any_number_of_threads(name: str, tmp_path: Path) -> None:
@@ -222,7 +234,7 @@ def test_another_process_decodes_what_the_encoder_kept_with_any_number_of_thread
     with (tmp_path / "o.dsc").open("wb") as file, StreamWriter(file, encoder.header) as writer:
         for number in range(4):
             coded = encoder.encode(make_frame(256, 128, 3 * number))
-            writer.write(coded.frame_type, coded.payload)
+            writer.write(coded.frame_type, coded.payload, coded.check)
             kept.append(encoder.reconstruction(coded.x_hat))
     for threads in ("1", "2", "3"):
         run_command("decode", tmp_path / "o.dsc", tmp_path / f"{threads}.mkv", "--threads", threads, "--device", "cpu")

@@ -1,7 +1,8 @@
-"""The `.dsc` file: bytes only, standard library only. `layout` says what lies where."""
+"""The `.dsc` file: bytes only, standard library only. FORMAT.md describes it to the byte."""
 
-from deepsphere_codec.bitstream.header import FORMAT_VERSION, Header
+from deepsphere_codec.bitstream.header import FORMAT_VERSION, LIMITS, Header, version_text
 from deepsphere_codec.bitstream.reader import StreamReader
+from deepsphere_codec.bitstream.records import Frame, Other
 from deepsphere_codec.bitstream.writer import StreamWriter
 
-__all__ = ["FORMAT_VERSION", "Header", "StreamReader", "StreamWriter"]
+__all__ = ["FORMAT_VERSION", "LIMITS", "Frame", "Header", "Other", "StreamReader", "StreamWriter", "version_text"]

@@ -7,15 +7,30 @@ import struct
 import zlib
 from dataclasses import asdict, dataclass
 
-from deepsphere_codec.bitstream.layout import CRC, MAGIC, MAX_HEADER, PROLOGUE
+from deepsphere_codec.bitstream.layout import CRC, MAGIC, MAX_HEADER, PROLOGUE, Cursor
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 0x0100
+"""1.0: major version in the high byte, minor in the low one. A reader takes all minor versions of its major one."""
 
-_SIZES = struct.Struct("<IIIIBIId")  # width, height, fps_num, fps_den, full_range, nside, gop_size, quality
-_POSITIVE = ("width", "height", "fps_num", "fps_den", "nside", "gop_size")
-_TEXTS = ("matrix", "pixel_order", "model")
+LIMITS = {
+    "width": 1 << 15,
+    "height": 1 << 14,
+    "nside": 1 << 13,
+    "gop_size": 1 << 16,
+    "fps_num": 1 << 31,
+    "fps_den": 1 << 31,
+}
+"""Largest values; the smallest is 1. They bound what a decoder allocates, whatever a file says."""
+
+MATRICES = {"bt709": 1, "bt601": 6, "bt2020": 9}
+"""Numbers of ITU-T H.273."""
+
+_SIZES = struct.Struct("<IIIIIIdIIBBBBBB")
+_TEXTS = ("pixel_order", "model")
 _HASHES = ("weights_hash", "tables_hash", "graph_hash")
 _HASH_BYTES = 32
+_LENGTH = struct.Struct("<H")
+_BITS, _MONO = 8, 0
 _UINT32 = 1 << 32
 
 
@@ -23,10 +38,16 @@ _UINT32 = 1 << 32
 class Header:
     """What a stream says of itself.
 
-    In the file, version 1: width, height, fps_num, fps_den u32, full_range u8, nside, gop_size u32, quality f64;
-    matrix, pixel_order, model as length u16 and UTF-8; weights_hash, tables_hash, graph_hash as the 32 bytes of a
-    SHA-256.
-
+    Attributes:
+        version: Of the format.
+        width, height: Of the ERP source, pixels.
+        fps_num, fps_den: Frames per second.
+        full_range, matrix, primaries, transfer: Colour; the latter two as numbers of ITU-T H.273.
+        nside, pixel_order: How a signal lies on its nodes.
+        model, weights_hash, tables_hash, graph_hash: What it was coded with; SHA-256, hex.
+        quality: 1 … 8.
+        gop_size: Frames from I-frame to I-frame, at most.
+        tick_num, tick_den: Seconds of a tick, where frames have times of their own; 0 and 0 where they lie evenly.
     Raises:
         ValueError: a value that the file cannot hold.
     """
@@ -46,14 +67,30 @@ class Header:
     graph_hash: str
     quality: float
     gop_size: int
+    primaries: int = 1
+    transfer: int = 1
+    tick_num: int = 0
+    tick_den: int = 0
+
+    @property
+    def timed(self) -> bool:
+        """Whether each frame says when it is shown."""
+        return self.tick_num > 0
 
     def __post_init__(self) -> None:
-        if self.version != FORMAT_VERSION:
-            raise ValueError(f"version is {self.version}, expected {FORMAT_VERSION}")
+        if self.version >> 8 != FORMAT_VERSION >> 8:
+            raise ValueError(f"version is {self.version:#06x}, expected {FORMAT_VERSION:#06x}")
         values = asdict(self)
-        for name in _POSITIVE:
-            if not 0 < values[name] < _UINT32:
-                raise ValueError(f"{name} is {values[name]}, expected 1 ... 2^32 - 1")
+        for name, limit in LIMITS.items():
+            if not 0 < values[name] <= limit:
+                raise ValueError(f"{name} is {values[name]}, expected 1 ... {limit}")
+        if self.matrix not in MATRICES:
+            raise ValueError(f"matrix is {self.matrix!r}, expected one of {', '.join(MATRICES)}")
+        for name in ("primaries", "transfer"):
+            if not 0 <= values[name] < 256:
+                raise ValueError(f"{name} is {values[name]}, expected 0 ... 255")
+        if (self.tick_num > 0) != (self.tick_den > 0) or not 0 <= max(self.tick_num, self.tick_den) < _UINT32:
+            raise ValueError(f"a tick is {self.tick_num}/{self.tick_den} s, expected two numbers from 1 on, or 0/0")
         if not math.isfinite(self.quality):
             raise ValueError(f"quality is {self.quality}, expected a finite number")
         for name in _HASHES:
@@ -61,6 +98,15 @@ class Header:
                 raise ValueError(f"{name} is {values[name]!r}, expected 64 lower-case hexadecimal digits")
         if len(_pack(self)) > MAX_HEADER:
             raise ValueError(f"the header takes {len(_pack(self))} bytes, expected at most {MAX_HEADER}")
+
+
+class NotHere(ValueError):
+    """A header that a later installation may read."""
+
+
+def version_text(version: int) -> str:
+    """As "1.0"."""
+    return f"{version >> 8}.{version & 0xFF}"
 
 
 def prologue(header: Header) -> bytes:
@@ -71,23 +117,24 @@ def prologue(header: Header) -> bytes:
 
 
 def unpack_header(version: int, body: bytes) -> Header:
-    """The header in `body`.
+    """The header in `body`; what a later minor version has added at its end is left aside.
 
     Raises:
+        NotHere: it is a film of two eyes, or of other depth than 8 bits.
         ValueError: the bytes are none that `prologue` writes.
     """
-    try:
-        width, height, fps_num, fps_den, full_range, nside, gop_size, quality = _SIZES.unpack_from(body)
-        offset = _SIZES.size
-        texts = []
-        for _ in _TEXTS:
-            (length,) = struct.unpack_from("<H", body, offset)
-            texts.append(struct.unpack_from(f"{length}s", body, offset + 2)[0].decode())
-            offset += 2 + length
-        hashes = [digest.hex() for digest in struct.unpack(f"{_HASH_BYTES}s" * len(_HASHES), body[offset:])]
-    except struct.error as error:
-        raise ValueError("the header's length is not that of its fields") from error
-    matrix, pixel_order, model = texts
+    cursor = Cursor(body)
+    width, height, fps_num, fps_den, tick_num, tick_den, quality, nside, gop_size, *small = cursor.unpack(_SIZES)
+    layout, bits, full_range, matrix, primaries, transfer = small
+    if layout != _MONO or bits != _BITS:
+        raise NotHere(f"layout {layout} with {bits} bits, this installation reads layout {_MONO} with {_BITS} bits")
+    texts = [cursor.take(cursor.unpack(_LENGTH)[0]).decode() for _ in _TEXTS]
+    hashes = [cursor.take(_HASH_BYTES).hex() for _ in _HASHES]
+    if version == FORMAT_VERSION:
+        cursor.end()
+    names = {number: name for name, number in MATRICES.items()}
+    if full_range > 1 or matrix not in names:
+        raise ValueError(f"a range of {full_range} or a matrix of {matrix} means nothing")
     return Header(
         version=version,
         width=width,
@@ -95,15 +142,19 @@ def unpack_header(version: int, body: bytes) -> Header:
         fps_num=fps_num,
         fps_den=fps_den,
         full_range=bool(full_range),
-        matrix=matrix,
+        matrix=names[matrix],
         nside=nside,
-        pixel_order=pixel_order,
-        model=model,
+        pixel_order=texts[0],
+        model=texts[1],
         weights_hash=hashes[0],
         tables_hash=hashes[1],
         graph_hash=hashes[2],
         quality=quality,
         gop_size=gop_size,
+        primaries=primaries,
+        transfer=transfer,
+        tick_num=tick_num,
+        tick_den=tick_den,
     )
 
 
@@ -114,10 +165,17 @@ def _pack(header: Header) -> bytes:
         header.height,
         header.fps_num,
         header.fps_den,
-        header.full_range,
+        header.tick_num,
+        header.tick_den,
+        header.quality,
         header.nside,
         header.gop_size,
-        header.quality,
+        _MONO,
+        _BITS,
+        header.full_range,
+        MATRICES[header.matrix],
+        header.primaries,
+        header.transfer,
     )
     texts = b"".join(_text(values[name]) for name in _TEXTS)
     return sizes + texts + b"".join(bytes.fromhex(values[name]) for name in _HASHES)
@@ -127,7 +185,7 @@ def _text(value: str) -> bytes:
     data = value.encode()
     if len(data) >= 1 << 16:
         raise ValueError(f"a text of {len(data)} bytes, expected fewer than {1 << 16}")
-    return struct.pack("<H", len(data)) + data
+    return _LENGTH.pack(len(data)) + data
 
 
 def _is_sha256(digest: str) -> bool:

@@ -1,18 +1,4 @@
-r"""What lies where in a `.dsc` file, version 1. All numbers are little-endian, all checksums CRC-32 (zlib's).
-
-    file     prologue, records, index, trailer; nothing between them, nothing after
-    prologue magic 89 44 53 43 0D 0A 1A 0A, version u16, length u32, header (`length` bytes; see `header.py`), crc u32
-             crc covers all before it. This much is the same in every version, so that a newer one is told from damage.
-    record   type u8 ("I" or "P"), length u32, crc u32, payload (`length` bytes)
-             crc covers: the prologue's crc u32, the frame's number u32 (from 0), type, length, payload.
-             A record in another place, or from another file, is thus noticed too.
-    index    type u8 ("X"), length u32, crc u32, payload: for each frame its type u8 and its record's offset u64
-             crc covers as a record's, the number being that of all frames.
-    trailer  offset of the index u64, crc u32 (of the prologue's crc u32 and the offset), "CSD." (43 53 44 2E)
-
-The index is for random access; a reader that starts at the front needs neither it nor the trailer.
-The magic begins like PNG's, for its reasons: a byte above 7F and both line ends show a transfer as text.
-"""
+"""Numbers, lengths and checksums of a `.dsc` file; FORMAT.md says what lies where."""
 
 from __future__ import annotations
 
@@ -25,26 +11,80 @@ END_MAGIC = b"CSD."
 VERSION_OFFSET = len(MAGIC)
 PROLOGUE = struct.Struct("<8sHI")  # magic, version, length of the header
 CRC = struct.Struct("<I")
-RECORD = struct.Struct("<BII")  # type, length of the payload, crc
-INDEX_ENTRY = struct.Struct("<BQ")  # type, offset of the record
-TRAILER = struct.Struct("<QI4s")  # offset of the index, crc, end magic
+CHECK = struct.Struct("<H")  # of decoded latents
+TRAILER = struct.Struct("<QI4s")  # offset of the end record, crc, end magic
 
-INDEX_TYPE = "X"
-FRAME_TYPES = ("I", "P")
+KEYFRAME, PREDICTED, END = "I", "P", "E"
+FRAME_TYPES = (KEYFRAME, PREDICTED)
 
 MAX_HEADER = 1 << 16
-MAX_PAYLOAD = (1 << 32) - 1
+MAX_BODY = 1 << 28
+MAX_VARINT = 10  # bytes, for 64 bits
 
-_SEED = struct.Struct("<II")
-_TYPE_AND_LENGTH = struct.Struct("<BI")
+_SEED = struct.Struct("<IIBI")
 _OFFSET = struct.Struct("<IQ")
 
 
-def record_crc(prologue_crc: int, number: int, kind: int, payload: bytes) -> int:
-    """Checksum of a record (or of the index, whose number is the count of frames)."""
-    seed = zlib.crc32(_SEED.pack(prologue_crc, number))
-    return zlib.crc32(payload, zlib.crc32(_TYPE_AND_LENGTH.pack(kind, len(payload)), seed))
+def record_crc(prologue_crc: int, place: int, kind: int, body: bytes) -> int:
+    """Checksum of a record.
+
+    Args:
+        prologue_crc: Of the file that it is in.
+        place: Of a frame, counted from its GOP's I-frame; 0 for other records.
+    """
+    return zlib.crc32(body, zlib.crc32(_SEED.pack(prologue_crc, place, kind, len(body))))
 
 
-def trailer_crc(prologue_crc: int, index_offset: int) -> int:
-    return zlib.crc32(_OFFSET.pack(prologue_crc, index_offset))
+def trailer_crc(prologue_crc: int, end_offset: int) -> int:
+    return zlib.crc32(_OFFSET.pack(prologue_crc, end_offset))
+
+
+def varint(value: int) -> bytes:
+    """A whole number from 0 to 2^64 - 1: seven bits a byte, lowest first, the highest bit set in all but the last."""
+    if not 0 <= value < 1 << 64:
+        raise ValueError(f"{value} is no whole number below 2^64")
+    parts = bytearray()
+    while value > 0x7F:
+        parts.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*parts, value])
+
+
+class Cursor:
+    """Takes one thing after the other out of bytes.
+
+    Every method raises ValueError where they end too early.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._place = 0
+
+    def varint(self) -> int:
+        """A number as `varint` writes it, and no other way."""
+        value = 0
+        for i in range(MAX_VARINT):
+            byte = self.take(1)[0]
+            value |= (byte & 0x7F) << 7 * i
+            if byte <= 0x7F:
+                if byte == 0 and i or value >= 1 << 64:
+                    break
+                return value
+        raise ValueError("a number is not written as it should be")
+
+    def unpack(self, form: struct.Struct) -> tuple:
+        return form.unpack(self.take(form.size))
+
+    def take(self, length: int) -> bytes:
+        if length > len(self._data) - self._place:
+            raise ValueError(f"{length} bytes due at byte {self._place} of {len(self._data)}")
+        self._place += length
+        return self._data[self._place - length : self._place]
+
+    def rest(self) -> bytes:
+        return self.take(len(self._data) - self._place)
+
+    def end(self) -> None:
+        """Raise ValueError unless everything was taken."""
+        if self._place != len(self._data):
+            raise ValueError(f"{len(self._data) - self._place} bytes more than its fields take")

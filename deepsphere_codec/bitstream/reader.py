@@ -1,29 +1,35 @@
-"""Reads a `.dsc` file, from any frame on, or as far as it is sound."""
+"""Reads a `.dsc` file, from any frame on, or as far as it is sound, or past what is not."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
 from deepsphere_codec.bitstream.header import Header
-from deepsphere_codec.bitstream.source import Entry, Source
-from deepsphere_codec.errors import DamagedStream, UsageError
+from deepsphere_codec.bitstream.layout import END, FRAME_TYPES, KEYFRAME
+from deepsphere_codec.bitstream.records import End, Frame, Gop, Other, unpack_frame
+from deepsphere_codec.bitstream.source import Record, Source
+from deepsphere_codec.errors import DamagedStream, IncompatibleStream, UsageError
+
+OnDamage = Callable[[DamagedStream], None]
+
+_SEARCHED = 16  # times its size: as many bytes of a file are looked at for the next sound I-frame, at most
+_PIECE = 1 << 16
 
 
 class StreamReader:
     """A stream's header, and its records from any frame on. A context manager; it closes what it opened itself.
 
-    Opening checks the header and the index; each record is checked when it is read.
+    Opening checks the header and, where the file can seek, its end; each record is checked when it is read.
 
     Args:
-        file: A path, or a seekable file open for reading in binary mode.
-        strict: Whether a stream must be whole. Otherwise every record is read once, those before the first damage
-            count, and `damage` tells of it.
+        file: A path, or a file open for reading in binary mode, which may be a pipe.
+        strict: Whether a file must have its end. Otherwise `damage` tells of the lack.
     Raises:
         UsageError: the file is missing or cannot be read.
-        DamagedStream: it is no `.dsc` file, is truncated, or its header or index is altered.
+        DamagedStream: it is no `.dsc` file, is truncated, or its header or end is altered.
         IncompatibleStream: its format is newer than this package.
     """
 
@@ -32,12 +38,11 @@ class StreamReader:
         if isinstance(file, str | Path):
             self._own = file = _open(Path(file))
         self.damage: DamagedStream | None = None
+        self._end: End | None = None
         try:
             self._source = Source(file, str(getattr(file, "name", "the stream")))
-            if strict:
-                self._entries = self._strict_entries()
-            else:
-                self._entries, self.damage = self._readable_entries()
+            if self._source.size is not None:
+                self._read_end(strict)
         except BaseException:
             self.close()
             raise
@@ -47,33 +52,38 @@ class StreamReader:
         return self._source.header
 
     @property
-    def frame_count(self) -> int:
-        return len(self._entries)
+    def seekable(self) -> bool:
+        """Whether reading may begin at any GOP."""
+        return self._source.size is not None
 
-    def records(self, start: int = 0) -> Iterator[tuple[str, bytes]]:
-        """(frame type, payload) of each frame from `start` on; beyond the last there are none.
+    @property
+    def frame_count(self) -> int | None:
+        """As the end record says; None where it is not there, or not yet."""
+        return self._end and self._end.frames
 
+    @property
+    def bytes_read(self) -> int:
+        return self._source.bytes_read
+
+    def frames(self, first: int = 0, *, on_damage: OnDamage | None = None) -> Iterator[Frame]:
+        """The frames from `first` on, in order; from the I-frame before it, so that they can be decoded.
+
+        Args:
+            first: Number of a frame.
+            on_damage: Told of each damage; then the next sound I-frame goes on, frames between are left out. Where it
+                is not given the first damage is raised.
         Raises:
-            ValueError: start is negative.
-            DamagedStream: a record is altered; the message names its frame and byte.
+            ValueError: first is negative.
+            DamagedStream: a record is altered or missing; the message names its frame and byte.
+            IncompatibleStream: a record is of a kind that this installation does not know, and that matters.
         """
-        if start < 0:
-            raise ValueError(f"start is {start}, expected 0 or more")
-        return self._records(start)
+        return (each for each in self.records(first, on_damage=on_damage) if isinstance(each, Frame))
 
-    def keyframe_before(self, number: int) -> int:
-        """The last I-frame at or before frame `number`: where decoding it begins.
-
-        Raises:
-            ValueError: there is no such frame.
-            DamagedStream: no I-frame lies before it.
-        """
-        if not 0 <= number < self.frame_count:
-            raise ValueError(f"frame {number} of a stream with {self.frame_count}")
-        for candidate in range(number, -1, -1):
-            if self._entries[candidate].frame_type == "I":
-                return candidate
-        raise self._source.damaged(f"no I-frame at or before frame {number}")
+    def records(self, first: int = 0, *, on_damage: OnDamage | None = None) -> Iterator[Frame | Other]:
+        """As `frames`, with what lies beside the frames; each iterator of a pipe takes what the others left."""
+        if first < 0:
+            raise ValueError(f"first is {first}, expected 0 or more")
+        return self._records(self._gop_of(first), on_damage)
 
     def close(self) -> None:
         if self._own:
@@ -87,28 +97,133 @@ class StreamReader:
     ) -> None:
         self.close()
 
-    def _records(self, start: int) -> Iterator[tuple[str, bytes]]:
-        for number in range(start, self.frame_count):
-            entry = self._entries[number]
-            record = self._source.record(number, entry.offset)
-            if record.kind != entry.frame_type:
-                raise self._source.damaged(f"frame {number} at byte {entry.offset} is of another type than indexed")
-            yield record.kind, record.payload
-
-    def _strict_entries(self) -> list[Entry]:
+    def _read_end(self, strict: bool) -> None:
         try:
-            return self._source.index()
-        except DamagedStream:
-            self._source.scan([])  # tells better where the damage is than the lack of an index does
-            raise
-
-    def _readable_entries(self) -> tuple[list[Entry], DamagedStream | None]:
-        entries: list[Entry] = []
-        try:
-            self._source.scan(entries)
+            self._end = self._source.end()
         except DamagedStream as damage:
-            return entries, damage
-        return entries, None
+            if strict:
+                for _ in self.records():  # tells better where the damage is than the lack of an end does
+                    pass
+                raise
+            self.damage = damage
+
+    def _gop_of(self, number: int) -> Gop | None:
+        """The GOP that holds a frame; None for the first, with what lies before it."""
+        gops = self._end.gops if self._end else ()
+        return max((gop for gop in gops if 0 < gop.number <= number), default=None)
+
+    def _records(self, gop: Gop | None, on_damage: OnDamage | None) -> Iterator[Frame | Other]:
+        walk = _Walk(self._source, gop)
+        while True:
+            try:
+                record = walk.step()
+            except DamagedStream as damage:
+                if on_damage is None:
+                    raise
+                on_damage(damage)
+                offset = self._next_keyframe(walk.offset + 1)
+                if offset is None:
+                    return
+                walk.go_on_at(offset)
+                continue
+            if record is None:
+                return
+            yield record
+
+    def _next_keyframe(self, offset: int) -> int | None:
+        """Where the next I-frame begins that is sound; None where there is none, and in a pipe."""
+        if self._source.size is None:
+            return None
+        if self._end:
+            later = (gop.offset for gop in self._end.gops if gop.offset >= offset)
+            return next((each for each in later if self._is_keyframe(each)), None)
+        enough = self._source.bytes_read + _SEARCHED * self._source.size
+        for place in self._places(offset):
+            if self._is_keyframe(place):
+                return place
+            if self._source.bytes_read > enough:
+                break
+        return None
+
+    def _places(self, offset: int) -> Iterator[int]:
+        """Where an I-frame might begin."""
+        while piece := self._source.read(offset, _PIECE):
+            place = piece.find(KEYFRAME.encode())
+            while place >= 0:
+                yield offset + place
+                place = piece.find(KEYFRAME.encode(), place + 1)
+            offset += len(piece)
+
+    def _is_keyframe(self, offset: int) -> bool:
+        try:
+            return self._source.record(offset, None, 0).kind == KEYFRAME
+        except DamagedStream:
+            return False
+
+
+class _Walk:
+    """Goes through a stream record by record.
+
+    Args:
+        gop: Where to begin; at the first record unless given.
+    Attributes:
+        offset: Of the next record.
+    """
+
+    def __init__(self, source: Source, gop: Gop | None) -> None:
+        self._source = source
+        self.offset = gop.offset if gop else source.first
+        self._last: Frame | None = None
+        self._expected = gop.number if gop else 0
+        self._gops: list[Gop] = []
+        self._whole = gop is None  # whether all that the end record tells of was seen
+        self._gap = False  # whether frames may be missing before the next one
+
+    def go_on_at(self, offset: int) -> None:
+        """At the I-frame there, whatever its number is."""
+        self.offset, self._last, self._whole, self._gap = offset, None, False, True
+
+    def step(self) -> Frame | Other | None:
+        """The next record that is a frame, or something beside the frames; None after the last."""
+        place = self._expected - self._gops[-1].number if self._gops else 0
+        record = self._source.record(self.offset, self._expected, place)
+        if record.kind == END:
+            self._check_end(record)
+            return None
+        if record.kind.isascii() and record.kind.islower():
+            self.offset = record.end
+            return Other(record.kind, record.body, record.offset)
+        if record.kind not in FRAME_TYPES:
+            raise IncompatibleStream(
+                f"{self._source.name}: the record at byte {record.offset} is of the kind {record.kind!r}, which this "
+                f"installation does not know; use a newer deepsphere-codec"
+            )
+        self._last = frame = self._frame(record)
+        self._gap = False
+        self.offset, self._expected = record.end, frame.number + 1
+        if frame.kind == KEYFRAME:
+            self._gops.append(Gop(frame.number, frame.offset))
+        return frame
+
+    def _frame(self, record: Record) -> Frame:
+        timed = self._source.header.timed
+        try:
+            frame = unpack_frame(record.kind, record.body, self._last, timed, record.offset)
+        except ValueError as error:
+            raise self._source.damaged(f"frame {self._expected} at byte {record.offset} is altered: {error}") from error
+        late = self._last is not None and (frame.time or 0) < (self._last.time or 0)
+        due = frame.number == self._expected or (self._gap and frame.number > self._expected)
+        if late or not due:
+            raise self._source.damaged(
+                f"frame {self._expected} is due at byte {record.offset}, where frame {frame.number} is"
+            )
+        return frame
+
+    def _check_end(self, record: Record) -> None:
+        end = self._source.end_of(record)
+        if end.frames != self._expected or (self._whole and list(end.gops) != self._gops):
+            raise self._source.damaged(f"the end record at byte {record.offset} contradicts the records")
+        self._source.check_trailer(record)
 
 
 def _open(path: Path) -> BinaryIO:

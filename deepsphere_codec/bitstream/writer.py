@@ -8,22 +8,23 @@ from typing import BinaryIO
 from deepsphere_codec.bitstream.header import Header, prologue
 from deepsphere_codec.bitstream.layout import (
     CRC,
+    END,
     END_MAGIC,
     FRAME_TYPES,
-    INDEX_ENTRY,
-    INDEX_TYPE,
-    MAX_PAYLOAD,
-    RECORD,
+    KEYFRAME,
+    MAX_BODY,
     TRAILER,
     record_crc,
     trailer_crc,
+    varint,
 )
+from deepsphere_codec.bitstream.records import End, Frame, Gop, Other, pack_end, pack_frame
 
 
 class StreamWriter:
-    """Records, then an index.
+    """Records, then the end record, which holds the index.
 
-    As a context manager it writes the index when the block ends well; after an exception the file stays without one and
+    As a context manager it writes the end when the block ends well; after an exception the file stays without one and
     counts as truncated. The file object stays open either way: it is the caller's.
 
     Args:
@@ -33,43 +34,73 @@ class StreamWriter:
 
     def __init__(self, file: BinaryIO, header: Header) -> None:
         self._file = file
+        self._timed = header.timed
         front = prologue(header)
         (self._crc,) = CRC.unpack(front[-CRC.size :])
         self._file.write(front)
         self._offset = len(front)
-        self._entries: list[bytes] = []
+        self._gops: list[Gop] = []
+        self._last: Frame | None = None
         self._closed = False
 
-    def write(self, frame_type: str, payload: bytes) -> None:
+    @property
+    def frame_count(self) -> int:
+        """Frames written."""
+        return 0 if self._last is None else self._last.number + 1
+
+    def write(self, kind: str, payload: bytes, check: int = 0, time: int | None = None) -> None:
         """Append the next frame.
 
+        Args:
+            kind: "I" or "P".
+            check, time: As `Frame` has them.
         Raises:
-            ValueError: frame_type is neither "I" nor "P", the payload takes 4 GiB or more, or the writer is closed.
+            ValueError: it is of another kind, or a P-frame without an I-frame, a time is there that should not be or
+                the other way round, or lies before the last; or the writer is closed.
         """
-        if self._closed:
-            raise ValueError("the stream is closed: its index is written")
-        if frame_type not in FRAME_TYPES:
-            raise ValueError(f"frame type is {frame_type!r}, expected one of {FRAME_TYPES}")
-        entry = INDEX_ENTRY.pack(ord(frame_type), self._offset)
-        self._append(frame_type, payload)
-        self._entries.append(entry)
+        if kind not in FRAME_TYPES:
+            raise ValueError(f"frame type is {kind!r}, expected one of {FRAME_TYPES}")
+        if self._last is None and kind != KEYFRAME:
+            raise ValueError("the first frame is a P-frame, expected an I-frame")
+        if (time is not None) != self._timed:
+            raise ValueError(f"the frame's time is {time}, the header says that frames {_times(self._timed)}")
+        if time is not None and time < (self._last.time or 0 if self._last else 0):
+            raise ValueError(f"frame {self.frame_count} is shown at {time}, before the frame before it")
+        frame = Frame(kind, self.frame_count, payload, check, time, self._offset)
+        place = 0 if kind == KEYFRAME else self.frame_count - self._gops[-1].number
+        self._append(kind, pack_frame(frame, self._last), place)
+        if kind == KEYFRAME:
+            self._gops.append(Gop(frame.number, frame.offset))
+        self._last = frame
+
+    def write_other(self, other: Other) -> None:
+        """Append something beside the frames.
+
+        Raises:
+            ValueError: its kind is no lower-case letter, or the writer is closed.
+        """
+        if not (len(other.kind) == 1 and "a" <= other.kind <= "z"):
+            raise ValueError(f"kind is {other.kind!r}, expected a letter from a to z")
+        self._append(other.kind, other.body)
 
     def close(self) -> None:
-        """Write the index and the trailer; a second call does nothing."""
+        """Write the end record and the trailer; a second call does nothing."""
         if self._closed:
             return
-        self._closed = True
         start = self._offset
-        self._append(INDEX_TYPE, b"".join(self._entries))
+        self._append(END, pack_end(End(self.frame_count, self._gops)))
         self._file.write(TRAILER.pack(start, trailer_crc(self._crc, start), END_MAGIC))
+        self._closed = True
 
-    def _append(self, kind: str, payload: bytes) -> None:
-        if len(payload) > MAX_PAYLOAD:
-            raise ValueError(f"the payload takes {len(payload)} bytes, expected at most {MAX_PAYLOAD}")
-        crc = record_crc(self._crc, len(self._entries), ord(kind), payload)
-        self._file.write(RECORD.pack(ord(kind), len(payload), crc))
-        self._file.write(payload)
-        self._offset += RECORD.size + len(payload)
+    def _append(self, kind: str, body: bytes, place: int = 0) -> None:
+        if self._closed:
+            raise ValueError("the stream is closed: its end is written")
+        if len(body) > MAX_BODY:
+            raise ValueError(f"the record takes {len(body)} bytes, expected at most {MAX_BODY}")
+        crc = record_crc(self._crc, place, ord(kind), body)
+        record = b"".join([kind.encode(), varint(len(body)), CRC.pack(crc), body])
+        self._file.write(record)
+        self._offset += len(record)
 
     def __enter__(self) -> StreamWriter:
         return self
@@ -79,3 +110,7 @@ class StreamWriter:
     ) -> None:
         if error is None:
             self.close()
+
+
+def _times(timed: bool) -> str:
+    return "have times" if timed else "lie evenly"

@@ -49,14 +49,14 @@ class SphereDVC(nn.Module):
         """Code an I-frame."""
         writer = SymbolWriter()
         picture = self.intra.write(x, _tensor(intra_quality(quality, self.config), x), writer)
-        return Coded(writer.finish(), self.inter.begin(*picture))
+        return Coded(writer.finish(), self.inter.begin(*picture).sealed(picture.fine))
 
     @torch.no_grad()
     def decode_intra(self, payload: bytes, quality: float) -> State:
         """The I-frame of these bytes, and what is remembered of it."""
         asked = _tensor(intra_quality(quality, self.config), self.pyramid.frame(0))
         picture = self.intra.read(SymbolReader(payload), asked)
-        return self.inter.begin(*_checked(picture))
+        return self.inter.begin(*_checked(picture)).sealed(picture.fine)
 
     @torch.no_grad()
     def encode_inter(self, x: Float[Tensor, "1 npix 3"], state: State, quality: float) -> Coded:
@@ -84,7 +84,7 @@ class SphereDVC(nn.Module):
         payload = InterPayload(turn, moved if pays else None, writer.finish()).pack()
         if lmbda * (self._error(x, state.x_hat) - self._error(x, x_hat)) <= 8 * len(payload):
             return Coded(InterPayload().pack(), state.unchanged())
-        return Coded(payload, state.after(x_hat, motion.fine, residual.fine))
+        return Coded(payload, state.after(x_hat, motion.fine, residual.fine).sealed(motion.fine, residual.fine))
 
     @torch.no_grad()
     def decode_inter(self, payload: bytes, state: State, quality: float) -> State:
@@ -104,7 +104,7 @@ class SphereDVC(nn.Module):
             motion = self.inter.read_motion(SymbolReader(parts.motion), state, asked)
             pred = self.inter.predict(motion.y_hat, state.x_hat, parts.turn)
         x_hat, residual = self.inter.read_residual(SymbolReader(parts.residual), state, pred, asked)
-        return _checked(state.after(x_hat, motion.fine, residual.fine))
+        return _checked(state.after(x_hat, motion.fine, residual.fine).sealed(motion.fine, residual.fine))
 
     def _error(self, x: Tensor, x_hat: Tensor) -> float:
         """Squared error of the planes, weighted as in the loss, mean over nodes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from typing import NamedTuple
 
 import torch
@@ -49,6 +50,7 @@ class State(NamedTuple):
         intra: Magnitudes of the I-frame's latents, whole numbers 0 … 255: where there is detail.
         motion, residual: Of the P-frames since.
         age: How many these are.
+        check: CRC-32 of all latents decoded since the I-frame began: what encoder and decoder must agree on.
     """
 
     x_hat: Float[Tensor, "batch npix 3"]
@@ -56,6 +58,7 @@ class State(NamedTuple):
     motion: LatentMemory
     residual: LatentMemory
     age: int = 0
+    check: int = 0
 
     @classmethod
     def begin(
@@ -66,12 +69,21 @@ class State(NamedTuple):
 
     def after(self, x_hat: Tensor, motion: Tensor, residual: Tensor) -> State:
         """After one P-frame more, with these latents (times FINE)."""
-        return State(x_hat, self.intra, self.motion.after(motion), self.residual.after(residual), self.age + 1)
+        memories = self.motion.after(motion), self.residual.after(residual)
+        return State(x_hat, self.intra, *memories, self.age + 1, self.check)
 
     def unchanged(self) -> State:
         """After a P-frame that repeats the one before it."""
         nothing = (memory.last.new_zeros(()).expand_as(memory.last) for memory in (self.motion, self.residual))
         return self.after(self.x_hat, *nothing)
+
+    def sealed(self, *latents: Float[Tensor, "batch latent m"]) -> State:
+        """With the latents of this frame (times FINE, whole numbers) in its checksum."""
+        check = self.check
+        for each in latents:
+            numbers = each.to("cpu", torch.int32).numpy().astype("<i4", copy=False)
+            check = zlib.crc32(numbers.tobytes(), check)
+        return self._replace(check=check)
 
     @property
     def for_residual(self) -> Float[Tensor, "batch latent r"]:

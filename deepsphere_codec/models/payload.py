@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import struct
 from typing import NamedTuple
 
 from jaxtyping import Int
 from torch import Tensor
 
+from deepsphere_codec.bitstream.layout import Cursor, varint
 from deepsphere_codec.errors import DamagedStream
 from deepsphere_codec.models.rotation import ROTATION_BYTES, read_rotation, write_rotation
 
 _TURNED, _MOVED, _CODED = 1, 2, 4
-_LENGTH = struct.Struct("<I")
 
 
 class InterPayload(NamedTuple):
     """The parts of a P-frame; a frame without any repeats the one before it, and is a single byte.
 
     Layout: one byte of flags (1 rotation, 2 motion, 4 residual), then the parts in this order; the motion's bytes come
-    after their number (32 bits, little-endian), the residual's end with the payload.
+    after their number (a varint, see bitstream/FORMAT.md), the residual's end with the payload.
 
     Attributes:
         turn: The camera's, in units of ROTATION_STEP.
@@ -38,7 +37,7 @@ class InterPayload(NamedTuple):
             parts.append(write_rotation(self.turn))
         if self.motion is not None:
             flags |= _MOVED
-            parts += [_LENGTH.pack(len(self.motion)), self.motion]
+            parts += [varint(len(self.motion)), self.motion]
         if self.residual is not None:
             flags |= _CODED
             parts.append(self.residual)
@@ -60,8 +59,14 @@ class InterPayload(NamedTuple):
         if payload[0] & _TURNED:
             turn, rest = read_rotation(rest), rest[ROTATION_BYTES:]
         if payload[0] & _MOVED:
-            length, rest = int.from_bytes(rest[: _LENGTH.size], "little"), rest[_LENGTH.size :]
-            if len(rest) < length:
-                raise DamagedStream(f"a P-frame's motion is said to be {length} bytes long, but {len(rest)} are left")
-            motion, rest = rest[:length], rest[length:]
+            motion, rest = _first_part(rest)
         return cls(turn, motion, rest)
+
+
+def _first_part(data: bytes) -> tuple[bytes, bytes]:
+    """As many bytes as the number before them says, and the rest."""
+    cursor = Cursor(data)
+    try:
+        return cursor.take(cursor.varint()), cursor.rest()
+    except ValueError as error:
+        raise DamagedStream(f"a P-frame ends within its motion: {error}") from error

@@ -1,24 +1,28 @@
-"""The `.dsc` file: round trips, and every alteration noticed."""
+"""The `.dsc` file: round trips, every alteration noticed, and what is sound behind a damage."""
 
 from __future__ import annotations
 
 import io
+import os
 import random
+import threading
 import tracemalloc
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from deepsphere_codec.bitstream import Header, StreamReader, StreamWriter
-from deepsphere_codec.bitstream.layout import RECORD, VERSION_OFFSET
+from deepsphere_codec.bitstream import FORMAT_VERSION, Frame, Header, Other, StreamReader, StreamWriter
+from deepsphere_codec.bitstream.layout import CRC, MAX_BODY, TRAILER, VERSION_OFFSET, record_crc, varint
 from deepsphere_codec.errors import CodecError, DamagedStream, IncompatibleStream, UsageError
 
-GOLDEN = Path(__file__).with_name("version1.hex")
+GOLDEN = Path(__file__).with_name("version1.0.hex")
 
 HEADER = Header(
-    version=1,
+    version=FORMAT_VERSION,
     width=64,
     height=32,
     fps_num=30000,
@@ -34,34 +38,65 @@ HEADER = Header(
     quality=4.25,
     gop_size=3,
 )
+TIMED = replace(HEADER, tick_num=1, tick_den=1000)
+Kinds = Sequence[tuple[str, bytes]]
 FRAMES = [("I", bytes(range(20))), ("P", b""), ("P", b"\0\xff"), ("I", b"X" * 5), ("P", bytes(7))]
 
 
-def stream(frames: list[tuple[str, bytes]] = FRAMES, header: Header = HEADER) -> bytes:
+def stream(frames: Kinds = FRAMES, header: Header = HEADER) -> bytes:
     file = io.BytesIO()
     with StreamWriter(file, header) as writer:
-        for frame_type, payload in frames:
-            writer.write(frame_type, payload)
+        for number, (kind, payload) in enumerate(frames):
+            writer.write(kind, payload, number * 0x1111, time=40 * number**2 if header.timed else None)
     return file.getvalue()
 
 
-def read(data: bytes) -> list[tuple[str, bytes]]:
-    return list(StreamReader(io.BytesIO(data)).records())
+def first_record(header: Header = HEADER) -> int:
+    """Where it begins: what is before the end of a stream without frames, an end record of two bytes."""
+    return len(stream([], header)) - TRAILER.size - (1 + 1 + 4 + 2)
+
+
+def read(data: bytes, **options: Any) -> list[Frame]:
+    return list(StreamReader(io.BytesIO(data)).frames(**options))
+
+
+def kinds(frames: Sequence[Frame]) -> list[tuple[str, bytes]]:
+    return [(frame.kind, frame.payload) for frame in frames]
+
+
+def pipe(data: bytes) -> io.BufferedReader:
+    """What reads as a process's standard input does, and cannot go back."""
+    reading, writing = os.pipe()
+
+    def feed() -> None:
+        with os.fdopen(writing, "wb") as end:
+            end.write(data)
+
+    threading.Thread(target=feed, daemon=True).start()
+    return os.fdopen(reading, "rb")
 
 
 def test_a_stream_comes_back_as_it_went_in() -> None:
     reader = StreamReader(io.BytesIO(stream()))
     assert reader.header == HEADER
     assert reader.frame_count == len(FRAMES)
-    assert list(reader.records()) == FRAMES
-    assert list(reader.records()) == FRAMES, "a second time"
+    assert kinds(list(reader.frames())) == FRAMES
+    assert [frame.number for frame in reader.frames()] == list(range(5)), "a second time"
+    assert [frame.check for frame in reader.frames()] == [0, 0x1111, 0x2222, 0x3333, 0x4444]
+    assert {frame.time for frame in reader.frames()} == {None}
+
+
+def test_times_come_back() -> None:
+    assert [frame.time for frame in read(stream(header=TIMED))] == [0, 40, 160, 360, 640]
+    assert [frame.time for frame in read(stream(header=TIMED), first=4)] == [360, 640], "from an I-frame on"
 
 
 @pytest.mark.parametrize("seed", range(8))
 def test_random_streams_come_back(seed: int) -> None:
     rng = random.Random(seed)
     frames = [(rng.choice("IP"), rng.randbytes(rng.choice([0, 1, 100, 5000]))) for _ in range(rng.randrange(30))]
-    assert read(stream(frames)) == frames
+    frames = [("I", b""), *frames]
+    assert kinds(read(stream(frames))) == frames
 
 
 def test_a_stream_without_frames() -> None:
@@ -69,44 +104,58 @@ def test_a_stream_without_frames() -> None:
     assert StreamReader(io.BytesIO(stream([]))).frame_count == 0
 
 
-def test_records_from_any_frame_on() -> None:
+def test_from_the_keyframe_before_any_frame_on() -> None:
     reader = StreamReader(io.BytesIO(stream()))
-    for start in range(len(FRAMES) + 2):
-        assert list(reader.records(start)) == FRAMES[start:]
-    with pytest.raises(ValueError, match="start"):
-        reader.records(-1)
+    for first in range(len(FRAMES) + 2):
+        start = 3 if first >= 3 else 0
+        assert kinds(list(reader.frames(first))) == FRAMES[start:]
+    with pytest.raises(ValueError, match="first"):
+        reader.frames(-1)
+
+
+def test_no_more_than_the_gops_asked_for_is_read() -> None:
+    data = stream([("I", bytes(1000)), ("P", bytes(1000))] * 50)
+    reader = StreamReader(io.BytesIO(data))
+    opened = reader.bytes_read
+    frames = reader.frames(41)
+    assert [next(frames).number, next(frames).number] == [40, 41]
+    assert opened < 500 and reader.bytes_read - opened < 2100
 
 
 def test_two_iterations_at_once() -> None:
     reader = StreamReader(io.BytesIO(stream()))
-    assert [(a, b) for a, b in zip(reader.records(), reader.records(1), strict=False)] == list(
-        zip(FRAMES, FRAMES[1:], strict=False)
-    )
+    pairs = [(a.number, b.number) for a, b in zip(reader.frames(), reader.frames(3), strict=False)]
+    assert pairs == [(0, 3), (1, 4)]
 
 
-def test_the_keyframe_before_a_frame() -> None:
-    reader = StreamReader(io.BytesIO(stream()))
-    assert [reader.keyframe_before(number) for number in range(5)] == [0, 0, 0, 3, 3]
-    with pytest.raises(ValueError, match="5"):
-        reader.keyframe_before(5)
-    with pytest.raises(DamagedStream, match="no I-frame"):
-        StreamReader(io.BytesIO(stream([("P", b"")]))).keyframe_before(0)
+def test_what_lies_beside_the_frames() -> None:
+    file = io.BytesIO()
+    with StreamWriter(file, HEADER) as writer:
+        writer.write_other(Other("m", b"about"))
+        writer.write(*FRAMES[0])
+        writer.write_other(Other("z", bytes(300)))
+        writer.write(*FRAMES[1])
+    reader = StreamReader(io.BytesIO(file.getvalue()))
+    assert [each.kind for each in reader.records()] == ["m", "I", "z", "P"]
+    assert [each.body for each in reader.records() if isinstance(each, Other)] == [b"about", bytes(300)]
+    assert kinds(list(reader.frames())) == FRAMES[:2], "who does not know them passes over them"
 
 
-def test_the_scan_and_the_index_agree() -> None:
-    scanned = StreamReader(io.BytesIO(stream()), strict=False)
-    assert scanned.damage is None
-    assert list(scanned.records()) == FRAMES
-    assert [scanned.keyframe_before(number) for number in range(5)] == [0, 0, 0, 3, 3]
+def test_a_kind_that_matters_and_is_not_known() -> None:
+    data, body = stream(), b"a second eye"
+    (crc,) = CRC.unpack(data[first_record() - 4 : first_record()])
+    record = b"S" + varint(len(body)) + CRC.pack(record_crc(crc, 0, ord("S"), body)) + body
+    with pytest.raises(IncompatibleStream, match=r"byte \d+ is of the kind 'S'"):
+        list(StreamReader(io.BytesIO(data[: first_record()] + record), strict=False).frames())
 
 
 def test_a_path_is_opened_and_closed(tmp_path: Path) -> None:
     path = tmp_path / "film.dsc"
     path.write_bytes(stream())
     with StreamReader(path) as reader:
-        assert list(reader.records()) == FRAMES
+        assert kinds(list(reader.frames())) == FRAMES
     with pytest.raises(ValueError, match="closed"):
-        list(reader.records())
+        list(reader.frames())
 
 
 def test_a_file_of_the_caller_stays_open() -> None:
@@ -116,11 +165,41 @@ def test_a_file_of_the_caller_stays_open() -> None:
     assert not file.closed
 
 
+# Pipes
+
+
+def test_a_pipe_is_read_from_front_to_back() -> None:
+    with pipe(stream()) as file:
+        reader = StreamReader(file)
+        assert not reader.seekable and reader.frame_count is None
+        assert kinds(list(reader.frames())) == FRAMES
+
+
+def test_a_frame_is_there_before_the_next_one_is_written() -> None:
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb") as there, os.fdopen(writing, "wb", buffering=0) as here:
+        writer = StreamWriter(here, HEADER)
+        writer.write(*FRAMES[0])
+        frames = StreamReader(there).frames()
+        assert next(frames).payload == FRAMES[0][1]
+        writer.write(*FRAMES[1])
+        assert next(frames).payload == FRAMES[1][1]
+        writer.close()
+        assert next(frames, None) is None
+
+
+def test_every_truncation_of_a_pipe_is_noticed() -> None:
+    data = stream()
+    for length in range(0, len(data), 7):
+        with pipe(data[:length]) as file, pytest.raises(DamagedStream):
+            list(StreamReader(file).frames())
+
+
 # Alterations
 
 
 def test_every_single_altered_byte_is_noticed() -> None:
-    data = stream()
+    data = stream(header=TIMED)
     for place, byte in enumerate(data):
         for mask in (0x01, 0x80, 0xFF, random.Random(place).randrange(1, 256)):
             with pytest.raises(DamagedStream):
@@ -144,28 +223,72 @@ def test_every_missing_or_added_byte_is_noticed() -> None:
                 read(data[:place] + data[place + 1 :])
 
 
-def test_records_in_another_order_are_noticed() -> None:
-    data, first = stream([("P", b"abcd"), ("P", b"wxyz")]), len(stream([])) - 9 - 16
-    size = RECORD.size + 4
-    swapped = data[:first] + data[first + size : first + 2 * size] + data[first : first + size]
-    with pytest.raises(DamagedStream, match="frame 0"):
-        read(swapped + data[first + 2 * size :])
+def record_bounds(data: bytes) -> list[int]:
+    """Where each frame's record begins, and the end record."""
+    frames = read(data)
+    (end,) = {frames[-1].offset + len(data[frames[-1].offset : data.rindex(b"E", 0, -TRAILER.size)])}
+    return [*(frame.offset for frame in frames), end]
+
+
+def test_frames_in_another_order_are_noticed() -> None:
+    data = stream([("I", b""), ("P", b"abcd"), ("P", b"wxyz")])
+    a, b, end = record_bounds(data)[1:]
+    with pytest.raises(DamagedStream, match="frame 1"):
+        read(data[:a] + data[b:end] + data[a:b] + data[end:])
+
+
+def test_gops_in_another_order_are_noticed() -> None:
+    data = stream([("I", b"abcd"), ("I", b"wxyz")])
+    a, b, end = record_bounds(data)
+    with pytest.raises(DamagedStream, match="frame 0 is due"):
+        read(data[:a] + data[b:end] + data[a:b] + data[end:])
 
 
 def test_a_record_of_another_stream_is_noticed() -> None:
     data, other = stream(), stream(header=replace(HEADER, weights_hash="d4" * 32))
-    first = len(data) - len(stream([])) and len(stream([])) - 9 - 16
     with pytest.raises(DamagedStream, match="frame 0"):
-        read(data[:first] + other[first:-16] + data[-16:])
+        read(data[: first_record()] + other[first_record() : -TRAILER.size] + data[-TRAILER.size :])
 
 
-def test_what_follows_the_damage_of_one_frame_can_be_read() -> None:
-    data = bytearray(stream())
-    data[data.index(bytes(range(20)))] ^= 1
-    reader = StreamReader(io.BytesIO(bytes(data)))
-    with pytest.raises(DamagedStream, match=r"frame 0 at byte \d+ is altered"):
-        list(reader.records())
-    assert list(reader.records(3)) == FRAMES[3:]
+def damaged(data: bytes, payload: bytes) -> bytes:
+    """With one bit of this payload turned."""
+    place = data.index(payload)
+    return data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
+
+
+def test_a_damage_costs_its_gop_and_no_more() -> None:
+    found: list[DamagedStream] = []
+    data = damaged(stream([*FRAMES, ("I", b"last")]), b"\0\xff")
+    frames = list(StreamReader(io.BytesIO(data)).frames(on_damage=found.append))
+    assert [frame.number for frame in frames] == [0, 1, 3, 4, 5]
+    assert [str(each).split(" ", 3)[3] for each in found][0].startswith("2 at byte") and len(found) == 1
+
+
+def test_the_next_gop_is_found_without_the_end_record() -> None:
+    """From byte to byte; what only looks like an I-frame is passed over."""
+    data = damaged(stream([("I", b"IIIIIIII"), ("P", b"I\x05I\x01I"), ("I", b"sound"), ("P", b"")]), b"I\x05I\x01I")
+    found: list[DamagedStream] = []
+    reader = StreamReader(io.BytesIO(data[:-1]), strict=False)
+    assert reader.damage is not None and reader.frame_count is None
+    assert [frame.number for frame in reader.frames(on_damage=found.append)] == [0, 2, 3]
+    assert ["frame 1 at byte" in str(each) for each in found] == [True, False], "and the trailer"
+
+
+def test_where_bytes_are_lost_the_rest_is_found_too() -> None:
+    data = stream()
+    place = data.index(bytes(range(20)))
+    found: list[DamagedStream] = []
+    reader = StreamReader(io.BytesIO(data[:place] + data[place + 3 :]), strict=False)
+    assert [frame.number for frame in reader.frames(on_damage=found.append)] == [3, 4]
+
+
+def test_the_search_ends_whatever_a_file_holds() -> None:
+    """Nothing but beginnings of I-frames that promise nearly all that follows."""
+    data = stream()[: first_record()] + (b"I" + varint(1 << 17) + b"....") * (1 << 15)
+    file = io.BytesIO(data)
+    reader = StreamReader(file, strict=False)
+    assert list(reader.frames(on_damage=lambda damage: None)) == []
+    assert reader.bytes_read < 40 * len(data)
 
 
 @pytest.mark.parametrize(
@@ -174,12 +297,12 @@ def test_what_follows_the_damage_of_one_frame_can_be_read() -> None:
         (lambda data: b"", "it is empty"),
         (lambda data: b"RIFF....AVI " * 40, "not a .dsc file"),
         (lambda data: data[:6], "header is cut short: the file ends at byte 6"),
-        (lambda data: data[: data.index(b"XXXXX") + 2], r"frame 3 at byte \d+ is cut short.*5 bytes due, 2 there"),
-        (lambda data: data[: -16 - 9 - 9 * 5], r"ends at byte \d+, after 5 frames and before their index"),
-        (lambda data: data[:-20], r"the index at byte \d+ is cut short"),
-        (lambda data: data[:-1], r"the trailer at byte \d+"),
+        (lambda data: data[: data.index(b"XXXXX") + 2], r"frame 3 at byte \d+ is cut short.*8 bytes due, 5 there"),
+        (lambda data: data[: record_bounds(data)[-1]], r"ends at byte \d+, after 5 frames and before its end record"),
+        (lambda data: data[:-20], r"the end record at byte \d+ is cut short"),
+        (lambda data: data[:-1], r"the trailer at byte \d+ is cut short"),
     ],
-    ids=["empty", "foreign", "magic", "record", "index", "in the index", "trailer"],
+    ids=["empty", "foreign", "magic", "record", "end", "in the end", "trailer"],
 )
 def test_the_message_says_what_and_where(cut: Callable[[bytes], bytes], text: str, tmp_path: Path) -> None:
     path = tmp_path / "film.dsc"
@@ -191,30 +314,30 @@ def test_the_message_says_what_and_where(cut: Callable[[bytes], bytes], text: st
 
 def test_a_truncated_stream_is_readable_as_far_as_it_goes() -> None:
     data = stream()
+    found: list[DamagedStream] = []
     reader = StreamReader(io.BytesIO(data[: data.index(b"XXXXX") + 2]), strict=False)
-    assert list(reader.records()) == FRAMES[:3]
-    assert reader.damage is not None and "frame 3" in str(reader.damage)
+    assert kinds(list(reader.frames(on_damage=found.append))) == FRAMES[:3]
+    assert reader.damage is not None and "frame 3" in str(found[0])
 
 
-def test_an_altered_length_allocates_nothing() -> None:
-    data = bytearray(stream([("I", b"payload")]))
-    place = data.index(b"payload") - 8
-    data[place : place + 4] = b"\xff\xff\xff\xff"
+@pytest.mark.parametrize("length", [MAX_BODY, MAX_BODY + 1, 2**64 - 1])
+@pytest.mark.parametrize("open_it", [io.BytesIO, pipe], ids=["file", "pipe"])
+def test_an_altered_length_allocates_nothing(length: int, open_it: Callable[[bytes], Any]) -> None:
+    data = stream()[: first_record()] + b"I" + varint(length) + bytes(5000)
     tracemalloc.start()
-    with pytest.raises(DamagedStream, match="4294967295 bytes due"):
-        read(bytes(data))
-    assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    with pytest.raises(DamagedStream, match=f"{length} bytes"):
+        list(StreamReader(open_it(data), strict=False).frames())
+    assert tracemalloc.get_traced_memory()[1] < 2 << 20
     tracemalloc.stop()
 
 
-def test_an_exception_leaves_a_stream_without_index() -> None:
+def test_an_exception_leaves_a_stream_without_end() -> None:
     file = io.BytesIO()
     with pytest.raises(RuntimeError), StreamWriter(file, HEADER) as writer:
         writer.write("I", b"one")
         raise RuntimeError
-    with pytest.raises(DamagedStream, match="before their index"):
+    with pytest.raises(DamagedStream, match="before its end record"):
         read(file.getvalue())
-    assert list(StreamReader(io.BytesIO(file.getvalue()), strict=False).records()) == [("I", b"one")]
 
 
 # Errors of the caller
@@ -231,32 +354,53 @@ def test_the_writer_refuses_what_it_does_not_know() -> None:
     writer = StreamWriter(io.BytesIO(), HEADER)
     with pytest.raises(ValueError, match="frame type is 'B'"):
         writer.write("B", b"")
+    with pytest.raises(ValueError, match="expected an I-frame"):
+        writer.write("P", b"")
+    with pytest.raises(ValueError, match="from a to z"):
+        writer.write_other(Other("X", b""))
+    with pytest.raises(ValueError, match="lie evenly"):
+        writer.write("I", b"", time=3)
     writer.close()
     writer.close()
     with pytest.raises(ValueError, match="closed"):
         writer.write("I", b"")
 
 
+def test_the_writer_refuses_times_that_run_backwards() -> None:
+    writer = StreamWriter(io.BytesIO(), TIMED)
+    with pytest.raises(ValueError, match="have times"):
+        writer.write("I", b"")
+    writer.write("I", b"", time=5)
+    with pytest.raises(ValueError, match="before the frame before it"):
+        writer.write("P", b"", time=4)
+
+
 # Versions
 
 
-def test_a_newer_version_is_told_from_damage() -> None:
-    import zlib
-
-    data = bytearray(stream())
-    data[VERSION_OFFSET] = 2
-    end = len(stream([])) - 9 - 16 - 4
+def with_version(version: int) -> bytes:
+    data, end = bytearray(stream()), first_record() - 4
+    data[VERSION_OFFSET : VERSION_OFFSET + 2] = version.to_bytes(2, "little")
     data[end : end + 4] = zlib.crc32(bytes(data[:end])).to_bytes(4, "little")
-    with pytest.raises(IncompatibleStream, match="version 2"):
-        read(bytes(data))
+    return bytes(data)
 
 
-def test_version_1_stays_as_it_is() -> None:
+@pytest.mark.parametrize(("version", "text"), [(0x0200, "version 2.0.*newer"), (0x0001, "version 0.1.*draft")])
+def test_another_major_version_is_told_from_damage(version: int, text: str) -> None:
+    with pytest.raises(IncompatibleStream, match=text):
+        read(with_version(version))
+
+
+def test_a_later_minor_version_is_read() -> None:
+    """Its records are bound to its own prologue; here there are none of them."""
+    assert StreamReader(io.BytesIO(with_version(FORMAT_VERSION + 7)), strict=False).header.width == 64
+
+
+def test_version_1_0_stays_as_it_is() -> None:
     golden = bytes.fromhex(GOLDEN.read_text())
-    assert stream() == golden, "version 1 is written differently: give the format a new version"
-    reader = StreamReader(io.BytesIO(golden))
-    assert reader.header == HEADER
-    assert list(reader.records()) == FRAMES
+    assert stream(header=TIMED) == golden, "version 1.0 is written differently: give the format a new version"
+    assert kinds(read(golden)) == FRAMES
+    assert StreamReader(io.BytesIO(golden)).header == TIMED
 
 
 def test_only_errors_of_ours_whatever_the_bytes() -> None:

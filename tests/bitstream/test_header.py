@@ -6,11 +6,11 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from deepsphere_codec.bitstream import Header
-from deepsphere_codec.bitstream.header import prologue, unpack_header
+from deepsphere_codec.bitstream import FORMAT_VERSION, LIMITS, Header
+from deepsphere_codec.bitstream.header import NotHere, prologue, unpack_header
 
 HEADER = Header(
-    version=1,
+    version=FORMAT_VERSION,
     width=1024,
     height=512,
     fps_num=24,
@@ -24,7 +24,11 @@ HEADER = Header(
     tables_hash="7f" * 32,
     graph_hash="ff" * 32,
     quality=1.0,
-    gop_size=2**32 - 1,
+    gop_size=2**16,
+    primaries=9,
+    transfer=16,
+    tick_num=1,
+    tick_den=90000,
 )
 
 
@@ -33,17 +37,19 @@ def body(header: Header) -> bytes:
 
 
 def test_every_field_comes_back() -> None:
-    assert asdict(unpack_header(1, body(HEADER))) == asdict(HEADER)
+    assert asdict(unpack_header(FORMAT_VERSION, body(HEADER))) == asdict(HEADER)
 
 
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("version", 2),
+        ("version", 0x0200),
         ("version", 0),
+        ("width", 2**15 + 1),
+        ("nside", 2**13 + 1),
         ("width", 0),
         ("height", -1),
-        ("fps_num", 2**32),
+        ("fps_num", 2**31 + 1),
         ("fps_den", 0),
         ("nside", 0),
         ("gop_size", 0),
@@ -53,7 +59,10 @@ def test_every_field_comes_back() -> None:
         ("tables_hash", "7f" * 31),
         ("graph_hash", "FF" * 32),
         ("model", "m" * (1 << 16)),
-        ("matrix", "m" * 65500),
+        ("matrix", "rgb"),
+        ("transfer", 256),
+        ("tick_num", 0),
+        ("tick_den", 2**32),
     ],
 )
 def test_what_the_file_cannot_hold_is_refused(field: str, value: object) -> None:
@@ -61,9 +70,34 @@ def test_what_the_file_cannot_hold_is_refused(field: str, value: object) -> None
         replace(HEADER, **{field: value})
 
 
+def test_limits_are_within_reach() -> None:
+    assert asdict(unpack_header(FORMAT_VERSION, body(replace(HEADER, **LIMITS)))) == asdict(replace(HEADER, **LIMITS))
+
+
 def test_a_body_of_another_length_is_refused() -> None:
     for length in range(len(body(HEADER))):
         with pytest.raises(ValueError):
-            unpack_header(1, body(HEADER)[:length])
-    with pytest.raises(ValueError, match="length"):
-        unpack_header(1, body(HEADER) + b"\0")
+            unpack_header(FORMAT_VERSION, body(HEADER)[:length])
+    with pytest.raises(ValueError, match="1 bytes more"):
+        unpack_header(FORMAT_VERSION, body(HEADER) + b"\0")
+
+
+def test_what_a_later_minor_version_adds_is_left_aside() -> None:
+    header = unpack_header(FORMAT_VERSION + 1, body(HEADER) + b"something new")
+    assert header == replace(HEADER, version=FORMAT_VERSION + 1)
+
+
+@pytest.mark.parametrize(("byte", "value"), [(40, 1), (40, 2), (41, 10)], ids=["top-bottom", "side by side", "10 bits"])
+def test_what_is_reserved_is_told_from_nonsense(byte: int, value: int) -> None:
+    data = bytearray(body(HEADER))
+    data[byte] = value
+    with pytest.raises(NotHere):
+        unpack_header(FORMAT_VERSION, bytes(data))
+
+
+@pytest.mark.parametrize(("byte", "value"), [(42, 2), (43, 0)], ids=["range", "matrix"])
+def test_a_colour_that_means_nothing_is_refused(byte: int, value: int) -> None:
+    data = bytearray(body(HEADER))
+    data[byte] = value
+    with pytest.raises(ValueError, match="means nothing"):
+        unpack_header(FORMAT_VERSION, bytes(data))

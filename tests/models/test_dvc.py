@@ -99,6 +99,7 @@ def test_a_chain_of_frames_decodes_alike(lively, apart, films):
         payload, after = lively.encode_inter(x, state, QUALITY)
         mine = apart.decode_inter(payload, mine, QUALITY)
         assert same(mine, after) and after.age == state.age + 1
+        assert (mine.check == state.check) == (len(payload) == 1), "each frame that brings something counts"
         if len(payload) == 1:
             repeated.append((state, after))
         state = after

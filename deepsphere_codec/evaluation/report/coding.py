@@ -123,7 +123,7 @@ def _code_model(job: Job, folder: Path) -> tuple[int, str, list[int]]:
     _run("encode", job.clip, str(stream), *flags, "--model", job.model, "--force")
     _run("decode", str(stream), str(film), "--model", job.model, "--force")
     with StreamReader(stream) as reader:
-        records = [(kind, len(payload)) for kind, payload in reader.records()]
+        records = [(frame.kind, len(frame.payload)) for frame in reader.frames()]
     return stream.stat().st_size, "".join(kind for kind, _ in records), [size for _, size in records]
 
 

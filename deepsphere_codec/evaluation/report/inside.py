@@ -56,7 +56,7 @@ def inside_of(coded: Coded, frame: int) -> Inside | None:
 @torch.inference_mode()
 def _look(stream: Path, model: str, frame: int) -> Inside | None:
     with StreamReader(stream) as reader:
-        header, payloads = reader.header, [payload for _, payload in reader.records()]
+        header, payloads = reader.header, [frame.payload for frame in reader.frames()]
     network = load_model(model).network(header.nside)
     if not isinstance(network, SphereDVC) or len(payloads) < 2:
         return None
