@@ -112,10 +112,13 @@ def _footage(frames: int) -> str:
 
 
 def _before(states: dict[str, dict]) -> dict:
-    """What the card of released weights says of them, where the training began with these."""
+    """What the card of released weights says of them, where the training began with these; stages by model and name."""
     start = next(iter(states.values()))["settings"]["train"]["start"]
     card = Path(start).parent / "card.json"
-    return json.loads(card.read_text())["training"] if start and card.exists() else {}
+    if not start or not card.exists():
+        return {}
+    about = json.loads(card.read_text())
+    return {name if "/" in name else f"{about['name']}/{name}": stage for name, stage in about["training"].items()}
 
 
 def _training(state: dict) -> dict:

@@ -228,7 +228,12 @@ def test_a_card_tells_of_the_training_that_the_run_began_with(script, staged, co
     further.write_text(f"name = 'narrow'\n{shared}\n[stages.more]\ntrain.start = '{start}'\n")
     assert script.main([str(further), *staged[1:]]) == 0
     assert release.main(["mine", str(further), "--out", str(out)]) == 0
-    assert list(load_model(out / "mine").card["training"]) == ["first", "second", "third", "more"]
+    assert list(load_model(out / "mine").card["training"]) == [
+        "mine/first",
+        "mine/second",
+        "mine/third",
+        "more",
+    ]
 
 
 def test_a_release_of_what_was_not_trained_ends_with_one_line(configuration, capsys):
