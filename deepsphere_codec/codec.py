@@ -14,7 +14,7 @@ from torch import Tensor
 from deepsphere_codec.bitstream import FORMAT_VERSION, Header
 from deepsphere_codec.errors import DamagedStream, IncompatibleStream, UsageError
 from deepsphere_codec.models import LoadedModel, State
-from deepsphere_codec.sphere import ErpPixels, ErpResampler, chroma_down, chroma_up
+from deepsphere_codec.sphere import ErpPixels, ErpResampler, ErpScaler, chroma_down, chroma_up
 from deepsphere_codec.video import VideoInfo, YuvFrame
 
 FIT_ITERATIONS = 3  # least-squares steps from ERP to the sphere: past the knee, at a third of a second
@@ -24,7 +24,7 @@ CHECK_MASK = 0xFFFF
 PIXEL_ORDERS = {"healpix": "face-major", "erp": "erp-rows"}
 """How a signal's nodes lie, by the model's geometry."""
 
-Resampler = ErpResampler | ErpPixels
+Resampler = ErpResampler | ErpPixels | ErpScaler
 
 
 class EncodedFrame(NamedTuple):
@@ -45,8 +45,7 @@ class VideoEncoder:
         gop_size: Frames from one I-frame to the next.
         fit_iterations: Least-squares steps of the resampling; the decoder need not know.
     Raises:
-        UsageError: quality, nside or gop_size out of range, or a size that 4:2:0 on a sphere, or the model on a plane,
-            cannot have.
+        UsageError: quality, nside or gop_size out of range, or a size that 4:2:0 on a sphere cannot have.
     """
 
     def __init__(
@@ -121,7 +120,7 @@ class VideoDecoder:
         size: (width, height) of the frames, 2:1 and even; the source's unless given.
     Raises:
         IncompatibleStream: the model, its tables or its graph differ from the encoder's.
-        UsageError: size is not 2:1 or not even, or not the source's where the model is planar.
+        UsageError: size is not 2:1 or not even.
     """
 
     def __init__(self, header: Header, model: LoadedModel, *, size: tuple[int, int] | None = None) -> None:
@@ -177,19 +176,12 @@ def frame_from_signal(x_hat: Float[Tensor, "1 npix 3"], resampler: Resampler) ->
 
 
 def make_resampler(geometry: str, height: int, width: int, nside: int) -> Resampler:
-    """What leads from pictures to a model's nodes and back: on a plane they are the pixels.
-
-    Raises:
-        UsageError: a planar model at this nside has pictures of another size.
-    """
+    """What leads from pictures to a model's nodes and back: on a plane they are pixels, four times nside in a row."""
     if geometry == "healpix":
         return ErpResampler(height, width, nside)
-    if (width, height) != (4 * nside, 2 * nside):
-        raise UsageError(
-            f"a planar model has pictures of {4 * nside}x{2 * nside} at nside {nside}, not {width}x{height}; "
-            f"scale the film by itself, to a multiple of 128 and half of it"
-        )
-    return ErpPixels(height, width)
+    if (width, height) == (4 * nside, 2 * nside):
+        return ErpPixels(height, width)
+    return ErpScaler(height, width, 2 * nside, 4 * nside)
 
 
 def check_quality(quality: float) -> None:
@@ -226,10 +218,6 @@ def check_header(header: Header, model: LoadedModel) -> None:
         raise IncompatibleStream(
             f"nside {header.nside} is none that {model.name} works with (multiples of {model.nside_multiple}); "
             f"the stream was written by another model"
-        )
-    if model.geometry == "erp" and (header.width, header.height) != (4 * header.nside, 2 * header.nside):
-        raise IncompatibleStream(
-            f"pictures of {header.width}x{header.height} are none that {model.name} codes as they lie"
         )
     pairs = {
         "weights": (header.weights_hash, model.weights_hash),

@@ -5,7 +5,7 @@ from deepsphere_codec.sphere.erp import erp_directions
 from deepsphere_codec.sphere.erp_grid import ErpGrid, ErpPatch
 from deepsphere_codec.sphere.grid import HealpixGrid, dir_to_face_xy, face_xy_to_dir
 from deepsphere_codec.sphere.interpolation import Stencil, stencil
-from deepsphere_codec.sphere.pixels import ErpPixels
+from deepsphere_codec.sphere.pixels import ErpPixels, ErpScaler
 from deepsphere_codec.sphere.resample import ErpResampler
 from deepsphere_codec.sphere.rotation import (
     random_rotation,
@@ -20,6 +20,7 @@ __all__ = [
     "ErpGrid",
     "ErpPatch",
     "ErpPixels",
+    "ErpScaler",
     "ErpResampler",
     "HealpixGrid",
     "Stencil",
