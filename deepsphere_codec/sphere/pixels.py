@@ -1,4 +1,4 @@
-"""A planar model's way from the picture to its nodes, which are pixels: the picture's own, or those of a smaller one."""
+"""A planar model's way from the picture to its nodes: pixels, the picture's own or those of a smaller one."""
 
 from __future__ import annotations
 
