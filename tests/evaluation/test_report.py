@@ -32,7 +32,7 @@ from deepsphere_codec.evaluation.report.scene import common_rate, quality_at
 from deepsphere_codec.evaluation.report.sphere_figures import latitude_bits
 from deepsphere_codec.evaluation.report.spread import areas, latitudes, nodes_at
 from deepsphere_codec.evaluation.report.svg import inline
-from deepsphere_codec.evaluation.results import Point, Results, write_results
+from deepsphere_codec.evaluation.results import Missing, Point, Results, write_results
 from deepsphere_codec.sphere import HealpixGrid, erp_directions
 
 MakeResults = Callable[..., Results]
@@ -97,10 +97,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
         codec = AnchorCodec(name, FRAMES)
         points = [codec.measure(film, quality) for quality in (20.0, 30.0, 40.0)]
         results = Results(codec.name, codec.description, name, codec.settings, {film.name: points}, {"cores": 2})
-        write_results(folder / f"{name}.json", [results])
-    written = json.loads((folder / "x264.json").read_text())
-    written["missing"] = [{"clip": "clip0.mp4", "quality": 50.0, "why": "the encoder fell <b>silent</b>"}]
-    (folder / "x264.json").write_text(json.dumps(written))
+        failed = [Missing(film.name, 50.0, "the encoder fell <b>silent</b>")] if name == "x264" else []
+        write_results(folder / f"{name}.json", [replace(results, missing=failed)])
     write_results(folder / "ceiling.json", [CEILING])
     (folder / "benchmark.json").write_text("{}")
     request = Request(
@@ -196,6 +194,24 @@ def test_gaps_between_codecs_are_missing(tmp_path: Path, make_results: MakeResul
     write_results(tmp_path / "both.json", [whole, replace(part, clips=clips)])
     found = [str(each) for each in gather([tmp_path / "both.json"]).missing]
     assert found == ["sphere-dvc, clip1.mp4, quality 9: not measured", "sphere-dvc, clip2.mp4: not measured"]
+
+
+def test_what_results_say_is_missing_has_its_reason(tmp_path: Path, make_results: MakeResults) -> None:
+    whole, part = make_results("x265", clips=2), make_results("sphere-dvc", clips=1)
+    for clip, quality in (("clip1.mp4", 0.0), ("clip1.mp4", 12.0), ("clip0.mp4", 12.0), ("clip9.mp4", 0.0)):
+        part = part.with_missing(Missing(clip, quality, f"it broke at {quality:g}"))
+    write_results(tmp_path / "both.json", [whole, part])
+    assert [str(each).removeprefix("sphere-dvc, ") for each in gather([tmp_path / "both.json"]).missing] == [
+        "clip0.mp4, quality 12: it broke at 12",
+        "clip1.mp4, quality 0: it broke at 0",
+        *(f"clip1.mp4, quality {quality}: not measured" for quality in (3, 6, 9)),
+        "clip1.mp4, quality 12: it broke at 12",
+        "clip9.mp4, quality 0: it broke at 0",
+        *(f"clip9.mp4, quality {quality}: not measured" for quality in (3, 6, 9, 12)),
+    ]
+    part = replace(part, missing=[Missing("clip9.mp4", quality, "no film") for quality in (0.0, 3.0, 6.0, 9.0)])
+    write_results(tmp_path / "one.json", [part])
+    assert [str(each) for each in gather([tmp_path / "one.json"]).missing] == ["sphere-dvc, clip9.mp4: no film"]
 
 
 def test_models_come_first_and_looks_are_their_own(tmp_path: Path, make_results: MakeResults) -> None:

@@ -15,7 +15,7 @@ from deepsphere_codec.evaluation.anchors import ANCHORS
 from deepsphere_codec.evaluation.report.bd import bd_figure, bd_table
 from deepsphere_codec.evaluation.report.coding import cached
 from deepsphere_codec.evaluation.report.cost import Cost, cost_of
-from deepsphere_codec.evaluation.report.gather import Gathered, Missing, gather
+from deepsphere_codec.evaluation.report.gather import Gap, Gathered, gather
 from deepsphere_codec.evaluation.report.look import Look, looks_of
 from deepsphere_codec.evaluation.report.metric import Metric, metrics_in
 from deepsphere_codec.evaluation.report.page import Page, Shown, render
@@ -54,7 +54,7 @@ class Request(NamedTuple):
     command: str = ""
 
 
-def make_report(request: Request, on_coded: OnCoded | None = None) -> list[Missing]:
+def make_report(request: Request, on_coded: OnCoded | None = None) -> list[Gap]:
     """Write the page and its figures.
 
     Returns:

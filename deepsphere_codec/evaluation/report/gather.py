@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,15 +13,16 @@ from deepsphere_codec.evaluation.results import Results, is_results_file, read_r
 from deepsphere_codec.models import DEFAULT_MODEL, list_models
 
 CEILINGS = (CEILING, CUBEMAP_CEILING)
+NOT_MEASURED = "not measured"
 
 
-class Missing(NamedTuple):
-    """Something that the report should show and cannot."""
+class Gap(NamedTuple):
+    """Something that the report should show and cannot: a point, all of a clip, or all of a codec."""
 
     codec: str
-    clip: str  # empty: all of them
-    quality: float | None  # None: all of them
     why: str
+    clip: str = ""  # empty: all of them
+    quality: float | None = None  # None: all of them
 
     def __str__(self) -> str:
         quality = "" if self.quality is None else f"quality {self.quality:g}"
@@ -36,14 +36,14 @@ class Gathered(NamedTuple):
         codecs: Models first, the default one before the others, then classical codecs.
         ceilings: What resampling alone leaves.
         clips: All that a codec has a point of, by name.
-        missing: Points that some codec lacks.
+        missing: What some codec lacks.
         passed_over: Files that hold other measurements.
     """
 
     codecs: list[Results]
     ceilings: list[Results]
     clips: list[str]
-    missing: list[Missing]
+    missing: list[Gap]
     passed_over: list[str]
 
     @property
@@ -65,39 +65,31 @@ def gather(paths: Sequence[Path], expected: Sequence[str] = ()) -> Gathered:
         UsageError: a file cannot be read, one curve is there twice, or no codec has any point.
     """
     files = [path for path in paths if is_results_file(path)]
-    every = [(results, said) for path in files for results, said in zip(read_results(path), _said(path), strict=True)]
-    _check_names([results.name for results, _ in every])
-    codecs = sorted((each for each, _ in every if each.codec not in CEILINGS), key=_place)
+    every = [results for path in files for results in read_results(path)]
+    _check_names([results.name for results in every])
+    codecs = sorted((each for each in every if each.codec not in CEILINGS), key=_place)
     if not any(points for each in codecs for points in each.clips.values()):
         raise UsageError("there is nothing to report: no codec has a point; measure some with scripts/evaluate.py")
     clips = sorted({clip for each in codecs for clip, points in each.clips.items() if points})
-    missing = [each for results, said in every for each in _missing(results, said, clips)]
+    missing = [gap for each in every for gap in _gaps(each, clips)]
     there = {each.codec for each in codecs}
-    missing += [Missing(name, "", None, f"no results{_reason(name)}") for name in expected if name not in there]
-    ceilings = [each for each, _ in every if each.codec in CEILINGS]
+    missing += [Gap(name, f"no results{_reason(name)}") for name in expected if name not in there]
+    ceilings = [each for each in every if each.codec in CEILINGS]
     return Gathered(codecs, ceilings, clips, missing, [path.name for path in paths if path not in files])
 
 
-def _missing(results: Results, said: Sequence[Mapping[str, Any]], clips: Sequence[str]) -> Iterator[Missing]:
-    """Clips and qualities that others have, with what the file says of them."""
-    reasons = {(each.get("clip"), each.get("quality")): str(each.get("why", "")) for each in said}
-    points = {clip: {point.quality for point in results.clips.get(clip, ())} for clip in clips}
-    told = {quality for _, quality in reasons if quality is not None}
-    wanted = sorted(told.union(*points.values()))
+def _gaps(results: Results, clips: Sequence[str]) -> Iterator[Gap]:
+    """Clips and qualities that these results say they lack, or that they lack and others have."""
+    said = {(each.clip, each.quality): each.why for each in results.missing}
+    clips = sorted({*clips, *(clip for clip, _ in said)})
+    there = {clip: {point.quality for point in results.clips.get(clip, ())} for clip in clips}
+    qualities = sorted({quality for _, quality in said}.union(*there.values()))
     for clip in clips:
-        absent = [quality for quality in wanted if quality not in points[clip]]
-        why = {quality: reasons.get((clip, quality)) or reasons.get((clip, None)) for quality in absent}
-        if not points[clip] and len(set(why.values())) <= 1:
-            yield Missing(results.name, clip, None, next(iter(why.values()), None) or "not measured")
+        why = {each: said.get((clip, each), NOT_MEASURED) for each in qualities if each not in there[clip]}
+        if not there[clip] and len(set(why.values())) <= 1:
+            yield Gap(results.name, next(iter(why.values()), NOT_MEASURED), clip)
         else:
-            yield from (Missing(results.name, clip, each, why[each] or "not measured") for each in absent)
-
-
-def _said(path: Path) -> list[list[Mapping[str, Any]]]:
-    """What each of a file's results says is missing; results of before say nothing."""
-    data = json.loads(path.read_text(encoding="utf-8"))
-    lists = [each.get("missing", []) for each in (data if isinstance(data, list) else [data])]
-    return [[entry for entry in each if isinstance(entry, dict)] if isinstance(each, list) else [] for each in lists]
+            yield from (Gap(results.name, reason, clip, quality) for quality, reason in why.items())
 
 
 def _reason(codec: str) -> str:

@@ -11,7 +11,7 @@ from deepsphere_codec.errors import UsageError
 from deepsphere_codec.evaluation.report import tables
 from deepsphere_codec.evaluation.report.bd import BdTable, interval_text
 from deepsphere_codec.evaluation.report.cost import QUALITY, SIZE, Cost
-from deepsphere_codec.evaluation.report.gather import Gathered, Missing
+from deepsphere_codec.evaluation.report.gather import Gap, Gathered
 from deepsphere_codec.evaluation.report.look import Look, variable_of, variables
 from deepsphere_codec.evaluation.report.metric import Metric
 
@@ -65,7 +65,7 @@ class Page(NamedTuple):
     times: Shown | None
     scene: ScenePart | None
     costs: Mapping[str, Cost]
-    missing: Sequence[Missing]
+    missing: Sequence[Gap]
     anchor: str
     command: str
 

@@ -12,7 +12,7 @@ import numpy as np
 from deepsphere_codec.errors import CodecError
 from deepsphere_codec.evaluation.anchors import ANCHORS
 from deepsphere_codec.evaluation.report.coding import Coded, Job, code
-from deepsphere_codec.evaluation.report.gather import Gathered, Missing
+from deepsphere_codec.evaluation.report.gather import Gap, Gathered
 from deepsphere_codec.evaluation.results import Point, Results
 from deepsphere_codec.models import list_models, load_model
 
@@ -37,8 +37,8 @@ class Scene(NamedTuple):
     frames: int
     target: float
     coded: dict[str, Coded]
-    left_out: list[Missing]
-    missing: list[Missing]
+    left_out: list[Gap]
+    missing: list[Gap]
 
 
 def make_scene(
@@ -69,7 +69,7 @@ def make_scene(
     coded, left_out, missing = {}, [], []
     for each in gathered.codecs:
         if why := _why_not(each, known):
-            left_out.append(Missing(each.name, clip.name, None, why))
+            left_out.append(Gap(each.name, why, clip.name))
             continue
         try:
             job = _job(each, clip, frames, quality_at(known[each.name], target, each.codec), models)
@@ -77,7 +77,7 @@ def make_scene(
                 on_coded(f"{each.name} at quality {job.quality:g}")
             coded[each.name] = code(job, folder / _slug(each.name))
         except CodecError as error:
-            missing.append(Missing(each.name, clip.name, None, f"not in the scene: {error}"))
+            missing.append(Gap(each.name, f"not in the scene: {error}", clip.name))
     return Scene(clip, frames, target, coded, left_out, missing)
 
 
