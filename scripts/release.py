@@ -2,7 +2,7 @@
 
 scripts/release.py NAME CONFIG.toml [--set key=value …] [--hardware WORDS]
 scripts/release.py NAME --measured results/NAME.json [--remarks WORDS]
-scripts/release.py NAME|DIR --complexity
+scripts/release.py NAME|DIR|planar-ssf2020 --complexity
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from pathlib import Path
 
 from deepsphere_codec.baselines.ssf2020.weights import save_ssf
 from deepsphere_codec.errors import CodecError, UsageError
+from deepsphere_codec.evaluation.complexity import complexity_of
 from deepsphere_codec.evaluation.environment import environment
 from deepsphere_codec.evaluation.results import read_results
 from deepsphere_codec.models.config import ModelConfig
 from deepsphere_codec.models.dvc import SphereDVC
 from deepsphere_codec.models.geometry import nside_multiple, whole_grid
 from deepsphere_codec.models.macs import complexity
-from deepsphere_codec.models.zoo import load_model, save_model
+from deepsphere_codec.models.zoo import save_model
 from deepsphere_codec.training.checkpoint import load_checkpoint, read_state
 from deepsphere_codec.training.settings import load_stages
 from deepsphere_codec.training.ssf2020 import network_of
@@ -49,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error("give the configuration that it was trained with, or --measured, or --complexity")
     try:
         if args.complexity:
-            print(f"{args.name}: {complexity(load_model(args.name).config).in_words()}")
+            print(f"{args.name}: {complexity_of(args.name).in_words()}")
         elif args.measured:
             note(args.out / args.name / "card.json", args.measured, args.remarks)
         elif is_ssf2020(args.config, args.set):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -17,9 +18,17 @@ from deepsphere_codec.models.geometry import nside_multiple, whole_grid
 ENCODERS = ("g_a", "h_a", "motion_a", "estimator")
 """Parts of a network that a decoder does not run."""
 
+COUNTED = (
+    "convolutions of every kind, channel mixes and GDN, each as often as it runs for a frame; "
+    "not warps, blurs, resampling and the entropy coder"
+)
+"""What a count holds, of every codec."""
+
+LAYERS = (ChebConv, DirectionalConv, ExactConv, HybridConv, GDN, nn.Conv2d, nn.ConvTranspose2d)
+
 
 class Macs(NamedTuple):
-    """Multiply-accumulate operations to a pixel of the ERP picture, at a width of four nside.
+    """Multiply-accumulate operations to a pixel of the ERP picture, on the sphere at a width of four nside.
 
     Attributes:
         intra, inter: To encode an I-frame, or a P-frame with motion; its decoding is a part of that.
@@ -50,10 +59,10 @@ class Complexity(NamedTuple):
 
 @torch.no_grad()
 def complexity(config: ModelConfig) -> Complexity:
-    """Count the convolutions of every kind, channel mixes and GDN, each as often as it runs for a frame.
+    """Count what the networks of a configuration compute: see COUNTED.
 
     Every layer does the same work at each of its nodes, so the smallest picture tells of all sizes. What the encoder
-    tries and drops counts once, as what it keeps; warps, blurs, resampling and the entropy coder are left out.
+    tries and drops counts once, as what it keeps.
     """
     nside = nside_multiple(config.geometry)
     with torch.random.fork_rng(devices=[]):
@@ -63,9 +72,18 @@ def complexity(config: ModelConfig) -> Complexity:
             picture, _ = network.intra(x, quality)
         with Counter(network) as inter:
             network.inter(x, network.inter.begin(*picture), quality)
-    pixels = 8 * nside * nside
-    counts = intra.total(), inter.total(), intra.total(ENCODERS), inter.total(ENCODERS)
-    return Complexity(sum(p.numel() for p in network.parameters()), Macs(*(count / pixels for count in counts)))
+    return Complexity(sum(p.numel() for p in network.parameters()), macs_of(intra, inter, 8 * nside * nside, ENCODERS))
+
+
+def macs_of(intra: Counter, inter: Counter, pixels: int, encoders: Sequence[str]) -> Macs:
+    """Of an I-frame and a P-frame that were counted as they were encoded.
+
+    Args:
+        pixels: Of the picture.
+        encoders: Names of the parts that a decoder does not run.
+    """
+    counts = intra.total(), inter.total(), intra.total(encoders), inter.total(encoders)
+    return Macs(*(count / pixels for count in counts))
 
 
 class Counter:
@@ -82,7 +100,7 @@ class Counter:
 
     def __enter__(self) -> Counter:
         for name, module in self.network.named_modules():
-            if isinstance(module, ChebConv | DirectionalConv | ExactConv | HybridConv | GDN):
+            if isinstance(module, LAYERS):
                 self._hooks.append(module.register_forward_hook(self._noting(name)))
         return self
 
@@ -90,16 +108,25 @@ class Counter:
         for hook in self._hooks:
             hook.remove()
 
-    def total(self, without: tuple[str, ...] = ()) -> int:
+    def total(self, without: Sequence[str] = ()) -> int:
         """Of all layers but those that lie in parts of these names."""
         return sum(count for name, count in self.counts.items() if not set(name.split(".")) & set(without))
 
     def _noting(self, name: str):  # type: ignore[no-untyped-def]
         def note(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            batch, npix, fin = inputs[0].shape
-            self.counts[name] = self.counts.get(name, 0) + batch * npix * _macs_of_node(module, fin, output.shape[2])
+            self.counts[name] = self.counts.get(name, 0) + _macs_of_call(module, inputs[0], output)
 
         return note
+
+
+def _macs_of_call(module: nn.Module, x: Tensor, y: Tensor) -> int:
+    """Of one layer, from x to y."""
+    if isinstance(module, nn.Conv2d):
+        return y.numel() * module.weight[0].numel()  # each value that comes out has weights of its own channel
+    if isinstance(module, nn.ConvTranspose2d):
+        return x.numel() * module.weight[0].numel()  # each value that goes in
+    batch, npix, fin = x.shape
+    return batch * npix * _macs_of_node(module, fin, y.shape[2])
 
 
 def _macs_of_node(module: nn.Module, fin: int, fout: int) -> int:

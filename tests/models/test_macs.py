@@ -1,18 +1,26 @@
-"""What is counted, against what is reckoned by hand."""
+"""What is counted, against what is reckoned by hand, and what torch counts."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from math import prod
 
 import pytest
 import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from deepsphere_codec.entropy.exact import ExactConv
 from deepsphere_codec.graph import build_graph
 from deepsphere_codec.layers import GDN, ChebConv, DirectionalConv, FacePadding, HybridConv, RescaledLaplacian
 from deepsphere_codec.models import ModelConfig, SphereDVC
+from deepsphere_codec.models.geometry import nside_multiple, whole_grid
 from deepsphere_codec.models.macs import Counter, complexity
 from deepsphere_codec.sphere import HealpixGrid
+
+pytestmark = pytest.mark.filterwarnings("ignore:TF32 acceleration")  # which torch says as oneDNN is switched
 
 NODES = 12 * 4**2
 LAPLACIAN, PADDING = RescaledLaplacian(build_graph(4)), FacePadding(HealpixGrid(4))
@@ -37,6 +45,56 @@ def test_of_one_layer(layer, of_a_node):
         layer(torch.rand(2, NODES, 6))
     layer(torch.rand(2, NODES, 6))  # not counted: it is closed
     assert counter.total() == 2 * NODES * of_a_node
+
+
+@contextmanager
+def torchs_own() -> Iterator[FlopCounterMode]:
+    """Counts two for a multiplication with addition, sums over neighbours included; what oneDNN does, it overlooks."""
+    aten = torch.ops.aten
+    ours = {aten._embedding_bag: flops_of_sums, aten._embedding_bag_forward_only: flops_of_sums}
+    with torch.no_grad(), torch.backends.mkldnn.flags(enabled=False):
+        with FlopCounterMode(display=False, custom_mapping=ours) as counter:
+            yield counter
+
+
+def flops_of_sums(weight, indices, *args, out_shape=None, **kwargs):
+    return 2 * prod(indices) * weight[-1]
+
+
+def test_planar_convolutions_are_what_torch_counts():
+    network = nn.Sequential(
+        nn.Conv2d(3, 8, 5, stride=2, padding=2),
+        nn.Conv2d(8, 6, (1, 3), groups=2, bias=False),
+        nn.ConvTranspose2d(6, 4, 5, stride=2, padding=2, output_padding=1),
+        nn.ConvTranspose2d(4, 4, 3, groups=4),
+    )
+    with Counter(network) as counter, torchs_own() as flops:
+        network(torch.rand(2, 3, 24, 32))
+    assert 2 * counter.total() == flops.get_total_flops()
+    assert counter.counts["0"] == 2 * 12 * 16 * 8 * 3 * 25 and counter.counts["2"] == 2 * 12 * 14 * 6 * 4 * 25
+
+
+@pytest.mark.parametrize("geometry", ["erp", "healpix"])
+def test_of_a_model_it_is_what_torch_counts_in_its_layers(tiny, geometry):
+    """All products of matrices and convolutions, and of the sums over neighbours those of the entropy parameters alone:
+    the others are warps. Left out are the densities of z, a product for each symbol."""
+    aten, config = torch.ops.aten, replace(tiny, geometry=geometry)
+    nside, quality = nside_multiple(geometry), torch.tensor([4.0])
+    network = SphereDVC(config, whole_grid(geometry, nside)).eval()
+    x = torch.rand(1, network.pyramid.grids[0].npix, 3)
+    with torchs_own() as intra:
+        picture, _ = network.intra(x, quality)
+    with torchs_own() as inter:
+        network.inter(x, network.inter.begin(*picture), quality)
+    for flops, found in zip((intra, inter), complexity(config).macs[:2], strict=True):
+        parts = flops.get_flop_counts()
+        expected = sum(parts["Global"][op] for op in (aten.convolution, aten.mm, aten.addmm) if op in parts["Global"])
+        expected += sum(
+            each[aten._embedding_bag_forward_only]
+            for name, each in parts.items()
+            if name.endswith(".hyperprior") and aten._embedding_bag_forward_only in each
+        )
+        assert found * 8 * nside**2 == pytest.approx(expected / 2, rel=1e-12)
 
 
 def test_of_the_i_frames_of_a_model(tiny):

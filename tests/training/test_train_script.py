@@ -236,6 +236,15 @@ def test_a_card_tells_of_the_training_that_the_run_began_with(script, staged, co
     ]
 
 
+def test_what_a_model_computes_is_printed_and_needs_no_configuration(capsys):
+    main = load_script("release").main
+    assert main(["sphere-dvc", "--complexity"]) == main(["planar-ssf2020", "--complexity"]) == 0
+    ours, planar = capsys.readouterr().out.splitlines()
+    assert ours.startswith("sphere-dvc: 7.30 M parameters; thousands of multiply-accumulates to a pixel: I-frame ")
+    assert planar.startswith("planar-ssf2020: 34.21 M parameters; ") and "(decoder " in planar
+    assert main(["moon", "--complexity"]) == 2 and "model 'moon' is neither" in capsys.readouterr().err
+
+
 def test_a_release_of_what_was_not_trained_ends_with_one_line(configuration, capsys):
     assert load_script("release").main(["mine", str(configuration), "--out", "models"]) == 2
     assert "runs holds no checkpoint of" in capsys.readouterr().err and not Path("models").exists()
