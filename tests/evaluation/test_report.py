@@ -19,6 +19,7 @@ from support import make_film
 
 from deepsphere_codec.errors import UsageError
 from deepsphere_codec.evaluation.anchors import AnchorCodec
+from deepsphere_codec.evaluation.complexity import complexity_of
 from deepsphere_codec.evaluation.curves import MODEL_COLOURS
 from deepsphere_codec.evaluation.report import svg
 from deepsphere_codec.evaluation.report.bd import bd_table
@@ -33,6 +34,7 @@ from deepsphere_codec.evaluation.report.sphere_figures import latitude_bits
 from deepsphere_codec.evaluation.report.spread import areas, latitudes, nodes_at
 from deepsphere_codec.evaluation.report.svg import inline
 from deepsphere_codec.evaluation.results import Missing, Point, Results, write_results
+from deepsphere_codec.models.macs import COUNTED
 from deepsphere_codec.sphere import HealpixGrid, erp_directions
 
 MakeResults = Callable[..., Results]
@@ -181,11 +183,19 @@ def test_a_codec_that_fails_in_the_scene_is_missing_and_the_rest_is_there(
 
 
 def test_without_clips_the_report_says_so(tmp_path: Path, make_results: MakeResults) -> None:
-    for codec in ("x265", "sphere-dvc"):
+    """And what models compute is there all the same, by the one definition; the planar baseline needs no weights."""
+    for codec in ("x265", "sphere-dvc", "planar-ssf2020"):
         write_results(tmp_path / f"{codec}.json", [make_results(codec)])
     assert make_report(Request(sorted(tmp_path.glob("*.json")), tmp_path / "report.html")) == []
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert "--clips names the folder" in text and set(SECTIONS) <= set(Parsed(text).ids)
+    parsed = Parsed(text)
+    assert "--clips names the folder" in text and set(SECTIONS) <= set(parsed.ids)
+    assert f"Counted are {COUNTED}." in " ".join(parsed.words)
+    words = [word for word in parsed.words if word.strip()]
+    for codec in ("sphere-dvc", "planar-ssf2020"):
+        cost = complexity_of(codec)
+        row = [codec, f"{cost.parameters / 1e6:.2f}", *(f"{value / 1000:.1f}" for value in cost.macs)]
+        assert any(words[n : n + len(row)] == row for n in range(len(words))), row
 
 
 def test_gaps_between_codecs_are_missing(tmp_path: Path, make_results: MakeResults) -> None:

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
 from deepsphere_codec.atomic import atomic_output
+from deepsphere_codec.baselines import ssf2020
 from deepsphere_codec.errors import CodecError, UsageError
 from deepsphere_codec.evaluation.anchors import ANCHORS
+from deepsphere_codec.evaluation.complexity import complexity_of
 from deepsphere_codec.evaluation.report.bd import bd_figure, bd_table
-from deepsphere_codec.evaluation.report.coding import cached
-from deepsphere_codec.evaluation.report.cost import Cost, cost_of
 from deepsphere_codec.evaluation.report.gather import Gap, Gathered, gather
+from deepsphere_codec.evaluation.report.installed import installed
 from deepsphere_codec.evaluation.report.look import Look, looks_of
 from deepsphere_codec.evaluation.report.metric import Metric, metrics_in
 from deepsphere_codec.evaluation.report.page import Page, Shown, render
 from deepsphere_codec.evaluation.report.rd_figures import clips_figure, rd_figure, times_figure
-from deepsphere_codec.evaluation.report.scene import OnCoded, Scene, make_scene, model_of
+from deepsphere_codec.evaluation.report.scene import OnCoded, Scene, make_scene
 from deepsphere_codec.evaluation.report.scene_part import scene_part
 from deepsphere_codec.evaluation.report.svg import FigureFolder
+from deepsphere_codec.models.macs import Complexity
 
 ANCHOR = "x265"
 FRAMES = 16
@@ -82,7 +83,7 @@ def make_report(request: Request, on_coded: OnCoded | None = None) -> list[Gap]:
         clips=Shown("clips", clips, "One panel for each clip."),
         times=_shown(figures, "times", times_figure(gathered, looks), "Time against rate, mean over clips."),
         scene=scene and scene_part(scene, looks, figures),
-        costs=_costs(gathered, request.models, folder),
+        costs=_costs(gathered, request.models),
         missing=missing,
         anchor=request.anchor,
         command=request.command,
@@ -133,14 +134,12 @@ def _chosen(name: str | None, gathered: Gathered) -> str:
     return found[0]
 
 
-def _costs(gathered: Gathered, models: Path | None, folder: Path) -> Mapping[str, Cost]:
-    """Of the models that are installed, with any weights: computation does not depend on them."""
+def _costs(gathered: Gathered, models: Path | None) -> Mapping[str, Complexity]:
+    """Of the planar baseline, and of the models that are installed, with any weights: they do not matter."""
     costs = {}
     for codec in dict.fromkeys(each.codec for each in gathered.codecs if each.codec not in ANCHORS):
         try:
-            model, weights = model_of(codec, models)
-            kept = cached(folder / "costs", f"{Path(codec).name}.json", [model, weights], partial(cost_of, model))
+            costs[codec] = complexity_of(codec if codec == ssf2020.NAME else installed(codec, models).place)
         except CodecError:
             continue  # the scene has said so, where there is one
-        costs[codec] = Cost(*kept)
     return costs

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from deepsphere_codec.bitstream import StreamReader
 from deepsphere_codec.errors import CodecError
@@ -93,17 +92,6 @@ def code(job: Job, folder: Path) -> Coded:
     coded = Coded(folder, job, 8 * size / pixels, kinds, frame_bytes, quality)
     (folder / RECORD).write_text(json.dumps({**coded._asdict(), "folder": "", "job": job._asdict()}, indent=1))
     return coded
-
-
-def cached(folder: Path, name: str, key: Any, make: Callable[[], Any]) -> Any:
-    """What JSON keeps of an earlier call with this key; else what `make` gives now."""
-    path, key = folder / name, json.loads(json.dumps(key))
-    if path.exists() and (kept := json.loads(path.read_text()))["key"] == key:
-        return kept["value"]
-    value = make()
-    folder.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"key": key, "value": value}))
-    return value
 
 
 def _read(job: Job, folder: Path) -> Coded | None:

@@ -10,10 +10,10 @@ from deepsphere_codec import __version__
 from deepsphere_codec.errors import UsageError
 from deepsphere_codec.evaluation.report import tables
 from deepsphere_codec.evaluation.report.bd import BdTable, interval_text
-from deepsphere_codec.evaluation.report.cost import QUALITY, SIZE, Cost
 from deepsphere_codec.evaluation.report.gather import Gap, Gathered
 from deepsphere_codec.evaluation.report.look import Look, variable_of, variables
 from deepsphere_codec.evaluation.report.metric import Metric
+from deepsphere_codec.models.macs import COUNTED, Complexity
 
 if TYPE_CHECKING:
     from deepsphere_codec.evaluation.report.scene_part import ScenePart
@@ -64,7 +64,7 @@ class Page(NamedTuple):
     clips: Shown
     times: Shown | None
     scene: ScenePart | None
-    costs: Mapping[str, Cost]
+    costs: Mapping[str, Complexity]
     missing: Sequence[Gap]
     anchor: str
     command: str
@@ -150,8 +150,7 @@ def _scene_texts(part: ScenePart) -> dict[str, Any]:
 def _method(page: Page) -> dict[str, Any]:
     return {
         "costs": tables.costs_table(page.costs),
-        "cost_size": f"{SIZE[0]}×{SIZE[1]} (per pixel, larger ones count the same)",
-        "cost_quality": f"{QUALITY:g}",
+        "counted": COUNTED,
         "environments": tables.environments_table(page.gathered),
         "commands": "\n".join([*_commands(page.gathered), page.command]),
         "passed_over": ", ".join(page.gathered.passed_over),

@@ -13,8 +13,9 @@ from deepsphere_codec.errors import CodecError
 from deepsphere_codec.evaluation.anchors import ANCHORS
 from deepsphere_codec.evaluation.report.coding import Coded, Job, code
 from deepsphere_codec.evaluation.report.gather import Gap, Gathered
+from deepsphere_codec.evaluation.report.installed import installed
 from deepsphere_codec.evaluation.results import Point, Results
-from deepsphere_codec.models import list_models, load_model
+from deepsphere_codec.models import list_models
 
 WHOLE_QUALITIES = {"vvenc", "vtm"}  # their QP is a whole number
 MEASURED_QUALITIES = {"planar-ssf2020"}  # weights of its own for each quality
@@ -121,20 +122,8 @@ def _why_not(results: Results, known: Container[str]) -> str:
 
 
 def _job(results: Results, clip: Path, frames: int, quality: float, models: Path | None) -> Job:
-    model, weights = ("", "") if results.codec in ANCHORS else model_of(results.codec, models)
+    model, weights = ("", "") if results.codec in ANCHORS else installed(results.codec, models)
     return Job(results.codec, model, weights, str(clip), clip.stat().st_size, quality, frames)
-
-
-def model_of(codec: str, models: Path | None) -> tuple[str, str]:
-    """A model's name or folder, and its hash.
-
-    Raises:
-        UsageError: it is not there.
-    """
-    if codec in _released():
-        return codec, _released()[codec]
-    folder = models / codec if models else Path(codec)
-    return str(folder), load_model(folder).weights_hash
 
 
 def _released() -> dict[str, str]:

@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 from deepsphere_codec.evaluation.bdrate import BdRate
 from deepsphere_codec.evaluation.bootstrap import Interval
 from deepsphere_codec.evaluation.report.bd import BdTable, interval_text, percent
-from deepsphere_codec.evaluation.report.cost import Cost
 from deepsphere_codec.evaluation.report.gather import Gathered
 from deepsphere_codec.evaluation.report.metric import Metric
 from deepsphere_codec.evaluation.report.scene import Scene
 from deepsphere_codec.evaluation.results import Point, Results
+from deepsphere_codec.models.macs import Complexity
 
 NONE = "–"
 
@@ -127,11 +127,12 @@ def scene_table(scene: Scene) -> Table:
     return Table("The scene", head, rows)
 
 
-def costs_table(costs: Mapping[str, Cost]) -> Table:
+def costs_table(costs: Mapping[str, Complexity]) -> Table:
     """Parameters and computation."""
     head = ["model", "parameters, M", "encode I, kMAC", "encode P, kMAC", "decode I, kMAC", "decode P, kMAC"]
     rows = [
-        [name, f"{each.parameters / 1e6:.2f}", *(f"{value:.1f}" for value in each[1:])] for name, each in costs.items()
+        [name, f"{each.parameters / 1e6:.2f}", *(f"{value / 1e3:.1f}" for value in each.macs)]
+        for name, each in costs.items()
     ]
     return Table("Size and computation, per ERP pixel", head, rows)
 
