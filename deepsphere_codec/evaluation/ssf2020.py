@@ -55,6 +55,17 @@ class SsfCodec:
         hashes = {str(quality): hash_of(folder) for quality, folder in self._folders.items()}
         self.settings: dict[str, Any] = {"weights_hash": hashes, "frames": frames, "gop": gop, "threads": threads}
 
+    def weights_of(self, quality: float) -> Path:
+        """The folder of the network.
+
+        Raises:
+            UsageError: there is none of this quality.
+        """
+        if quality not in self.qualities:
+            there = ", ".join(map(str, self._folders))
+            raise UsageError(f"{NAME} has no weights of quality {quality:g}; it has {there}")
+        return self._folders[int(quality)]
+
     def measure(self, clip: Path, quality: float, *, keep: Path | None = None) -> Point:
         """Encode the clip into a file, decode the file, compare.
 
@@ -64,22 +75,12 @@ class SsfCodec:
             UsageError: there are no weights of this quality.
             CodecError: a process failed, or the decoder's pictures are not the encoder's.
         """
-        if quality not in self.qualities:
-            there = ", ".join(map(str, self._folders))
-            raise UsageError(f"{NAME} has no weights of quality {quality:g}; it has {there}")
-        weights = ["--weights", str(self._folders[int(quality)])]
-        limit = [] if self._frames is None else ["--frames", str(self._frames)]
-        flags = [*weights, *limit, "--gop", str(self._gop), "--threads", str(self._threads)]
+        weights = self.weights_of(quality)
         with tempfile.TemporaryDirectory(prefix="deepsphere-") as folder:
             stream, film = Path(folder, "coded.ssf"), keep or Path(folder, "decoded.mkv")
-            encoded = run_command(
-                [*self._command, "encode", str(clip), str(stream), *flags], f"encode of {clip} by {NAME}"
+            encoded, decoded = code_film(
+                clip, stream, film, weights, self._frames, gop=self._gop, threads=self._threads, command=self._command
             )
-            decoded = run_command(
-                [*self._command, "decode", str(stream), str(film), *weights], f"decode of {clip} by {NAME}"
-            )
-            if decoded["pictures"] != encoded["pictures"]:
-                raise CodecError(f"{NAME} decoded other pictures of {clip} than it encoded; try --threads 1")
             size = stream.stat().st_size
             comparison = compare_videos(clip, film, frames=(0, self._frames))
         pixels = encoded["width"] * encoded["height"]
@@ -92,6 +93,39 @@ class SsfCodec:
             encode_seconds=encoded["encode_seconds"],
             decode_seconds=decoded["decode_seconds"],
         )
+
+
+def code_film(
+    clip: Path,
+    stream: Path,
+    film: Path,
+    weights: Path,
+    frames: int | None = None,
+    *,
+    gop: int = 32,
+    threads: int = 1,
+    command: Sequence[str] = COMMAND,
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Encode a film in one process and decode it in another; files of before are replaced.
+
+    Args:
+        clip, stream, film: What is encoded, into what, and where it is decoded to.
+        weights: Folder `quality-N`.
+        frames: From the first; all unless given.
+    Returns:
+        What either command says of what it did.
+    Raises:
+        CodecError: a process failed, or the decoder's pictures are not the encoder's.
+    """
+    network = ["--weights", str(weights)]
+    flags = [*network, *([] if frames is None else ["--frames", str(frames)]), "--gop", str(gop)]
+    encode = [*command, "encode", str(clip), str(stream), *flags, "--threads", str(threads), "--force"]
+    encoded = run_command(encode, f"encode of {clip} by {NAME}")
+    decode = [*command, "decode", str(stream), str(film), *network, "--force"]
+    decoded = run_command(decode, f"decode of {clip} by {NAME}")
+    if decoded["pictures"] != encoded["pictures"]:
+        raise CodecError(f"{NAME} decoded other pictures of {clip} than it encoded; try --threads 1")
+    return encoded, decoded
 
 
 def _bpp(share: dict[str, int], pixels: int) -> float | None:

@@ -15,7 +15,7 @@ from deepsphere_codec.evaluation.anchors import ANCHORS
 from deepsphere_codec.evaluation.complexity import complexity_of
 from deepsphere_codec.evaluation.report.bd import bd_figure, bd_table
 from deepsphere_codec.evaluation.report.gather import Gap, Gathered, gather
-from deepsphere_codec.evaluation.report.installed import installed
+from deepsphere_codec.evaluation.report.installed import place_of
 from deepsphere_codec.evaluation.report.look import Look, looks_of
 from deepsphere_codec.evaluation.report.metric import Metric, metrics_in
 from deepsphere_codec.evaluation.report.page import Page, Shown, render
@@ -139,7 +139,7 @@ def _costs(gathered: Gathered, models: Path | None) -> Mapping[str, Complexity]:
     costs = {}
     for codec in dict.fromkeys(each.codec for each in gathered.codecs if each.codec not in ANCHORS):
         try:
-            costs[codec] = complexity_of(codec if codec == ssf2020.NAME else installed(codec, models).place)
+            costs[codec] = complexity_of(codec if codec == ssf2020.NAME else place_of(codec, models))
         except CodecError:
             continue  # the scene has said so, where there is one
     return costs

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
+from deepsphere_codec.baselines import ssf2020
+from deepsphere_codec.baselines.ssf2020.container import pack_strings, unpack
 from deepsphere_codec.bitstream import StreamReader
-from deepsphere_codec.errors import CodecError
 from deepsphere_codec.evaluation.anchors import ANCHORS
 from deepsphere_codec.evaluation.compare import compare_videos
-from deepsphere_codec.evaluation.model import COMMAND
+from deepsphere_codec.evaluation.model import COMMAND, run_command
+from deepsphere_codec.evaluation.ssf2020 import code_film
 from deepsphere_codec.video import create_video, open_video
 
-STREAM, FILM, RECORD = "coded.dsc", "decoded.mkv", "coded.json"
+FILM, RECORD = "decoded.mkv", "coded.json"
 
 
 class Job(NamedTuple):
@@ -37,6 +38,11 @@ class Job(NamedTuple):
     clip_bytes: int
     quality: float
     frames: int
+
+    @property
+    def stream(self) -> str:
+        """Name of a model's file."""
+        return "coded.ssf" if self.codec == ssf2020.NAME else "coded.dsc"
 
 
 class Coded(NamedTuple):
@@ -63,7 +69,7 @@ class Coded(NamedTuple):
 
     @property
     def stream(self) -> Path:
-        return self.folder / STREAM
+        return self.folder / self.job.stream
 
     @property
     def mean(self) -> float:
@@ -84,7 +90,7 @@ def code(job: Job, folder: Path) -> Coded:
         return found
     folder.mkdir(parents=True, exist_ok=True)
     (folder / RECORD).unlink(missing_ok=True)
-    size, kinds, frame_bytes = (_code_anchor if job.codec in ANCHORS else _code_model)(job, folder)
+    size, kinds, frame_bytes = _code(job, folder)
     comparison = compare_videos(job.clip, folder / FILM, frames=(0, job.frames))
     with open_video(job.clip) as source:
         pixels = source.info.width * source.info.height * comparison.frames
@@ -104,15 +110,29 @@ def _read(job: Job, folder: Path) -> Coded | None:
         return None
 
 
-def _code_model(job: Job, folder: Path) -> tuple[int, str, list[int]]:
+def _code(job: Job, folder: Path) -> tuple[int, str, list[int]]:
     """Bytes of the file, and kind and bytes of each frame."""
-    stream, film = folder / STREAM, folder / FILM
+    if job.codec in ANCHORS:
+        return _code_anchor(job, folder)
+    return _code_planar(job, folder) if job.codec == ssf2020.NAME else _code_model(job, folder)
+
+
+def _code_model(job: Job, folder: Path) -> tuple[int, str, list[int]]:
+    stream, model = folder / job.stream, ["--model", job.model, "--force", "--json"]
     flags = ["--quality", f"{job.quality:g}", "--frames", f"0:{job.frames}"]
-    _run("encode", job.clip, str(stream), *flags, "--model", job.model, "--force")
-    _run("decode", str(stream), str(film), "--model", job.model, "--force")
+    run_command([*COMMAND, "encode", job.clip, str(stream), *flags, *model], "encode")
+    run_command([*COMMAND, "decode", str(stream), str(folder / FILM), *model], "decode")
     with StreamReader(stream) as reader:
         records = [(frame.kind, len(frame.payload)) for frame in reader.frames()]
     return stream.stat().st_size, "".join(kind for kind, _ in records), [size for _, size in records]
+
+
+def _code_planar(job: Job, folder: Path) -> tuple[int, str, list[int]]:
+    stream = folder / job.stream
+    code_film(Path(job.clip), stream, folder / FILM, Path(job.model), job.frames)
+    data = stream.read_bytes()
+    frames = unpack(data, str(stream))[1]
+    return len(data), "".join(each.frame_type for each in frames), [len(pack_strings(each.strings)) for each in frames]
 
 
 def _code_anchor(job: Job, folder: Path) -> tuple[int, str, list[int]]:
@@ -126,11 +146,3 @@ def _code_anchor(job: Job, folder: Path) -> tuple[int, str, list[int]]:
             writer.write(projection.backward(frame))
     sizes = [len(packet.data) for packet in stream.packets]
     return sum(sizes), "".join("I" if packet.is_keyframe else "P" for packet in stream.packets), sizes
-
-
-def _run(command: str, *arguments: str) -> None:
-    line = [*COMMAND, command, *arguments, "--json"]
-    done = subprocess.run(line, stdin=subprocess.DEVNULL, capture_output=True, text=True)
-    if done.returncode:
-        said = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        raise CodecError(f"{command} ended with exit code {done.returncode}: {said.split('error: ')[-1]}")

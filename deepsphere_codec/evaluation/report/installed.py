@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
+from deepsphere_codec.evaluation.ssf2020 import SsfCodec
 from deepsphere_codec.models import list_models, load_model
 
 
@@ -20,16 +21,24 @@ class Installed(NamedTuple):
     weights_hash: str
 
 
-def installed(codec: str, models: Path | None) -> Installed:
-    """A model that comes with the package; or one in a folder of its name.
+def installed(codec: str, models: Path | None, quality: float) -> Installed:
+    """The model of a codec.
 
     Args:
-        models: Where such folders lie; where we are unless given.
+        models: Folder of models that do not come with the package.
+        quality: To be coded with: the planar baseline has weights of its own for each.
     Raises:
         UsageError: it is not there.
     """
-    released = {card["name"]: card["weights_hash"] for card in list_models()}
-    if codec in released:
-        return Installed(codec, released[codec])
-    folder = models / codec if models else Path(codec)
-    return Installed(str(folder), load_model(folder).weights_hash)
+    if codec == SsfCodec.codec:
+        baseline = SsfCodec(models / codec if models else None)
+        return Installed(str(baseline.weights_of(quality)), baseline.settings["weights_hash"][f"{quality:g}"])
+    place = place_of(codec, models)
+    return Installed(place, load_model(place).weights_hash)
+
+
+def place_of(codec: str, models: Path | None) -> str:
+    """Name of a model that comes with the package; else a folder of its name, where we are unless another is given."""
+    if any(card["name"] == codec for card in list_models()):
+        return codec
+    return str(models / codec if models else Path(codec))

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from deepsphere_codec.baselines import ssf2020
 from deepsphere_codec.errors import CodecError
 from deepsphere_codec.evaluation.anchors import ANCHORS
 from deepsphere_codec.evaluation.report.coding import Coded, Job, code
 from deepsphere_codec.evaluation.report.gather import Gap, Gathered
 from deepsphere_codec.evaluation.report.installed import installed
 from deepsphere_codec.evaluation.results import Point, Results
-from deepsphere_codec.models import list_models
 
 WHOLE_QUALITIES = {"vvenc", "vtm"}  # their QP is a whole number
-MEASURED_QUALITIES = {"planar-ssf2020"}  # weights of its own for each quality
+MEASURED_QUALITIES = {ssf2020.NAME}  # weights of its own for each quality
 OnCoded = Callable[[str], None]
 
 
@@ -69,11 +69,14 @@ def make_scene(
     target = common_rate([[rate for _, rate in each] for each in known.values()])
     coded, left_out, missing = {}, [], []
     for each in gathered.codecs:
-        if why := _why_not(each, known):
-            left_out.append(Gap(each.name, why, clip.name))
+        if each.name not in known:
+            left_out.append(Gap(each.name, "fewer than two points tell of its rates on this clip", clip.name))
             continue
         try:
             job = _job(each, clip, frames, quality_at(known[each.name], target, each.codec), models)
+            if _of_other_weights(each, job):
+                left_out.append(Gap(each.name, "the weights that were measured are not those installed", clip.name))
+                continue
             if on_coded:
                 on_coded(f"{each.name} at quality {job.quality:g}")
             coded[each.name] = code(job, folder / _slug(each.name))
@@ -113,22 +116,17 @@ def _rates(points: Sequence[Point], frames: int) -> list[tuple[float, float]]:
     return found
 
 
-def _why_not(results: Results, known: Container[str]) -> str:
-    """Why a codec cannot be in the scene; empty where it can."""
-    if results.name not in known:
-        return "fewer than two points tell of its rates on this clip"
-    measured, installed = results.settings.get("weights_hash"), _released().get(results.codec)
-    return "the weights that were measured are not those installed" if installed and measured != installed else ""
-
-
 def _job(results: Results, clip: Path, frames: int, quality: float, models: Path | None) -> Job:
-    model, weights = ("", "") if results.codec in ANCHORS else installed(results.codec, models)
+    model, weights = ("", "") if results.codec in ANCHORS else installed(results.codec, models, quality)
     return Job(results.codec, model, weights, str(clip), clip.stat().st_size, quality, frames)
 
 
-def _released() -> dict[str, str]:
-    """Hashes of the weights that come with the package, by their names."""
-    return {card["name"]: card["weights_hash"] for card in list_models()}
+def _of_other_weights(results: Results, job: Job) -> bool:
+    """Whether results were measured with other weights than there are now; some do not say."""
+    measured = results.settings.get("weights_hash")
+    if isinstance(measured, Mapping):  # a network for each quality
+        measured = measured.get(f"{job.quality:g}")
+    return bool(job.weights and measured and measured != job.weights)
 
 
 def _slug(name: str) -> str:
