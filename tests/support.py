@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import math
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from deepsphere_codec.errors import UsageError
 from deepsphere_codec.sphere import HealpixGrid, log_map, rotation_from_vector
@@ -157,6 +159,17 @@ def make_film(path: Path, width: int = 64, height: int = 32, frames: int = 6) ->
         for number in range(frames):
             writer.write(make_frame(width, height, number))
     return path
+
+
+def bare_weights(folder: Path, qualities: Iterable[int]) -> Path:
+    """Cards and weights of the planar baseline that are taken for such, and cannot code."""
+    for quality in qualities:
+        place = folder / f"quality-{quality}"
+        place.mkdir(parents=True)
+        card = {"name": "planar-ssf2020", "quality": quality, "flow_unit": [128, 128]}
+        (place / "card.json").write_text(json.dumps(card))
+        save_file({"a": torch.full((2,), float(quality))}, place / "weights.safetensors")
+    return folder
 
 
 def load_script(name: str) -> ModuleType:

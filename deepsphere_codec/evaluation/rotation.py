@@ -41,13 +41,14 @@ from deepsphere_codec.evaluation.rotation_set import (
     rotation_set,
 )
 from deepsphere_codec.evaluation.rotation_summary import Neighbour, RotationPoint
+from deepsphere_codec.evaluation.ssf2020 import SsfCodec
 from deepsphere_codec.video import YuvFrame, open_video
 
 CRF_STEP, QUALITY_STEP = 3.0, 1.0  # to the neighbouring qualities that the slope is taken from
 
 
 class FilmCodec(Protocol):
-    """A codec that can leave the decoded film: `AnchorCodec`, `ModelCodec`."""
+    """A codec that can leave the decoded film: `AnchorCodec`, `ModelCodec`, `SsfCodec`."""
 
     codec: str
     name: str
@@ -120,9 +121,12 @@ def measure_rotations(
     return run.results
 
 
-def neighbours_of(codec: str, quality: float) -> tuple[float, float]:
-    """The two qualities on either side, on the codec's own scale."""
-    if codec in ANCHORS:
+def neighbours_of(codec: FilmCodec, quality: float) -> tuple[float, float]:
+    """The two qualities on either side, on the codec's own scale; at an end of it, the quality itself."""
+    if isinstance(codec, SsfCodec):  # it has weights of its own for each, and not for all
+        below, above = ([q for q in codec.qualities if side * (q - quality) > 0] for side in (-1, 1))
+        return max(below, default=quality), min(above, default=quality)
+    if codec.codec in ANCHORS:
         return max(quality - CRF_STEP, 0.0), quality + CRF_STEP
     return max(quality - QUALITY_STEP, MIN_QUALITY), min(quality + QUALITY_STEP, MAX_QUALITY)
 
@@ -175,7 +179,7 @@ class _Run:
                 self._keep(name, clip, changed, turn.label, replace(point, ws_psnr_yuv=measured.ws_psnr_yuv))
 
     def _neighbours_missing(self, name: str, clip: Path) -> list[float]:
-        wanted = neighbours_of(name, self._codecs[name][1])
+        wanted = dict.fromkeys(neighbours_of(*self._codecs[name]))
         there = {each.quality for each in self._at(name, clip).neighbours}
         return [quality for quality in wanted if quality not in there]
 

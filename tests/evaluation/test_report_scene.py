@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 from planar_flow import weights  # noqa: F401
-from safetensors.torch import save_file
-from support import make_film
+from support import bare_weights, make_film
 
 from deepsphere_codec.baselines.ssf2020 import NAME
 from deepsphere_codec.baselines.ssf2020.container import pack_strings, unpack
@@ -43,10 +40,7 @@ def measured(codec: str, film: Path, weights_hash: object = None) -> Gathered:
 @pytest.fixture
 def bare(tmp_path: Path) -> Path:
     """A folder of models with a card and weights of the planar baseline, quality 5, that cannot code."""
-    folder = tmp_path / "models" / NAME / "quality-5"
-    folder.mkdir(parents=True)
-    (folder / "card.json").write_text(json.dumps({"name": NAME, "quality": 5, "flow_unit": None}))
-    save_file({"a": torch.ones(2)}, folder / "weights.safetensors")
+    bare_weights(tmp_path / "models" / NAME, [5])
     return tmp_path / "models"
 
 
@@ -88,9 +82,7 @@ def test_a_quality_without_weights_is_missing(film: Path, bare: Path, tmp_path: 
 
 
 def test_weights_that_cannot_code_are_missing(film: Path, bare: Path, tmp_path: Path) -> None:
-    (bare / NAME / "quality-5").rename(bare / NAME / "quality-3")
-    card = bare / NAME / "quality-3" / "card.json"
-    card.write_text(card.read_text().replace("5", "3"))
+    bare_weights(bare / NAME, [3])
     (gap,) = make_scene(measured(NAME, film), film, FRAMES, tmp_path, bare).missing
     assert "exit code 2" in gap.why and "holds other weights than planar-ssf2020's" in gap.why
 

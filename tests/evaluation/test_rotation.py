@@ -14,7 +14,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
-from support import make_film, make_frame
+from support import bare_weights, make_film, make_frame
 
 from deepsphere_codec.errors import UsageError
 from deepsphere_codec.evaluation.anchors import AnchorCodec
@@ -53,12 +53,14 @@ from deepsphere_codec.evaluation.rotation_summary import (
     spread_table,
     summarise,
 )
+from deepsphere_codec.evaluation.ssf2020 import SsfCodec
 from deepsphere_codec.sphere import chroma_down, erp_directions, random_rotation, rotation_from_euler
 from deepsphere_codec.sphere.rotation import rotation_from_quaternion
 from deepsphere_codec.video import YuvFrame, create_video, open_video
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "scripts" / "rotation_robustness.py"
+SSF = "planar-ssf2020"
 EYE = torch.eye(3, dtype=torch.float64)
 SOMEHOW = random_rotation(torch.Generator().manual_seed(3))
 
@@ -336,8 +338,9 @@ def test_a_model_leaves_its_decoded_film(clip: Path, tmp_path: Path) -> None:
 
 
 def test_neighbouring_qualities_stay_in_range() -> None:
-    assert neighbours_of("x265", 33.0) == (30.0, 36.0) and neighbours_of("x264", 1.0) == (0.0, 4.0)
-    assert neighbours_of("sphere-dvc", 4.0) == (3.0, 5.0) and neighbours_of("sphere-dvc", 8.0) == (7.0, 8.0)
+    x265, x264, model = (FakeCodec(name) for name in ("x265", "x264", "sphere-dvc"))
+    assert neighbours_of(x265, 33.0) == (30.0, 36.0) and neighbours_of(x264, 1.0) == (0.0, 4.0)
+    assert neighbours_of(model, 4.0) == (3.0, 5.0) and neighbours_of(model, 8.0) == (7.0, 8.0)
 
 
 def test_clips_are_films_and_folders_of_them(clip: Path, tmp_path: Path) -> None:
@@ -522,15 +525,19 @@ def test_the_script_measures_prints_and_draws(
     assert capsys.readouterr().out == first.out and (tmp_path / "r.svg").read_text() == before
 
 
-def test_qualities_of_the_codecs(script: ModuleType) -> None:
-    names = ["sphere-dvc", "x265", "svtav1"]
-    assert script.qualities(names, []) == {"sphere-dvc": 4, "x265": 33, "svtav1": 50}
-    assert script.qualities(names, ["x265=28", "sphere-dvc=2.5"]) == {"sphere-dvc": 2.5, "x265": 28, "svtav1": 50}
+def test_qualities_of_the_codecs(script: ModuleType, tmp_path: Path) -> None:
+    bare_weights(tmp_path, (1, 3, 7))
+    codecs = {name: FakeCodec(name) for name in ("sphere-dvc", "x265", "svtav1")} | {SSF: SsfCodec(tmp_path)}
+    usual = {"sphere-dvc": 4, "x265": 33, "svtav1": 50, SSF: 3}
+    assert script.qualities(codecs, []) == usual
+    asked = ["x265=28", "sphere-dvc=2.5", f"{SSF}=7"]
+    assert script.qualities(codecs, asked) == usual | {"x265": 28, "sphere-dvc": 2.5, SSF: 7}
     for wrong, message in (
-        ("x264=28", "--quality x264=28 names none of sphere-dvc, x265, svtav1"),
+        ("x264=28", f"--quality x264=28 names none of sphere-dvc, x265, svtav1, {SSF}"),
         ("28", "names none of"),
         ("x265=much", "ends in no number"),
         ("sphere-dvc=9", "quality 9 is out of range"),
+        (f"{SSF}=4", f"{SSF} has no weights of quality 4; it has 1, 3, 7"),
     ):
         with pytest.raises(UsageError, match=message):
-            script.qualities(names, [wrong])
+            script.qualities(codecs, [wrong])

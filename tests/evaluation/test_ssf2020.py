@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
 import pytest
-import torch
-from safetensors.torch import save_file
-from support import make_film
+from support import bare_weights, make_film
 
 from deepsphere_codec.baselines.ssf2020 import NAME
 from deepsphere_codec.errors import CodecError, UsageError
 from deepsphere_codec.evaluation.evaluate import evaluate
+from deepsphere_codec.evaluation.rotation import RotationOptions, measure_rotations, neighbours_of
 from deepsphere_codec.evaluation.ssf2020 import SsfCodec
 
 # Its stream is 100 bytes and the name of the film, its decoded film a copy of that, one grey level brighter.
@@ -24,7 +22,7 @@ from deepsphere_codec.video import YuvFrame, create_video, open_video
 
 command, source, out, *flags = sys.argv[1:]
 flags = dict(zip(flags[::2], flags[1::2]))
-assert Path(flags["--weights"]).name == "quality-3"
+assert Path(flags["--weights"]).name.startswith("quality-")
 if command == "encode":
     assert flags["--frames"] == "4" and flags["--gop"] == "2" and flags["--threads"] == "1"
     Path(out).write_bytes(bytes(100))
@@ -43,22 +41,19 @@ else:
 @pytest.fixture
 def codec(tmp_path: Path) -> SsfCodec:
     (tmp_path / "stand_in.py").write_text(STAND_IN)
-    folder = tmp_path / "weights" / "quality-3"
-    folder.mkdir(parents=True)
-    (folder / "card.json").write_text(json.dumps({"name": NAME, "quality": 3, "flow_unit": [128, 128]}))
-    save_file({"a": torch.ones(2)}, folder / "weights.safetensors")
+    folder = bare_weights(tmp_path / "weights", (1, 3, 5))
     command = [sys.executable, str(tmp_path / "stand_in.py")]
-    return SsfCodec(tmp_path / "weights", frames=4, gop=2, command=command)
+    return SsfCodec(folder, frames=4, gop=2, command=command)
 
 
 def test_all_bytes_of_the_file_count(codec: SsfCodec, tmp_path: Path) -> None:
-    (results,) = evaluate([codec], [make_film(tmp_path / "a.mkv")], tmp_path / "out.json")
+    (results,) = evaluate([codec], [make_film(tmp_path / "a.mkv")], tmp_path / "out.json", qualities=[3])
     (point,) = results.mean
     assert point.quality == 3 and point.bpp == 100 * 8 / (4 * 64 * 32)
     assert (point.bpp_i, point.bpp_p) == (32 * 8 / (64 * 32), 8 * 8 / (64 * 32))
     assert point.ws_psnr_y == pytest.approx(48.13, abs=0.01), "one level of 255"
     assert (point.encode_seconds, point.decode_seconds) == (2.0, 1.0)
-    assert list(results.settings["weights_hash"]) == ["3"]
+    assert list(results.settings["weights_hash"]) == ["1", "3", "5"]
 
 
 def test_other_pictures_than_the_encoders_are_an_error(codec: SsfCodec, tmp_path: Path) -> None:
@@ -66,8 +61,19 @@ def test_other_pictures_than_the_encoders_are_an_error(codec: SsfCodec, tmp_path
         codec.measure(make_film(tmp_path / "drifting.mkv"), 3)
 
 
+def test_films_can_be_turned(codec: SsfCodec, tmp_path: Path) -> None:
+    """The neighbours that the slope is taken from are qualities that there are weights of."""
+    film, options = make_film(tmp_path / "film.mkv"), RotationOptions(frames=4, rotations=1)
+    results = measure_rotations({NAME: (codec, 3.0)}, [film], tmp_path / "rotation.json", options)
+    found = results.codecs[NAME].clips["film.mkv"]
+    assert [each.quality for each in found.neighbours] == [1, 5]
+    (identity,) = found.rotations
+    assert identity.ws_psnr_y == identity.rotated_ws_psnr_y == pytest.approx(48.13, abs=0.01)
+    assert neighbours_of(codec, 1.0) == (1, 3) and neighbours_of(codec, 5.0) == (3, 5)
+
+
 def test_a_quality_without_weights_is_refused(codec: SsfCodec, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no weights of quality 4; it has 3"):
+    with pytest.raises(UsageError, match="no weights of quality 4; it has 1, 3, 5"):
         codec.measure(tmp_path / "a.mkv", 4)
 
 
