@@ -46,6 +46,8 @@ def figures(results: Path) -> str:
     if "codecs" in benchmark:
         lines += ["", *speed(benchmark)]
     lines += ["", "![Rate-distortion curves](docs/rd.svg)"]
+    if (path := results / "report.json").exists():
+        lines += ["", *fight(json.loads(path.read_text()))]
     if others := sorted((results / "released").glob("*.json")):
         lines += ["", *released(results, others)]
     tables = (("convolutions", convolutions), ("training", training), ("entropy", entropy), ("rotation", rotation))
@@ -53,6 +55,54 @@ def figures(results: Path) -> str:
         if (path := results / f"{name}.json").exists():
             lines += ["", *table(json.loads(path.read_text()))]
     return "\n".join(lines) + "\n"
+
+
+def fight(summary: dict) -> list[str]:
+    """Table of the default model against each of the other codecs."""
+    metrics = ("ws-psnr-yuv", "s-psnr-i-y", "ws-ssim-y", "viewport-psnr-y")
+    frames = " or ".join(map(str, summary["frames"]))
+    lines = [
+        "### Sphere against plane",
+        "",
+        f"{summary['default']} against each of the others, {len(summary['clips'])} clips, {frames} frames. BD-rates "
+        "are means over clips with 95 % intervals over the choice of clips, negative where the sphere needs fewer "
+        "bits. Steps are those of I- and of P-frames; thousands of multiply-accumulates (kMAC) are those to an ERP "
+        f"pixel of a P-frame, at a quarter of the width. Made by `{summary['command']}`:",
+        "",
+        "| against | steps, I / P | parameters, M | kMAC, encode / decode | WS-PSNR-YUV | S-PSNR-I-Y | WS-SSIM-Y "
+        "| viewport PSNR-Y | overlap |",
+        "|---" * 9 + "|",
+    ]
+    for codec in summary["codecs"]:
+        against = codec["default_against"]
+        if codec["codec"] != summary["default"] and not against:
+            continue
+        rates = [_interval(against.get(metric)) for metric in metrics]
+        overlap = f"{against[metrics[0]]['overlap']:.0%}" if metrics[0] in against else ""
+        lines.append(f"| {' | '.join([codec['name'], *_effort(codec), *rates, overlap])} |")
+    return lines
+
+
+def _effort(codec: dict) -> list[str]:
+    """Of a model: training, size and computation."""
+    steps, cost = (codec["training"] or {}).get("steps", {}), codec.get("cost")
+    parts = [steps["all"]] if "all" in steps else [steps.get(part, 0) for part in ("intra", "inter")]
+    trained = " / ".join(map(str, parts)) if steps else ""
+    if not cost:
+        return [trained, "", ""]
+    macs = cost["macs"]
+    return [
+        trained,
+        f"{cost['parameters'] / 1e6:.2f}",
+        f"{macs['inter'] / 1e3:.0f} / {macs['inter_decoder'] / 1e3:.0f}",
+    ]
+
+
+def _interval(bd: dict | None) -> str:
+    if not bd:
+        return ""
+    ends = "" if bd["low"] is None else f" [{bd['low']:+.0f}, {bd['high']:+.0f}]"
+    return f"{bd['mean_of_clips']:+.1f} %{ends}"
 
 
 def released(results: Path, others: list[Path]) -> list[str]:

@@ -32,6 +32,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--frames", type=int, metavar="N", help=f"of it (as many as measured, at most {FRAMES})")
     parser.add_argument("--anchor", default=ANCHOR, metavar="NAME", help=f"codec that BD-rates are against ({ANCHOR})")
     parser.add_argument("--expect", nargs="+", default=[], metavar="NAME", help="codecs that should be there")
+    parser.add_argument("--summary", type=Path, metavar="FILE.json", help="the figures as JSON (beside the page)")
     parser.add_argument("--models", type=Path, metavar="FOLDER", help="of models that do not come with the package")
     return parser.parse_args(arguments)
 
@@ -51,6 +52,7 @@ def main() -> None:
         expected=args.expect,
         anchor=args.anchor,
         models=args.models,
+        summary=args.summary,
         command=" ".join(["scripts/report.py", *map(shlex.quote, sys.argv[1:])]),
     )
     missing = make_report(request, on_coded=lambda line: print(f"scene: {line}", file=sys.stderr))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
 
@@ -15,13 +15,14 @@ from deepsphere_codec.evaluation.anchors import ANCHORS
 from deepsphere_codec.evaluation.complexity import complexity_of
 from deepsphere_codec.evaluation.report.bd import bd_figure, bd_table
 from deepsphere_codec.evaluation.report.gather import Gap, Gathered, gather
-from deepsphere_codec.evaluation.report.installed import place_of
+from deepsphere_codec.evaluation.report.installed import card_of, place_of
 from deepsphere_codec.evaluation.report.look import Look, looks_of
 from deepsphere_codec.evaluation.report.metric import Metric, metrics_in
 from deepsphere_codec.evaluation.report.page import Page, Shown, render
 from deepsphere_codec.evaluation.report.rd_figures import clips_figure, rd_figure, times_figure
 from deepsphere_codec.evaluation.report.scene import OnCoded, Scene, make_scene
 from deepsphere_codec.evaluation.report.scene_part import scene_part
+from deepsphere_codec.evaluation.report.summary import summarise, write_summary
 from deepsphere_codec.evaluation.report.svg import FigureFolder
 from deepsphere_codec.models.macs import Complexity
 
@@ -42,6 +43,7 @@ class Request(NamedTuple):
         anchor: Codec that BD-rates are against.
         models: Folder of models that do not come with the package.
         command: What to type to have the report again.
+        summary: Where its figures go as JSON; beside the page unless given.
     """
 
     results: Sequence[Path]
@@ -53,6 +55,7 @@ class Request(NamedTuple):
     anchor: str = ANCHOR
     models: Path | None = None
     command: str = ""
+    summary: Path | None = None
 
 
 def make_report(request: Request, on_coded: OnCoded | None = None) -> list[Gap]:
@@ -73,6 +76,7 @@ def make_report(request: Request, on_coded: OnCoded | None = None) -> list[Gap]:
     scene = _scene(request, gathered, on_coded)
     missing = [*gathered.missing, *(scene.missing if scene else ())]
     clips = figures.add("clips", clips_figure(gathered, looks, metrics[0]))
+    costs = _costs(gathered, request.models)
     page = Page(
         gathered=gathered,
         looks=looks,
@@ -83,13 +87,16 @@ def make_report(request: Request, on_coded: OnCoded | None = None) -> list[Gap]:
         clips=Shown("clips", clips, "One panel for each clip."),
         times=_shown(figures, "times", times_figure(gathered, looks), "Time against rate, mean over clips."),
         scene=scene and scene_part(scene, looks, figures),
-        costs=_costs(gathered, request.models),
+        costs=costs,
         missing=missing,
         anchor=request.anchor,
         command=request.command,
     )
     with atomic_output(request.out, force=True) as place:
         place.write_text(render(page), encoding="utf-8")
+    cards = _cards(gathered, request.models)
+    summary = summarise(gathered, metrics, cards, costs, missing, request.command)
+    write_summary(request.summary or request.out.with_suffix(".json"), summary)
     return missing
 
 
@@ -132,6 +139,17 @@ def _chosen(name: str | None, gathered: Gathered) -> str:
     if not found:
         raise UsageError(f"no results of a clip {name!r}; clips: {', '.join(gathered.clips)}")
     return found[0]
+
+
+def _cards(gathered: Gathered, models: Path | None) -> dict[str, Mapping[str, Any]]:
+    """Of the models that are installed."""
+    cards: dict[str, Mapping[str, Any]] = {}
+    for codec in {each.codec for each in gathered.codecs if each.codec not in ANCHORS}:
+        try:
+            cards[codec] = card_of(codec, models)
+        except CodecError:
+            continue
+    return cards
 
 
 def _costs(gathered: Gathered, models: Path | None) -> Mapping[str, Complexity]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from deepsphere_codec.evaluation.ssf2020 import SsfCodec
 from deepsphere_codec.models import list_models, load_model
@@ -35,6 +37,22 @@ def installed(codec: str, models: Path | None, quality: float) -> Installed:
         return Installed(str(baseline.weights_of(quality)), baseline.settings["weights_hash"][f"{quality:g}"])
     place = place_of(codec, models)
     return Installed(place, load_model(place).weights_hash)
+
+
+def card_of(codec: str, models: Path | None) -> Mapping[str, Any]:
+    """What a model's card says; those of the planar baseline, one for each quality, tell of their training as one.
+
+    Raises:
+        UsageError: it is not there.
+    """
+    if codec != SsfCodec.codec:
+        return load_model(place_of(codec, models)).card
+    baseline = SsfCodec(models / codec if models else None)
+    cards = [json.loads((baseline.weights_of(each) / "card.json").read_text()) for each in baseline.qualities]
+    trained = {
+        f"quality-{card['quality']}": {"part": "all", **card["training"]} for card in cards if "training" in card
+    }
+    return {"training": trained, "hardware": cards[0].get("hardware")}
 
 
 def place_of(codec: str, models: Path | None) -> str:
