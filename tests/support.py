@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import math
+import signal
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -180,6 +181,16 @@ def load_script(name: str) -> ModuleType:
     module = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(module)
     return module
+
+
+@contextmanager
+def same_signals() -> Iterator[None]:
+    """Scripts that train take SIGTERM for themselves."""
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, handler)
 
 
 def write_y4m(path: Path, width: int, height: int, frames: int) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import subprocess
 import sys
@@ -10,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from support import load_script
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -33,13 +33,7 @@ def test_a_changed_number_is_noticed(tmp_path: Path) -> None:
 
 @pytest.fixture
 def script() -> ModuleType:
-    specification = importlib.util.spec_from_file_location(
-        "readme_figures_script", ROOT / "scripts" / "readme_figures.py"
-    )
-    assert specification and specification.loader
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
+    return load_script("readme_figures")
 
 
 def part(seconds: float, **rates: list[float]) -> dict:

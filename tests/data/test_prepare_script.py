@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import signal
 from collections.abc import Iterator
@@ -12,18 +11,12 @@ from types import ModuleType
 import numpy as np
 import pytest
 from PIL import Image
-from support import make_film
-
-SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "prepare_films.py"
+from support import load_script, make_film, same_signals
 
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    specification = importlib.util.spec_from_file_location("prepare_films_script", SCRIPT)
-    assert specification and specification.loader
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
+    return load_script("prepare_films")
 
 
 @pytest.fixture(autouse=True)
@@ -31,9 +24,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder of its own; the script takes SIGTERM for itself."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "films").mkdir()
-    handler = signal.getsignal(signal.SIGTERM)
-    yield tmp_path
-    signal.signal(signal.SIGTERM, handler)
+    with same_signals():
+        yield tmp_path
 
 
 def test_films_of_several_folders(script: ModuleType, here: Path, capsys: pytest.CaptureFixture[str]) -> None:

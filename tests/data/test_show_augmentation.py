@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,12 +10,11 @@ from types import ModuleType
 import numpy as np
 import pytest
 from matplotlib.image import imread
-from support import one_thread
+from support import load_script, one_thread
 
 from deepsphere_codec.data.synthetic import synthetic_film
 from deepsphere_codec.errors import UsageError
 
-SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "show_augmentation.py"
 SHEETS = {"rotation", "guided", "spin", "zoom", "gap", "jitter", "reversal", "mirror", "planar", "mipmaps"}
 
 
@@ -28,11 +26,7 @@ def _one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    specification = importlib.util.spec_from_file_location("show_augmentation_script", SCRIPT)
-    assert specification is not None and specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
+    return load_script("show_augmentation")
 
 
 @pytest.fixture(scope="module")

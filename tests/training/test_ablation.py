@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import math
-import signal
 from argparse import Namespace
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,6 +13,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
+from support import load_script, same_signals
 
 from deepsphere_codec.data.patches import PatchSettings
 from deepsphere_codec.data.prepare import prepare_films
@@ -33,20 +32,13 @@ from deepsphere_codec.training.held_out import PLACES, held_out, measure
 from deepsphere_codec.training.loop import Trainer
 from deepsphere_codec.training.stand_in import BlockIntra
 
-SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "ablate_convolutions.py"
 NAMES = [ANCHOR, "hybrid K=3"]
 
 
 @pytest.fixture(scope="module")
 def script() -> Iterator[ModuleType]:
-    """It takes SIGTERM for itself."""
-    specification = importlib.util.spec_from_file_location("ablate_convolutions_script", SCRIPT)
-    assert specification and specification.loader
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    handler = signal.getsignal(signal.SIGTERM)
-    yield module
-    signal.signal(signal.SIGTERM, handler)
+    with same_signals():
+        yield load_script("ablate_convolutions")
 
 
 @pytest.fixture

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import copy
-import importlib.util
 import json
 import math
-import signal
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +12,7 @@ from types import ModuleType
 
 import pytest
 import torch
+from support import load_script, same_signals
 
 from deepsphere_codec.data.patches import PatchSettings
 from deepsphere_codec.data.prepare import prepare_films
@@ -45,21 +44,14 @@ from deepsphere_codec.training.entropy_ablation import (
 from deepsphere_codec.training.jobs import run_all
 from deepsphere_codec.training.latents import PARTS, QUALITIES, Latents, Place, Plan, collect, places, record
 
-SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "ablate_entropy.py"
 BLOCK = PatchGrid(128, 3, 0, 64, 64)
 BY_NAME = {variant.name: variant for variant in VARIANTS}
 
 
 @pytest.fixture(scope="module")
 def script() -> Iterator[ModuleType]:
-    """It takes SIGTERM for itself."""
-    specification = importlib.util.spec_from_file_location("ablate_entropy_script", SCRIPT)
-    assert specification and specification.loader
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    handler = signal.getsignal(signal.SIGTERM)
-    yield module
-    signal.signal(signal.SIGTERM, handler)
+    with same_signals():
+        yield load_script("ablate_entropy")
 
 
 @pytest.fixture(scope="module")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
-import signal
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from support import load_script, same_signals
 
 from deepsphere_codec.training.settings import load_stages
 
@@ -18,18 +17,12 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_it_takes_steps_and_the_scale_learns(precision, configuration, clips, tmp_path, monkeypatch):
-    specification = importlib.util.spec_from_file_location("train_script", ROOT / "scripts" / "train.py")
-    assert specification and specification.loader
-    script = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(script)
     monkeypatch.chdir(tmp_path)
     changes = ["model.family=ssf", "train.steps=3", "train.relocate=1", f"train.precision={precision}"]
     arguments = [str(configuration), "--prepared", str(clips), "--device", "cpu", "--threads", "1"]
-    handler = signal.getsignal(signal.SIGTERM)
-    try:
-        assert script.main([*arguments, *(part for change in changes for part in ("--set", change))]) == 0
-    finally:
-        signal.signal(signal.SIGTERM, handler)
+    with same_signals():
+        asked = [part for change in changes for part in ("--set", change)]
+        assert load_script("train").main([*arguments, *asked]) == 0
     last = load_file("runs/narrow/checkpoint.safetensors")["model.inter.motion_s.layers.5.weight"]
     assert last.shape[0] == 3 and last[2].any() and torch.isfinite(last).all()
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import signal
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import torch
-from support import make_film
+from support import load_script, make_film, same_signals
 from torch.optim.swa_utils import AveragedModel
 
 from deepsphere_codec.baselines.ssf2020.colour import from_rgb, to_rgb
@@ -191,19 +188,10 @@ def test_settings_that_cannot_work_are_refused(change, message) -> None:
         load_ssf2020_stages(CONFIG, [change])
 
 
-def load_script(name: str) -> ModuleType:
-    specification = importlib.util.spec_from_file_location(f"{name}_script", ROOT / "scripts" / f"{name}.py")
-    assert specification and specification.loader
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
-
-
 @pytest.mark.slow
 def test_from_a_configuration_to_a_measured_codec(clips, tmp_path, monkeypatch, capsys) -> None:
     """Two rates are trained, stopped and gone on with; they are released, and code a film into real bytes."""
     monkeypatch.chdir(tmp_path)
-    handler = signal.getsignal(signal.SIGTERM)
     config = tmp_path / "planar.toml"
     config.write_text(
         "kind = 'ssf2020'\n[data]\nheight = 128\nwidth = 256\nrows = 128\ncolumns = 128\nframes = 2\n"
@@ -212,12 +200,10 @@ def test_from_a_configuration_to_a_measured_codec(clips, tmp_path, monkeypatch, 
     )
     options = ["--prepared", str(clips), "--device", "cpu", "--threads", "1", "--workers", "0"]
     train, release = load_script("train").main, load_script("release").main
-    try:
+    with same_signals():
         assert release(["planar-ssf2020", str(config), "--out", "out"]) == 2, "nothing is trained yet"
         assert train([str(config), *options]) == 0
         assert train([str(config), *options, "--resume", "auto", "--set", "stages.low.train.steps=3"]) == 0
-    finally:
-        signal.signal(signal.SIGTERM, handler)
     assert release(["planar-ssf2020", str(config), "--out", "out"]) == 0
     found = quality_folders(Path("out/planar-ssf2020"))
     low = load_ssf(found[2])

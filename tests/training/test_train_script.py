@@ -16,7 +16,7 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
-from support import load_script
+from support import load_script, same_signals
 
 from deepsphere_codec.entropy.exact import ExactConv
 from deepsphere_codec.models import load_model
@@ -35,9 +35,8 @@ def script() -> ModuleType:
 def _own_folder_and_signals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Runs lie in `runs/` of the folder that the script is called in; it takes SIGTERM for itself."""
     monkeypatch.chdir(tmp_path)
-    handler = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, handler)
+    with same_signals():
+        yield
 
 
 @pytest.fixture

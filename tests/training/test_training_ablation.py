@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import math
-import signal
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -13,6 +11,7 @@ from types import ModuleType
 
 import pytest
 import torch
+from support import load_script, same_signals
 
 from deepsphere_codec.data.patches import PatchSettings
 from deepsphere_codec.data.prepare import prepare_films
@@ -25,7 +24,6 @@ from deepsphere_codec.training.choices import ANCHOR, VARIANTS
 from deepsphere_codec.training.loss import field_loss, inter_loss
 from deepsphere_codec.training.settings import Schedule
 
-SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "ablate_training.py"
 BY_NAME = {variant.name: variant for variant in VARIANTS}
 ERP = "distortion over ERP pixels"
 CHAINS = "chains of two"
@@ -33,14 +31,8 @@ CHAINS = "chains of two"
 
 @pytest.fixture(scope="module")
 def script() -> Iterator[ModuleType]:
-    """It takes SIGTERM for itself."""
-    specification = importlib.util.spec_from_file_location("ablate_training_script", SCRIPT)
-    assert specification and specification.loader
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    handler = signal.getsignal(signal.SIGTERM)
-    yield module
-    signal.signal(signal.SIGTERM, handler)
+    with same_signals():
+        yield load_script("ablate_training")
 
 
 @pytest.fixture
