@@ -21,11 +21,24 @@ import torch
 from safetensors.torch import save_file
 
 from deepsphere_codec.errors import UsageError
+from deepsphere_codec.models import ModelConfig
 from deepsphere_codec.sphere import HealpixGrid, log_map, rotation_from_vector
 from deepsphere_codec.video import VideoInfo, YuvFrame, create_video
 
 T = TypeVar("T")
 OnThreads = Callable[[int, Callable[[], T]], T]
+
+TINY = ModelConfig(
+    work_channels=16,
+    middle_channels=16,
+    intra_latents=24,
+    residual_latents=24,
+    motion_latents=8,
+    hyper_channels=8,
+    hyper_hidden=8,
+    motion_channels=16,
+)
+"""As the released model, but narrow."""
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from support import FakeModel, make_frame, one_thread
+from support import TINY, FakeModel, make_frame, one_thread
 
 from deepsphere_codec.cli import main
 from deepsphere_codec.codec import (
@@ -25,22 +25,12 @@ from deepsphere_codec.codec import (
     signal_from_frame,
 )
 from deepsphere_codec.errors import IncompatibleStream, UsageError
-from deepsphere_codec.models import LoadedModel, ModelConfig, SphereDVC, load_model, save_model
+from deepsphere_codec.models import LoadedModel, SphereDVC, load_model, save_model
 from deepsphere_codec.sphere import ErpGrid, ErpPixels, ErpResampler
 from deepsphere_codec.video import VideoInfo, YuvFrame, open_video
 
 INFO = VideoInfo(256, 128, fps=Fraction(25), frames=None, full_range=False, matrix="bt709")
-TINY = ModelConfig(
-    work_channels=16,
-    middle_channels=16,
-    intra_latents=24,
-    residual_latents=24,
-    motion_latents=8,
-    hyper_channels=8,
-    hyper_hidden=8,
-    motion_channels=16,
-    geometry="erp",
-)
+FLAT = dataclasses.replace(TINY, geometry="erp")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -54,7 +44,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Of a twin as it begins, before any training: a block transform, with motion."""
     folder = tmp_path_factory.mktemp("twin")
     torch.manual_seed(3)
-    save_model(folder, "twin", SphereDVC(TINY, ErpGrid(64, 128)), {})
+    save_model(folder, "twin", SphereDVC(FLAT, ErpGrid(64, 128)), {})
     return folder
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from support import centers, on_threads, same_numbers_on_one_thread, turn  # noqa: F401
+from support import TINY, centers, on_threads, same_numbers_on_one_thread, turn  # noqa: F401
 
 from deepsphere_codec.layers.padding import Grid
 from deepsphere_codec.models import ModelConfig, SphereDVC
@@ -18,17 +18,8 @@ MakeNetwork = Callable[[ModelConfig, Grid], SphereDVC]
 
 @pytest.fixture(scope="session")
 def tiny() -> ModelConfig:
-    """As the released model, but narrow."""
-    return ModelConfig(
-        work_channels=16,
-        middle_channels=16,
-        intra_latents=24,
-        residual_latents=24,
-        motion_latents=8,
-        hyper_channels=8,
-        hyper_hidden=8,
-        motion_channels=16,
-    )
+    """`support.TINY`."""
+    return TINY
 
 
 @pytest.fixture(scope="session")
