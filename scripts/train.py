@@ -19,16 +19,15 @@ from tqdm import tqdm
 
 from deepsphere_codec.errors import CodecError
 from deepsphere_codec.training.checkpoint import read_state
-from deepsphere_codec.training.loop import Trainer
+from deepsphere_codec.training.loop import Loop, Stage
 from deepsphere_codec.training.parallel import World, join_world, leave_world
-from deepsphere_codec.training.settings import GENERATED, TrainSettings, load_stages
+from deepsphere_codec.training.settings import GENERATED, load_stages
 from deepsphere_codec.training.ssf2020 import SsfTrainer
 from deepsphere_codec.training.ssf2020_settings import SsfSettings, is_ssf2020, load_ssf2020_stages
+from deepsphere_codec.training.trainer import Trainer
 
 if TYPE_CHECKING:
     from deepsphere_codec.training.validation import Validator
-
-Stage = TrainSettings | SsfSettings
 
 # What opens films and draws is imported where it is used: a machine that trains on prepared films need not have it.
 
@@ -113,7 +112,7 @@ def train(args: argparse.Namespace, stages: Sequence[Stage], world: World, devic
     return 0
 
 
-def make_trainer(stage: Stage, films: Path, place: torch.device, workers: int, world: World) -> Trainer | SsfTrainer:
+def make_trainer(stage: Stage, films: Path, place: torch.device, workers: int, world: World) -> Loop:
     folder = Path("runs") / stage.name
     if isinstance(stage, SsfSettings):
         return SsfTrainer(stage, folder, films, place, workers, world)
@@ -162,7 +161,7 @@ def make_board(folder: Path) -> Any:
     return tensorboard(folder)
 
 
-def run(trainer: Trainer | SsfTrainer, until: float, validator: Validator | None) -> bool:
+def run(trainer: Loop, until: float, validator: Validator | None) -> bool:
     """Train one stage, with a bar; False if it was interrupted."""
     steps, name = trainer.settings.train.steps, trainer.settings.name
     quiet = None if trainer.world.first else True
@@ -173,10 +172,7 @@ def run(trainer: Trainer | SsfTrainer, until: float, validator: Validator | None
             bar.set_postfix_str(in_words(entry, trainer))
 
         try:
-            if isinstance(trainer, Trainer):
-                trainer.run(until, show, validator)
-            else:
-                trainer.run(until, show)
+            trainer.run(until, show, validator)
         except KeyboardInterrupt:
             trainer.save()
             print(f"train: stopped at step {trainer.step} of {name}; go on with --resume auto", file=sys.stderr)
@@ -184,7 +180,7 @@ def run(trainer: Trainer | SsfTrainer, until: float, validator: Validator | None
     return True
 
 
-def in_words(entry: dict[str, Any], trainer: Trainer | SsfTrainer) -> str:
+def in_words(entry: dict[str, Any], trainer: Loop) -> str:
     seconds = entry["seconds"] + entry["waited"]
     shares = trainer.settings.train.shares if isinstance(trainer, Trainer) else 1
     samples = trainer.settings.train.batch * shares / seconds

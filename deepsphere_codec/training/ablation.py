@@ -23,10 +23,10 @@ from deepsphere_codec.models.dvc import SphereDVC
 from deepsphere_codec.sphere.patch import PatchGrid
 from deepsphere_codec.training.held_out import held_out, measure
 from deepsphere_codec.training.jobs import run_all
-from deepsphere_codec.training.loop import Trainer
 from deepsphere_codec.training.objective import Objective
 from deepsphere_codec.training.settings import TrainSettings, load_settings
 from deepsphere_codec.training.stand_in import BlockIntra
+from deepsphere_codec.training.trainer import Trainer
 
 QUALITIES = (1.0, 3.0, 5.0, 7.0)
 _MEMORY = 0.9  # of the average of the weights: of each LOG_EVERY = 20 steps, hence about 200 steps

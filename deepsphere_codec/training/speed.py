@@ -13,8 +13,9 @@ import torch
 
 from deepsphere_codec.data.generated import generate_films
 from deepsphere_codec.data.patches import PatchDataset, PatchSettings
-from deepsphere_codec.training.loop import LOG_EVERY, Trainer
+from deepsphere_codec.training.loop import LOG_EVERY
 from deepsphere_codec.training.settings import Schedule, TrainSettings
+from deepsphere_codec.training.trainer import Trainer
 
 PRECISIONS = ("float32", "bfloat16")
 BATCH, FRAMES = 2, 3

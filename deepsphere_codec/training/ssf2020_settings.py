@@ -8,7 +8,7 @@ from typing import Any
 
 from deepsphere_codec.data.planar import PlanarSettings
 from deepsphere_codec.errors import UsageError
-from deepsphere_codec.training.settings import CHOICES, Schedule, build, stage_trees
+from deepsphere_codec.training.settings import CHOICES, build, stage_trees
 
 KIND = "ssf2020"
 MULTIPLE = 128  # of which a patch's sides are multiples, as `baselines.ssf2020.network` says
@@ -47,11 +47,6 @@ class SsfSchedule:
             raise UsageError(f"train.quality is {self.quality}: expected 1 to {MAX_QUALITY}")
         if min(self.steps, self.batch) < 1 or not 0 <= self.ema < 1:
             raise UsageError("train.steps and train.batch must be at least 1, train.ema 0 or more and below 1")
-
-    @property
-    def rates(self) -> Schedule:
-        """What says the learning rate of each step."""
-        return Schedule(steps=self.steps, rate=self.rate, rate_last=self.rate_last, warmup=self.warmup, fall=self.fall)
 
 
 @dataclass(frozen=True)

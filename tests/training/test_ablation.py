@@ -29,8 +29,8 @@ from deepsphere_codec.training.ablation import PARTS, QUALITIES, Budget, Job, Ru
 from deepsphere_codec.training.convolutions import ANCHOR, VARIANTS
 from deepsphere_codec.training.distortion import ErpError
 from deepsphere_codec.training.held_out import PLACES, held_out, measure
-from deepsphere_codec.training.loop import Trainer
 from deepsphere_codec.training.stand_in import BlockIntra
+from deepsphere_codec.training.trainer import Trainer
 
 NAMES = [ANCHOR, "hybrid K=3"]
 

@@ -20,8 +20,8 @@ from deepsphere_codec.evaluation.plane_on_sphere import seen_on_sphere
 from deepsphere_codec.models import ModelConfig, load_model
 from deepsphere_codec.sphere import ErpGrid, ErpPatch, HealpixGrid
 from deepsphere_codec.training.distortion import make_distortion, squared_error
-from deepsphere_codec.training.loop import Trainer
 from deepsphere_codec.training.settings import TrainSettings, load_settings, load_stages
+from deepsphere_codec.training.trainer import Trainer
 from deepsphere_codec.training.validation import Validator
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"

@@ -59,7 +59,7 @@ def test_an_interrupted_run_comes_to_the_same_weights(make) -> None:
     """Three steps at once, or one and then two in another trainer: bit for bit, the running mean too."""
     straight = make("straight", ema=0.5, warmup=2)
     straight.run()
-    expected = {name: p.detach().clone() for name, p in straight.network.named_parameters()}
+    expected = {name: p.detach().clone() for name, p in straight.model.named_parameters()}
     means = {name: p.detach().clone() for name, p in straight.average.module.named_parameters()}
     del straight
     first = make("first", ema=0.5, warmup=2)
@@ -72,7 +72,7 @@ def test_an_interrupted_run_comes_to_the_same_weights(make) -> None:
     del first
     second.run()
     assert second.step == 3
-    assert all(torch.equal(p, expected[name]) for name, p in second.network.named_parameters())
+    assert all(torch.equal(p, expected[name]) for name, p in second.model.named_parameters())
     assert all(torch.equal(p, means[name]) for name, p in second.average.module.named_parameters())
     assert any(not torch.equal(means[name], expected[name]) for name in means)
 
@@ -92,7 +92,7 @@ def test_it_learns(make, monkeypatch) -> None:
 
 def test_a_loss_that_is_no_number_stops_the_run(make) -> None:
     trainer = make("run")
-    next(trainer.network.res_decoder.parameters()).data.fill_(torch.nan)
+    next(trainer.model.res_decoder.parameters()).data.fill_(torch.nan)
     with pytest.raises(CodecError, match="the loss is nan at step 0: go on from .*checkpoint.safetensors"):
         trainer.run()
     assert not trainer.checkpoint.exists()

@@ -21,7 +21,7 @@ from support import load_script, same_signals
 from deepsphere_codec.entropy.exact import ExactConv
 from deepsphere_codec.models import load_model
 from deepsphere_codec.training import loop
-from deepsphere_codec.training.loop import Trainer
+from deepsphere_codec.training.trainer import Trainer
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 

@@ -24,9 +24,9 @@ from deepsphere_codec.models.zoo import fill
 from deepsphere_codec.sphere import HealpixGrid
 from deepsphere_codec.sphere.patch import PatchGrid
 from deepsphere_codec.training import picture, validation
-from deepsphere_codec.training.loop import Trainer
 from deepsphere_codec.training.picture import Scene
 from deepsphere_codec.training.settings import load_settings
+from deepsphere_codec.training.trainer import Trainer
 from deepsphere_codec.training.validation import Validated, Validator, as_released, read_clip, validate
 from deepsphere_codec.video import yuv_to_rgb
 

@@ -1,0 +1,131 @@
+"""Trains our own models: what a step of theirs learns from, and what it minimises."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim import Adam
+
+from deepsphere_codec.data.patches import PatchDataset
+from deepsphere_codec.data.planar import PlanarPatches, PlanarSettings
+from deepsphere_codec.models.dvc import SphereDVC
+from deepsphere_codec.training.adopt import begin_from
+from deepsphere_codec.training.loop import Loop
+from deepsphere_codec.training.loss import Loss
+from deepsphere_codec.training.objective import Objective
+from deepsphere_codec.training.parallel import World
+from deepsphere_codec.training.settings import TrainSettings
+
+
+class Trainer(Loop[list[tuple[Tensor, Tensor]]]):
+    """One stage of a run.
+
+    A step learns from `shares` times `batch` samples. Each share has its own random numbers, so that it does not matter
+    whether one process takes one share after the other or several processes take one each.
+
+    Args:
+        settings: Of the stage.
+        folder: Where its checkpoint and log go.
+        films: Prepared films.
+        device: To train on.
+        workers: Processes that make samples; 0 makes them in this one.
+        world: The processes that train together.
+    """
+
+    settings: TrainSettings
+    model: SphereDVC
+
+    def __init__(
+        self,
+        settings: TrainSettings,
+        folder: Path,
+        films: Path,
+        device: torch.device,
+        workers: int = 1,
+        world: World | None = None,
+    ) -> None:
+        world, schedule = world or World(), settings.train
+        self.shares = world.shares(schedule.shares)
+        self.dataset = _dataset(films, settings, schedule.batch * schedule.shares)
+        torch.manual_seed(schedule.seed)
+        self.block = self.dataset.block(0)
+        model = SphereDVC(settings.model, self.block).to(device)
+        for start, only in ((schedule.start, ""), (schedule.start_intra, "intra.")):
+            if start:
+                begin_from(Path(start), model, only)
+        optimizer = Adam(_trained(model, schedule.part), lr=schedule.rate)
+        super().__init__(settings, folder, model, optimizer, device, workers, world)
+        self.objective: nn.Module = Objective(model, schedule)
+        if world.size > 1:  # frames that are repeated leave weights without a gradient, hence "unused"
+            self.objective = DistributedDataParallel(
+                self.objective, broadcast_buffers=False, find_unused_parameters=True
+            )
+
+    def _steps(self) -> Iterator[list[tuple[Tensor, Tensor]]]:
+        """Of each step that is left, this process's shares: samples [batch, frames, npix, 3] and qualities [batch]."""
+        schedule = self.settings.train
+        steps = range(self.step, schedule.steps)
+        every = self._batches(
+            self.dataset, ((step * schedule.shares + share) * schedule.batch for step in steps for share in self.shares)
+        )
+        for _ in steps:
+            yield [next(every) for _ in self.shares]
+
+    def _gradients(self, samples: list[tuple[Tensor, Tensor]]) -> dict[str, float]:
+        """Of the mean loss of all shares of all processes."""
+        self._relocate()
+        schedule, told = self.settings.train, torch.zeros(4, dtype=torch.float64)
+        for share, (x, quality) in zip(self.shares, samples, strict=True):
+            torch.manual_seed((schedule.seed * 1_000_003 + self.step) * schedule.shares + share)
+            last = share == self.shares[-1]
+            with nullcontext() if last or self.world.size == 1 else self.objective.no_sync():  # type: ignore[operator]
+                loss = self.objective(x.to(self.device), quality.float().to(self.device), self.step)
+                (loss.total / len(self.shares)).backward()
+            told += _numbers(loss) / len(self.shares)
+        total, bits, bits_motion, mse_y = self.world.mean(told.to(self.device)).tolist()
+        return {"loss": total, "bits_per_node": bits, "bits_motion": bits_motion, "psnr-y": -10 * math.log10(mse_y)}
+
+    def _relocate(self) -> None:
+        block = self.dataset.block(self.step)
+        if block != self.block:
+            self.block = block
+            self.model.pyramid.place(block)
+            self.model.inter.estimator.place()
+
+
+def _trained(model: SphereDVC, part: str) -> list[nn.Parameter]:
+    """The weights of that part; no others have gradients."""
+    intra, inter = model.intra, model.inter
+    field: list[nn.Module] = [inter.motion_a, inter.motion_s, inter.motion_latents]
+    codecs: dict[str, list[nn.Module]] = {
+        "intra": [intra],
+        "motion": [inter.estimator],
+        "field": field,
+        "prediction": [*field, inter.compensation],
+        "inter": [inter],
+        "all": [intra, inter],
+    }
+    trained = [p for module in codecs[part] for p in module.parameters()]
+    for p in model.parameters():
+        p.requires_grad_(False)
+    for p in trained:
+        p.requires_grad_(True)
+    return trained
+
+
+def _dataset(films: Path, settings: TrainSettings, samples: int) -> PatchDataset | PlanarPatches:
+    """What is drawn for the geometry of the model."""
+    data, schedule = settings.data, settings.train
+    if isinstance(data, PlanarSettings):
+        return PlanarPatches(films, data, samples, schedule.relocate, schedule.seed)
+    return PatchDataset(films, data, samples, schedule.relocate, schedule.seed)
+
+
+def _numbers(loss: Loss) -> Tensor:
+    return torch.tensor([float(loss.total.detach()), loss.bits, loss.bits_motion, loss.mse_y], dtype=torch.float64)
