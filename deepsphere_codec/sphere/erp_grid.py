@@ -8,6 +8,7 @@ but for its borders: columns wrap, and over a pole lies the same row again, half
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -19,8 +20,46 @@ from deepsphere_codec.sphere.erp import erp_area_weights
 Vectors = Float64[np.ndarray, "npix 3"]
 
 
+class ErpNodes(ABC):
+    """What a picture and a part of one have alike."""
+
+    width: int
+    """Of the whole picture."""
+
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, int, int]:
+        """The signal as images: their number, rows, columns."""
+
+    @property
+    @abstractmethod
+    def cos_lat(self) -> Float64[np.ndarray, " rows"]:
+        """Of each row: the solid angle of its pixels, relative to the equator's."""
+
+    @property
+    def npix(self) -> int:
+        """Number of nodes."""
+        return math.prod(self.shape)
+
+    @property
+    def side(self) -> int:
+        """Nodes along a row."""
+        return self.shape[2]
+
+    @property
+    def frame(self) -> tuple[Vectors, Vectors]:
+        """Directions of increasing x and y, the same at each node: motion is (x, y, 0)."""
+        e_x, e_y = np.eye(3)[:2]
+        return np.tile(e_x, (self.npix, 1)), np.tile(e_y, (self.npix, 1))
+
+    @property
+    def steps(self) -> Float64[np.ndarray, "npix 2 3"]:
+        """One step in x and one in y, radians."""
+        return np.stack(self.frame, 1) * (2 * math.pi / self.width)
+
+
 @dataclass(frozen=True)
-class ErpGrid:
+class ErpGrid(ErpNodes):
     """All pixels of a picture.
 
     Args:
@@ -37,34 +76,12 @@ class ErpGrid:
             raise ValueError(f"picture of {self.width} x {self.height}: expected an even width and at least one row")
 
     @property
-    def npix(self) -> int:
-        """Number of nodes."""
-        return self.height * self.width
-
-    @property
     def shape(self) -> tuple[int, int, int]:
-        """The signal as images: their number, rows, columns."""
         return 1, self.height, self.width
 
     @property
-    def side(self) -> int:
-        """Nodes along a row."""
-        return self.width
-
-    @property
     def cos_lat(self) -> Float64[np.ndarray, " rows"]:
-        """Of each row: the solid angle of its pixels, relative to the equator's."""
         return erp_area_weights(self.height)
-
-    @property
-    def frame(self) -> tuple[Vectors, Vectors]:
-        """Directions of increasing x and y, the same at each node: motion is (x, y, 0)."""
-        return _frame(self.npix)
-
-    @property
-    def steps(self) -> Float64[np.ndarray, "npix 2 3"]:
-        """One step in x and one in y, radians."""
-        return np.stack(self.frame, 1) * (2 * math.pi / self.width)
 
     def halo(self, depth: int) -> Int64[np.ndarray, "1 rows columns"]:
         """Indices of the picture with a border of what lies across the seam and over the poles.
@@ -89,7 +106,7 @@ class ErpGrid:
 
 
 @dataclass(frozen=True)
-class ErpPatch:
+class ErpPatch(ErpNodes):
     """Pixels (row + i, column + j), 0 ≤ i < rows, 0 ≤ j < columns, of a picture; index i * columns + j.
 
     Args:
@@ -113,34 +130,12 @@ class ErpPatch:
             raise ValueError(f"{self} leaves its picture, or is empty")
 
     @property
-    def npix(self) -> int:
-        """Number of nodes."""
-        return self.rows * self.columns
-
-    @property
     def shape(self) -> tuple[int, int, int]:
-        """The signal as images: their number, rows, columns."""
         return 1, self.rows, self.columns
 
     @property
-    def side(self) -> int:
-        """Nodes along a row."""
-        return self.columns
-
-    @property
     def cos_lat(self) -> Float64[np.ndarray, " rows"]:
-        """As `ErpGrid.cos_lat`, of the patch's rows."""
         return erp_area_weights(self.height)[self.row : self.row + self.rows]
-
-    @property
-    def frame(self) -> tuple[Vectors, Vectors]:
-        """As `ErpGrid.frame`."""
-        return _frame(self.npix)
-
-    @property
-    def steps(self) -> Float64[np.ndarray, "npix 2 3"]:
-        """As `ErpGrid.steps`."""
-        return np.stack(self.frame, 1) * (2 * math.pi / self.width)
 
     @cached_property
     def nodes(self) -> Int64[np.ndarray, " npix"]:
@@ -164,8 +159,3 @@ class ErpPatch:
             rows=self.rows - 2 * edge,
             columns=self.columns - 2 * edge,
         )
-
-
-def _frame(npix: int) -> tuple[Vectors, Vectors]:
-    e_x, e_y = np.eye(3)[:2]
-    return np.tile(e_x, (npix, 1)), np.tile(e_y, (npix, 1))
