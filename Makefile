@@ -56,22 +56,22 @@ define measure
 	  --out $(3)/ceiling.json; [ $$? -ne 130 ]
 endef
 
-# $(call report,CLIPS,RESULTS,PAGE): of what was measured; exit code 1 where something is missing.
+# $(call report,CLIPS,RESULTS,PAGE,SUMMARY): of what was measured; exit code 1 where something is missing.
 define report
 	@$(BIN)/python scripts/report.py $$(for codec in $(REPORT_MODELS) $(REPORT_ANCHORS) ceiling; do \
 	    if [ -f $(2)/$$codec.json ]; then echo $(2)/$$codec.json; fi; done) \
-	  --clips $(1) --scene $(REPORT_SCENE) --models $(MODELS) --expect $(REPORT_MODELS) $(REPORT_ANCHORS) --out $(3)
+	  --clips $(1) --scene $(REPORT_SCENE) --models $(MODELS) --expect $(REPORT_MODELS) $(REPORT_ANCHORS) --out $(3) --summary $(4)
 endef
 
 report: $(VENV)/stamp-report
 	@mkdir -p $(REPORT)/clips && rm -f $(REPORT)/clips/*
 	@for clip in $(REPORT_CLIPS); do ln -s "$(abspath $(CLIPS))/$$clip.mp4" $(REPORT)/clips/; done
 	$(call measure,$(REPORT)/clips,16,$(REPORT)/results)
-	$(call report,$(REPORT)/clips,$(REPORT)/results,$(REPORT)/report.html)
+	$(call report,$(REPORT)/clips,$(REPORT)/results,$(REPORT)/report.html,$(REPORT)/report.json)
 
 report-full: $(VENV)/stamp-report
 	$(call measure,$(CLIPS),32,results)
-	$(call report,$(CLIPS),results,out/report-full/report.html)
+	$(call report,$(CLIPS),results,out/report-full/report.html,results/report.json)
 
 setup: $(VENV)/stamp-package
 setup-test: $(VENV)/stamp-dev $(VENV)/stamp-scatter

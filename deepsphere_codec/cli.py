@@ -268,7 +268,9 @@ def _parser() -> argparse.ArgumentParser:
     encode.add_argument("input", metavar="INPUT", help="a film, a .y4m file or a folder of PNG frames")
     encode.add_argument("output", metavar="OUTPUT.dsc")
     encode.add_argument("--quality", type=float, default=4.0, metavar="Q", help="1 smallest ... 8 best (4)")
-    encode.add_argument("--nside", type=int, metavar="N", help="resolution (a quarter of the width)")
+    encode.add_argument(
+        "--nside", type=int, metavar="N", help="resolution (by quality, at most a quarter of the width)"
+    )
     encode.add_argument("--gop", type=int, default=32, metavar="N", help="frames from I-frame to I-frame (32)")
     encode.add_argument("--assume-erp", action="store_true", help="take a film that is not 2:1 for a whole ERP")
     _add_coding_options(encode, "a model's name or its folder (the one that comes with the package)")

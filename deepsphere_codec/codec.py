@@ -14,11 +14,12 @@ from torch import Tensor
 from deepsphere_codec.bitstream import FORMAT_VERSION, Header
 from deepsphere_codec.errors import DamagedStream, IncompatibleStream, UsageError
 from deepsphere_codec.models import LoadedModel, State
+from deepsphere_codec.resolution import MAX_QUALITY, choose_resolution
 from deepsphere_codec.sphere import ErpPixels, ErpResampler, ErpScaler, chroma_down, chroma_up
 from deepsphere_codec.video import VideoInfo, YuvFrame
 
 FIT_ITERATIONS = 3  # least-squares steps from ERP to the sphere: past the knee, at a third of a second
-MIN_QUALITY, MAX_QUALITY = 1.0, 8.0
+MIN_QUALITY = 1.0
 CHECK_MASK = 0xFFFF
 """As much of a checksum of latents as a record holds."""
 PIXEL_ORDERS = {"healpix": "face-major", "erp": "erp-rows"}
@@ -41,7 +42,7 @@ class VideoEncoder:
         model: What `load_model` gives.
         info: The film's size, rate and colour.
         quality: 1 (smallest) to 8 (best), real-valued.
-        nside: Resolution; a quarter of the width, rounded up to what the model divides, unless given.
+        nside: Resolution; chosen by quality (see `resolution`), a quarter of the width at most, unless given.
         gop_size: Frames from one I-frame to the next.
         fit_iterations: Least-squares steps of the resampling; the decoder need not know.
     Raises:
@@ -66,7 +67,7 @@ class VideoEncoder:
         check_quality(quality)
         if gop_size < 1:
             raise UsageError(f"the GOP is {gop_size} frames; it takes at least 1")
-        nside = choose_nside(model, info.width, nside)
+        nside, worked_at = choose_resolution(model, info.width, quality, nside)
         self._resampler = make_resampler(model.geometry, info.height, info.width, nside)
         self.header = Header(
             version=FORMAT_VERSION,
@@ -82,7 +83,7 @@ class VideoEncoder:
             weights_hash=model.weights_hash,
             tables_hash=model.tables_hash,
             graph_hash=model.graph_hash(nside),
-            quality=float(quality),
+            quality=float(worked_at),
             gop_size=gop_size,
         )
         self._network = model.network(nside)
@@ -188,22 +189,6 @@ def check_quality(quality: float) -> None:
     """Raise UsageError unless 1 <= quality <= 8 (NaN is not)."""
     if not (math.isfinite(quality) and MIN_QUALITY <= quality <= MAX_QUALITY):
         raise UsageError(f"quality {quality:g} is out of range; use 1 (smallest file) to 8 (best picture)")
-
-
-def choose_nside(model: LoadedModel, width: int, nside: int | None = None) -> int:
-    """The nside to code with: the one asked for if the model divides it, else near a quarter of the width.
-
-    Raises:
-        UsageError: nside is not a multiple of what the model needs.
-    """
-    step = model.nside_multiple
-    if nside is None:
-        return step * max(1, math.ceil(width / 4 / step))
-    if nside < 1 or nside % step:
-        below, above = nside // step * step, (nside // step + 1) * step
-        near = f"{below} or {above}" if below > 0 else f"{step}"
-        raise UsageError(f"nside {nside} does not work with {model.name}; it takes multiples of {step}, such as {near}")
-    return nside
 
 
 def check_header(header: Header, model: LoadedModel) -> None:

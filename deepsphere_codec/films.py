@@ -98,7 +98,7 @@ def encode_video(
         height=header.height,
         nside=header.nside,
         model=header.model,
-        quality=header.quality,
+        quality=float(quality),
         bytes=size,
         bpp=bpp,
         encode_seconds=seconds,

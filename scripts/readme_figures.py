@@ -9,45 +9,41 @@ import sys
 from pathlib import Path
 
 from deepsphere_codec.evaluation.ablation import in_percent
-from deepsphere_codec.evaluation.bdrate import BdRate, BdRow, bd_rows
-from deepsphere_codec.evaluation.results import read_results
+from deepsphere_codec.evaluation.bdrate import bd_rows
+from deepsphere_codec.evaluation.results import Results, read_results
 
 ROOT = Path(__file__).resolve().parents[1]
 MARKERS = re.compile(r"(<!-- figures:.*?-->\n).*?(<!-- /figures -->)", re.S)
-RIVALS = (("x265 medium", "x265"), ("the first release", "sphere-dvc-0.1"), ("the second", "sphere-dvc-0.2"))
-"""Of the default model: names and results."""
 
 
 def figures(results: Path) -> str:
     """The part of the README that is made of numbers."""
-    names = ("sphere-dvc", "x265", "ceiling")
-    model, x265, ceiling = (json.loads((results / f"{name}.json").read_text()) for name in names)
-    frames, clips = model["settings"]["frames"], len(model["clips"])
+    report = json.loads((results / "report.json").read_text())
+    codecs = {codec["codec"]: codec for codec in report["codecs"]}
+    frames = max(report["frames"])
     lines = [
-        f"Means over the {clips} test clips at 1024×512, first {frames} frames, one I-frame:",
+        f"Means over {len(report['films'])} test clips at 1024×512, first {frames} frames, one I-frame:",
         "",
         "| sphere-dvc, quality | bpp | WS-PSNR-YUV, dB | P-frame / I-frame, bits | encode, s/frame | decode, s/frame |",
         "|---|---|---|---|---|---|",
     ]
-    for point in model["mean"]:
+    for point in codecs[report["default"]]["mean"]:
         seconds = [point[key] / frames for key in ("encode_seconds", "decode_seconds")]
         lines.append(
             f"| {point['quality']:g} | {point['bpp']:.3f} | {point['ws-psnr-yuv']:.2f} "
             f"| {point['bpp-p'] / point['bpp-i']:.2f} | {seconds[0]:.2f} | {seconds[1]:.2f} |"
         )
     lines += ["", "| x265 medium, crf | bpp | WS-PSNR-YUV, dB |", "|---|---|---|"]
-    lines += [f"| {p['quality']:g} | {p['bpp']:.3f} | {p['ws-psnr-yuv']:.2f} |" for p in x265["mean"]]
-    for name, file in RIVALS:
-        bd = bd_row(results, file).mean_curve
-        lines += ["", f"BD-rate against {name}: {bd.pchip:+.0f} % (PCHIP), {bd.akima:+.0f} % (Akima); {overlap(bd)}."]
-    top = ceiling["mean"][0]
-    lines += ["", f"The resampling alone: {top['ws-psnr-yuv']:.1f} dB YUV, {top['ws-psnr-y']:.1f} dB luma."]
+    lines += [f"| {p['quality']:g} | {p['bpp']:.3f} | {p['ws-psnr-yuv']:.2f} |" for p in codecs["x265"]["mean"]]
+    lines += ["", *fight(report)]
+    for name, top in report["ceilings"].items():
+        lines += ["", f"The resampling alone at the full resolution ({name}): {top:.1f} dB YUV."]
     benchmark = json.loads((results / "benchmark.json").read_text())
     if "codecs" in benchmark:
         lines += ["", *speed(benchmark)]
     lines += ["", "![Rate-distortion curves](docs/rd.svg)"]
-    if (path := results / "report.json").exists():
-        lines += ["", *fight(json.loads(path.read_text()))]
+    if paths := sorted((results / "resolution").glob("*.json")):
+        lines += ["", *resolutions([read_results(path)[0] for path in paths])]
     if others := sorted((results / "released").glob("*.json")):
         lines += ["", *released(results, others)]
     tables = (("convolutions", convolutions), ("training", training), ("entropy", entropy), ("rotation", rotation))
@@ -62,9 +58,7 @@ def fight(summary: dict) -> list[str]:
     metrics = ("ws-psnr-yuv", "s-psnr-i-y", "ws-ssim-y", "viewport-psnr-y")
     frames = " or ".join(map(str, summary["frames"]))
     lines = [
-        "### Sphere against plane",
-        "",
-        f"{summary['default']} against each of the others, {len(summary['clips'])} clips, {frames} frames. BD-rates "
+        f"{summary['default']} against each of the others, {len(summary['films'])} clips, {frames} frames. BD-rates "
         "are means over clips with 95 % intervals over the choice of clips, negative where the sphere needs fewer "
         "bits. Steps are those of I- and of P-frames; thousands of multiply-accumulates (kMAC) are those to an ERP "
         f"pixel of a P-frame, at a quarter of the width. Made by `{summary['command']}`:",
@@ -105,17 +99,39 @@ def _interval(bd: dict | None) -> str:
     return f"{bd['mean_of_clips']:+.1f} %{ends}"
 
 
+def resolutions(measured: list[Results]) -> list[str]:
+    """Table of one model at several resolutions."""
+    measured = sorted(measured, key=lambda each: each.settings["nside"])
+    clips, frames = len(measured[0].clips), measured[0].settings["frames"]
+    lines = [
+        "### Which resolution",
+        "",
+        f"{measured[0].codec} on {clips} training clips, {frames} frames: bpp and WS-PSNR-YUV in dB at each of the "
+        "networks' qualities, and BD-rate against the largest nside; made with `scripts/evaluate.py … --nside N`:",
+        "",
+        f"| nside | {' | '.join(f'{point.quality:g}' for point in measured[-1].mean)} | BD-rate |",
+        "|---" * (2 + len(measured[-1].mean)) + "|",
+    ]
+    for each in measured:
+        bd = None if each is measured[-1] else bd_rows(measured[-1], [each])[0].mean_curve.pchip
+        points = {point.quality: f"{point.bpp:.4f}, {point.ws_psnr_yuv:.2f}" for point in each.mean}
+        cells = [points.get(point.quality, "") for point in measured[-1].mean]
+        lines.append(f"| {' | '.join([str(each.settings['nside']), *cells, _percent(bd)])} |")
+    return lines
+
+
 def released(results: Path, others: list[Path]) -> list[str]:
     """Table of the released models besides the default one, on the clips that each was measured on."""
     lines = [
         "### The other models",
         "",
-        "Begun from earlier weights of sphere-dvc and trained for fewer steps since; their cards say how many.",
+        "Begun from earlier weights of sphere-dvc and trained for fewer steps since; their cards say how many. They, "
+        "and sphere-dvc as it was then, were measured at nside 256.",
         "",
         "| model | clips | frames | quality: bpp, WS-PSNR-YUV | BD-rate against sphere-dvc there |",
         "|---|---|---|---|---|",
     ]
-    default = read_results(results / "sphere-dvc.json")[0]
+    default = read_results(results / "sphere-dvc-0.3.json")[0]
     for path in others:
         (model,) = read_results(path)
         bd = bd_rows(default.on_clips(model.clips), [model])[0].mean_curve
@@ -255,17 +271,6 @@ def speed(benchmark: dict) -> list[str]:
             f"most {waited:.1%} of it is waiting for samples, of which one takes {sample:.0f} ms.",
         ]
     return lines
-
-
-def bd_row(results: Path, anchor_file: str) -> BdRow:
-    anchor, model = (read_results(results / f"{name}.json")[0] for name in (anchor_file, "sphere-dvc"))
-    return bd_rows(anchor, [model])[0]
-
-
-def overlap(bd: BdRate) -> str:
-    return f"the curves overlap by {bd.overlap:.0%} of their dB" + (
-        ", so it speaks for a part of them" if bd.note else ""
-    )
 
 
 def main() -> int:

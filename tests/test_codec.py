@@ -22,7 +22,6 @@ from deepsphere_codec.codec import (
     VideoEncoder,
     check_header,
     check_quality,
-    choose_nside,
     film_info,
     frame_from_signal,
     signal_from_frame,
@@ -87,7 +86,7 @@ def test_the_report_counts_the_file(tmp_path: Path) -> None:
         on_progress=lambda done, total: seen.append((done, total)),
     )
     size = (tmp_path / "o.dsc").stat().st_size
-    assert report[:7] == (3, 64, 32, 16, "fake", 2.5, size)
+    assert report[:7] == (3, 64, 32, 12, "fake", 2.5, size)
     assert report.bpp == size * 8 / (3 * 64 * 32)
     assert report.frames_per_second == pytest.approx(3 / report.encode_seconds)
     assert seen == [(1, 3), (2, 3), (3, 3)]
@@ -159,19 +158,6 @@ def test_a_header_with_an_nside_or_order_of_its_own_is_refused() -> None:
     for change in ({"nside": 18}, {"pixel_order": "nested"}):
         with pytest.raises(IncompatibleStream):
             check_header(dataclasses.replace(header, **change), FakeModel())
-
-
-def test_nside_is_a_quarter_of_the_width_unless_said() -> None:
-    model = FakeModel()
-    assert choose_nside(model, 1024) == 256
-    assert choose_nside(model, 1000) == 252  # rounded up to what the model divides
-    assert choose_nside(model, 1024, 192) == 192
-    with pytest.raises(UsageError, match="multiples of 4, such as 96 or 100"):
-        choose_nside(model, 1024, 98)
-    with pytest.raises(UsageError, match="such as 4"):
-        choose_nside(model, 1024, 2)
-    with pytest.raises(UsageError):
-        choose_nside(model, 1024, -4)
 
 
 @pytest.mark.parametrize("quality", [0.99, 8.01, -1, float("nan"), float("inf")])

@@ -18,7 +18,7 @@ BORDERS = FOUNDATION | {"sphere", "bitstream", "video"}
 OPERATORS = BORDERS | {"graph"}
 PARTS = OPERATORS | {"layers", "entropy"}  # the hyperprior is made of layers, no layer needs an entropy model
 MODELS = PARTS | {"models"}
-CODEC = MODELS | {"codec", "films"}
+CODEC = MODELS | {"codec", "films", "resolution"}
 MEASURED = CODEC | {"baselines"}
 
 MAY_IMPORT = {
@@ -34,7 +34,8 @@ MAY_IMPORT = {
     "layers": OPERATORS,
     "entropy": OPERATORS | {"layers"},
     "models": PARTS,
-    "codec": MODELS,
+    "resolution": MODELS,
+    "codec": MODELS | {"resolution"},
     "films": MODELS | {"codec"},
     "baselines": MODELS,  # others' codecs, for `evaluation` to measure and `training` to train
     "evaluation": MEASURED,

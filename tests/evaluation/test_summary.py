@@ -11,7 +11,7 @@ import pytest
 from deepsphere_codec.evaluation.report.gather import gather
 from deepsphere_codec.evaluation.report.metric import metrics_in
 from deepsphere_codec.evaluation.report.summary import summarise, training_steps, write_summary
-from deepsphere_codec.evaluation.results import Results, write_results
+from deepsphere_codec.evaluation.results import Results, is_results_file, write_results
 from deepsphere_codec.models.macs import Complexity, Macs
 
 MakeResults = Callable[..., Results]
@@ -49,8 +49,9 @@ def test_what_a_model_took_stands_beside_it(summary: dict) -> None:
     assert summary["missing"] == ["one"] and summary["frames"] == [32] and set(summary["ceilings"]) == {"ceiling"}
 
 
-def test_it_is_written_whole(summary: dict, tmp_path: Path) -> None:
+def test_it_is_written_whole_and_is_not_taken_for_results(summary: dict, tmp_path: Path) -> None:
     write_summary(tmp_path / "new" / "report.json", summary)
+    assert not is_results_file(tmp_path / "new" / "report.json")
     assert json.loads((tmp_path / "new" / "report.json").read_text()) == summary
 
 
