@@ -19,6 +19,8 @@ SHARES = ((1.5, 0.5), (3.5, 0.75), (math.inf, 1.0))
 """Of the full resolution, for qualities below a bound; measured on four training films, see results/resolution."""
 STEEPNESS = 2.1
 """Qualities that go with half of the resolution at equal rate, measured likewise."""
+RULE = ", ".join(f"{share:g} of it below quality {bound:g}" for bound, share in SHARES) + f"; {STEEPNESS:g} to the half"
+"""In words, for the settings of measurements."""
 
 
 class Resolution(NamedTuple):

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from deepsphere_codec.errors import CodecError
 from deepsphere_codec.evaluation.compare import compare_videos
 from deepsphere_codec.evaluation.results import Point
+from deepsphere_codec.resolution import RULE
 
 COMMAND = (sys.executable, "-m", "deepsphere_codec")
 QUALITIES = (1.0, 3.0, 5.0, 7.0)
@@ -56,6 +57,8 @@ class ModelCodec:
         self.name = identity.name if options.nside is None else f"{identity.name} nside {options.nside}"
         self.description = f"{identity.name}, file encoded and decoded by the command in processes of their own"
         self.settings: dict[str, Any] = {**identity._asdict(), **options._asdict()}
+        if options.nside is None:
+            self.settings["resolution"] = RULE
         self._options = options
         self._command = tuple(command)
 

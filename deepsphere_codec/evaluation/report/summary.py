@@ -1,6 +1,6 @@
 """A report's figures as JSON: what each codec reaches, and the default model against each of the others.
 
-    {"version", "command", "clips", "frames", "default", "codecs": [{"name", "codec", "weights", "frames", "mean",
+    {"version", "command", "films", "frames", "default", "codecs": [{"name", "codec", "weights", "frames", "mean",
      "training", "cost", "default_against": {metric: {"mean_of_clips", "low", "high", "akima", "clips", "mean_curve",
      "overlap"}}}, …], "ceilings": {name: dB}, "missing": […]}
 
@@ -57,7 +57,7 @@ def summarise(
     return {
         "version": VERSION,
         "command": command,
-        "clips": gathered.clips,
+        "films": gathered.clips,
         "frames": sorted({each.settings["frames"] for each in gathered.codecs if each.settings.get("frames")}),
         "default": DEFAULT_MODEL,
         "codecs": [
