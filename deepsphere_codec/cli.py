@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 from deepsphere_codec import __version__
 from deepsphere_codec.arguments import frames_argument, positive_argument, size_argument, viewports_argument
-from deepsphere_codec.errors import CodecError, UsageError
+from deepsphere_codec.errors import CodecError, DamagedStream, UsageError
 from deepsphere_codec.progress import progress_bar
 from deepsphere_codec.threads import spin_briefly
 
@@ -26,6 +26,8 @@ EXIT_OS = 2  # no permission, out of memory: nothing the stream can be blamed fo
 EXIT_INTERRUPTED = 128 + signal.SIGINT
 EXIT_TERMINATED = 128 + signal.SIGTERM
 EXIT_PIPE = 128 + signal.SIGPIPE
+
+STANDARD = "-"
 
 Result = Mapping[str, object]
 
@@ -66,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             args = _parser().parse_args(arguments)
             result = args.run(args)
             _print(result, as_json=args.json)
-        return 0
+        return DamagedStream.exit_code if result.get("damages") else 0
     except (Exception, KeyboardInterrupt, _Terminated) as error:
         if debug:
             traceback.print_exc()
@@ -152,17 +154,20 @@ def _decode(args: argparse.Namespace) -> Result:
 
     with progress_bar("decode") as on_progress:
         report = decode_to_file(
-            args.input,
+            sys.stdin.buffer if args.input == STANDARD else args.input,
             args.output,
             frames=args.frames,
             size=args.size,
             force=args.force,
+            keep_going=args.keep_going,
             model=args.model,
             device=_device(args.device),
             threads=args.threads,
             on_progress=on_progress,
         )
-    return report._asdict()
+    for line in report.damages:
+        print(f"{PROG}: damaged: {line}", file=sys.stderr)
+    return report._asdict() | {"damages": list(report.damages)}
 
 
 def _info(args: argparse.Namespace) -> Result:
@@ -276,7 +281,10 @@ def _parser() -> argparse.ArgumentParser:
     _add_coding_options(encode, "a model's name or its folder (the one that comes with the package)")
 
     decode = command("decode", _decode, "Decode a .dsc file.")
-    decode.add_argument("input", metavar="INPUT.dsc")
+    decode.add_argument("input", metavar="INPUT.dsc", help=f"{STANDARD} reads standard input")
+    decode.add_argument(
+        "--keep-going", action="store_true", help="go past damages: fill what is lost, name it, and end with code 3"
+    )
     decode.add_argument("output", metavar="OUTPUT", help=".mkv (lossless), .mp4, .y4m, or a folder for PNG frames")
     decode.add_argument(
         "--size", type=size_argument, metavar="WxH", help="size of the decoded frames, 2:1 (the source's)"

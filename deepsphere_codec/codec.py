@@ -155,6 +155,11 @@ class VideoDecoder:
             )
         return self._state.x_hat
 
+    def forget(self) -> bool:
+        """Let go of the reference, so that only an I-frame can come next; whether there was one."""
+        there, self._state = self._state is not None, None
+        return there
+
     @torch.inference_mode()
     def frame(self, x_hat: Float[Tensor, "1 npix 3"]) -> YuvFrame:
         """The ERP picture of a decoded signal."""

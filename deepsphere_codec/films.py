@@ -17,8 +17,9 @@ from deepsphere_codec.bitstream import Header, StreamReader, StreamWriter
 from deepsphere_codec.codec import VideoDecoder, VideoEncoder, check_quality, film_info
 from deepsphere_codec.errors import IncompatibleStream, UsageError
 from deepsphere_codec.models import DEFAULT_MODEL, LoadedModel, list_models, load_model
+from deepsphere_codec.playback import Playback
 from deepsphere_codec.progress import Progress
-from deepsphere_codec.video import VideoReader, YuvFrame, create_video, open_video, yuv_to_rgb
+from deepsphere_codec.video import VideoReader, create_video, open_video, yuv_to_rgb
 
 FrameRange = tuple[int | None, int | None]
 """Half-open, as a Python slice: (None, None) is every frame."""
@@ -40,13 +41,18 @@ class EncodeReport(NamedTuple):
 
 
 class DecodeReport(NamedTuple):
-    """What a decode did; frames are those written, the seconds include those decoded on the way to the first."""
+    """What a decode did; frames are those written, the seconds include those decoded on the way to the first.
+
+    Frames that were lost to damage are filled with others, and counted in `filled`; `damages` says what is damaged.
+    """
 
     frames: int
     width: int
     height: int
     decode_seconds: float
     frames_per_second: float
+    filled: int = 0
+    damages: tuple[str, ...] = ()
 
 
 def encode_video(
@@ -107,7 +113,7 @@ def encode_video(
 
 
 def decode_video(
-    path: str | Path,
+    path: str | Path | BinaryIO,
     *,
     frames: FrameRange | None = None,
     model: str | Path | LoadedModel | None = None,
@@ -116,7 +122,7 @@ def decode_video(
     """Decode a `.dsc` file, one uint8 RGB frame at a time, in constant memory.
 
     Args:
-        path: The file.
+        path: The file, or one open for reading in binary mode, which may be a pipe.
         frames: Half-open range; decoding starts at the I-frame before it.
         model: The one the stream names, unless given.
     Raises:
@@ -125,19 +131,20 @@ def decode_video(
         UsageError: the file cannot be read, or the range holds no frames.
     """
     with StreamReader(path) as stream:
-        wanted = _selection(frames, stream.frame_count or 0, path)
+        first, stop = _selection(frames, stream)
         decoder = VideoDecoder(stream.header, _model_of(stream.header, model, device))
-        for frame in _decoded(stream, decoder, wanted):
+        for frame in Playback(stream, decoder, first, stop).frames():
             yield yuv_to_rgb(frame, decoder.info)
 
 
 def decode_to_file(
-    input: str | Path,
+    input: str | Path | BinaryIO,
     output: str | Path,
     *,
     frames: FrameRange | None = None,
     size: tuple[int, int] | None = None,
     force: bool = False,
+    keep_going: bool = False,
     model: str | Path | LoadedModel | None = None,
     device: str = "cpu",
     threads: int | None = None,
@@ -146,24 +153,33 @@ def decode_to_file(
     """Decode a `.dsc` file into a film, which appears whole or not at all.
 
     Args:
+        input: The file, or one open for reading in binary mode, which may be a pipe.
         output: `.mkv` (lossless), `.mp4`, `.y4m`, or a folder of PNG.
         size: (width, height), 2:1 and even; the source's unless given.
+        keep_going: Go past damages; the report tells of them.
         frames, model: See `decode_video`; the others as in `encode_video`.
     Raises:
         As `decode_video`; UsageError also for an existing output or a size that is not 2:1.
     """
-    with StreamReader(input) as stream:
-        wanted = _selection(frames, stream.frame_count or 0, input)
-        info = film_info(stream.header, size)._replace(frames=len(wanted))
+    with StreamReader(input, strict=not keep_going) as stream:
+        first, stop = _selection(frames, stream)
+        count = None if stop is None else stop - first
+        info = film_info(stream.header, size)._replace(frames=count)
         with create_video(output, info, force=force) as writer, _thread_count(threads):
             decoder = VideoDecoder(stream.header, _model_of(stream.header, model, device), size=size)
-            start = time.perf_counter()
-            for done, frame in enumerate(_decoded(stream, decoder, wanted), 1):
+            playback = Playback(stream, decoder, first, stop, keep_going=keep_going)
+            start, done = time.perf_counter(), 0
+            for done, frame in enumerate(playback.frames(), 1):
                 writer.write(frame)
                 if on_progress:
-                    on_progress(done, len(wanted))
+                    on_progress(done, count)
+            if not done:
+                raise UsageError(f"{stream.name} has no frames in {_range_text(frames)}; it holds {stream.frame_count}")
     seconds = time.perf_counter() - start
-    return DecodeReport(len(wanted), info.width, info.height, seconds, len(wanted) / seconds)
+    damages = [str(each) for each in (stream.damage, *playback.damages) if each]
+    return DecodeReport(
+        done, info.width, info.height, seconds, done / seconds, playback.filled, tuple(dict.fromkeys(damages))
+    )
 
 
 def _encode_all(reader: VideoReader, encoder: VideoEncoder, file: BinaryIO, on_progress: Progress | None) -> int:
@@ -176,15 +192,6 @@ def _encode_all(reader: VideoReader, encoder: VideoEncoder, file: BinaryIO, on_p
             on_progress(count, reader.expected)
     writer.close()
     return count
-
-
-def _decoded(stream: StreamReader, decoder: VideoDecoder, wanted: range) -> Iterator[YuvFrame]:
-    for frame in stream.frames(wanted.start):
-        if frame.number >= wanted.stop:
-            return
-        x_hat = decoder.decode(frame.kind, frame.payload, frame.check)
-        if frame.number in wanted:
-            yield decoder.frame(x_hat)
 
 
 def _loaded(model: str | Path | LoadedModel, device: str) -> LoadedModel:
@@ -203,12 +210,23 @@ def _model_of(header: Header, model: str | Path | LoadedModel | None, device: st
     return load_model(header.model, device=device)
 
 
-def _selection(frames: FrameRange | None, count: int, path: str | Path) -> range:
-    wanted = range(count)[slice(*(frames or (None, None)))]
+def _selection(frames: FrameRange | None, stream: StreamReader) -> tuple[int, int | None]:
+    """The first frame wanted and the one after the last; None where the stream does not say how many it holds."""
+    first, last = frames or (None, None)
+    count = stream.frame_count
+    if count is None:
+        if (first or 0) < 0 or (last or 0) < 0:
+            raise UsageError(f"{stream.name} does not say how many frames it holds; count {_range_text(frames)} from 0")
+        wanted = range(first or 0, max(first or 0, last or 0) if last is not None else (first or 0) + 1)
+    else:
+        wanted = range(count)[slice(first, last)]
     if not wanted:
-        first, last = ("" if end is None else end for end in frames or (None, None))
-        raise UsageError(f"{path} has no frames in {first}:{last}; it holds {count}, counted from 0")
-    return wanted
+        raise UsageError(f"{stream.name} has no frames in {_range_text(frames)}; it holds {count}, counted from 0")
+    return wanted.start, last if count is None else wanted.stop
+
+
+def _range_text(frames: FrameRange | None) -> str:
+    return ":".join("" if end is None else str(end) for end in frames or (None, None))
 
 
 @contextmanager

@@ -36,7 +36,8 @@ MAY_IMPORT = {
     "models": PARTS,
     "resolution": MODELS,
     "codec": MODELS | {"resolution"},
-    "films": MODELS | {"codec"},
+    "playback": MODELS | {"codec"},
+    "films": MODELS | {"codec", "playback"},
     "baselines": MODELS,  # others' codecs, for `evaluation` to measure and `training` to train
     "evaluation": MEASURED,
     "cli": CODEC | {"evaluation", "arguments"},

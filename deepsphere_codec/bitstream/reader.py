@@ -52,6 +52,11 @@ class StreamReader:
         return self._source.header
 
     @property
+    def name(self) -> str:
+        """Of the file, for messages."""
+        return self._source.name
+
+    @property
     def seekable(self) -> bool:
         """Whether reading may begin at any GOP."""
         return self._source.size is not None
