@@ -167,7 +167,8 @@ def _decode(args: argparse.Namespace) -> Result:
         )
     for line in report.damages:
         print(f"{PROG}: damaged: {line}", file=sys.stderr)
-    return report._asdict() | {"damages": list(report.damages)}
+    told = report._asdict() | {"damages": list(report.damages)}
+    return told if args.keep_going else {key: told[key] for key in told if key not in ("filled", "damages")}
 
 
 def _info(args: argparse.Namespace) -> Result:
