@@ -61,7 +61,7 @@ def fight(summary: dict) -> list[str]:
         f"{summary['default']} against each of the others, {len(summary['films'])} clips, {frames} frames. BD-rates "
         "are means over clips with 95 % intervals over the choice of clips, negative where the sphere needs fewer "
         "bits. Steps are those of I- and of P-frames; thousands of multiply-accumulates (kMAC) are those to an ERP "
-        f"pixel of a P-frame, at a quarter of the width. Made by `{summary['command']}`:",
+        "pixel of a P-frame, at a quarter of the width. Made by `make report`:",
         "",
         "| against | steps, I / P | parameters, M | kMAC, encode / decode | WS-PSNR-YUV | S-PSNR-I-Y | WS-SSIM-Y "
         "| viewport PSNR-Y | overlap |",
@@ -69,7 +69,8 @@ def fight(summary: dict) -> list[str]:
     ]
     for codec in summary["codecs"]:
         against = codec["default_against"]
-        if codec["codec"] != summary["default"] and not against:
+        if codec["codec"] == summary["default"]:
+            lines.append(f"| {' | '.join([codec['name'] + ' itself', *_effort(codec), *[''] * 5])} |")
             continue
         rates = [_interval(against.get(metric)) for metric in metrics]
         overlap = f"{against[metrics[0]]['overlap']:.0%}" if metrics[0] in against else ""

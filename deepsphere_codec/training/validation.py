@@ -99,9 +99,6 @@ class Validator:
             raise UsageError(f"frames of the validation are {frames}: expected 2 or more, an I-frame and a P-frame")
         # Read now, so that a run does not fail hours later.
         self.clips = [read_clip(film, frames) for film in choose_films(Path(clips))]
-        if geometry == "erp":
-            for clip in self.clips:
-                make_resampler(geometry, clip.info.height, clip.info.width, nside)
         self.folder, self.nside, self.quality, self.minutes = folder, nside, quality, minutes
         self._last = time.monotonic()
 

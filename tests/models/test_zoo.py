@@ -217,8 +217,8 @@ def test_the_default_model_is_there_and_is_what_its_card_says():
     assert (model.weights_hash, model.tables_hash) == (model.card["weights_hash"], model.card["tables_hash"])
     assert "Research use" in model.card["licence"]
     assert model.card["hardware"] and model.card["data"]
-    for part in ("intra", "inter"):
-        assert model.card["training"][part]["steps"] > 0
+    trained = {stage["part"] for stage in model.card["training"].values() if stage["steps"] > 0}
+    assert {"intra", "inter"} <= trained
 
 
 def test_the_default_weights_are_small_enough_to_ship():
