@@ -12,6 +12,7 @@ from jaxtyping import UInt8
 from deepsphere_codec.errors import UsageError
 from deepsphere_codec.video.colour import rgb_to_yuv
 from deepsphere_codec.video.frame import YuvFrame
+from deepsphere_codec.video.tags import tags_of
 
 MATRICES = {1: "bt709", 2: "bt709", 5: "bt601", 6: "bt601", 9: "bt2020"}
 """AVColorSpace to our name; 2 is "not said", and what does not say is nearly always BT.709 at these sizes."""
@@ -21,22 +22,27 @@ PLANAR_420 = ("yuv420p", "yuvj420p")
 
 
 class Colour(NamedTuple):
+    """Fields of `VideoInfo`."""
+
     full_range: bool
     matrix: str
+    primaries: int
+    transfer: int
 
 
 def colour_of(frame: av.VideoFrame) -> Colour:
-    """The range and matrix that `frame_from_av` delivers this frame in.
+    """The colour that `frame_from_av` delivers this frame in; what the film does not say is what goes with its matrix.
 
     Raises:
         UsageError: the matrix is none that we know.
     """
     if _is_rgb(frame):
-        return Colour(full_range=False, matrix=RGB_MATRIX)
+        return Colour(False, RGB_MATRIX, *tags_of(RGB_MATRIX, frame.color_primaries, frame.color_trc)[1:])
     if frame.colorspace not in MATRICES:
         known = ", ".join(sorted(set(MATRICES.values())))
         raise UsageError(f"its colour matrix (number {frame.colorspace}) is unknown here; convert it to one of {known}")
-    return Colour(_is_full_range(frame), MATRICES[frame.colorspace])
+    matrix = MATRICES[frame.colorspace]
+    return Colour(_is_full_range(frame), matrix, *tags_of(matrix, frame.color_primaries, frame.color_trc)[1:])
 
 
 def frame_from_av(frame: av.VideoFrame) -> YuvFrame:

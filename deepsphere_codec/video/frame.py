@@ -31,3 +31,7 @@ class VideoInfo(NamedTuple):
     """From RGB to YUV: "bt709", "bt601" or "bt2020"."""
     knows_fps: bool = True
     """Whether `fps` is the film's own; a folder of pictures has none, and what stands there is a default."""
+    primaries: int = 1
+    """Of the colours, as ITU-T H.273 numbers them (1: BT.709, 9: BT.2020); 2: not said, taken to be the matrix's."""
+    transfer: int = 1
+    """Characteristics, as ITU-T H.273 numbers them (1: BT.709, 16: PQ, 18: HLG); 2: not said, the matrix's."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import NamedTuple
 
 import av
 import numpy as np
@@ -12,6 +11,7 @@ import numpy as np
 from deepsphere_codec.video.colour import yuv_to_rgb
 from deepsphere_codec.video.frame import VideoInfo, YuvFrame
 from deepsphere_codec.video.spherical import mark_as_spherical
+from deepsphere_codec.video.tags import tags_of
 
 
 class VideoWriter(ABC):
@@ -47,16 +47,6 @@ class VideoWriter(ABC):
         """Let go of the file, finished or not."""
 
 
-class _Tags(NamedTuple):
-    colorspace: int
-    primaries: int
-    transfer: int
-
-
-_TAGS = {"bt709": _Tags(1, 1, 1), "bt601": _Tags(6, 6, 6), "bt2020": _Tags(9, 9, 14)}
-"""Numbers of ITU-T H.273."""
-
-
 class FilmWriter(VideoWriter):
     """One video track through PyAV."""
 
@@ -70,18 +60,18 @@ class FilmWriter(VideoWriter):
         stream.width, stream.height, stream.pix_fmt = info.width, info.height, "yuv420p"
         stream.options = dict(options)
         stream.thread_type = "AUTO"
-        tags = _TAGS[info.matrix]
         context = stream.codec_context
         context.time_base = 1 / info.fps
         context.color_range = _av_range(info)
-        context.colorspace, context.color_primaries, context.color_trc = tags
+        self._tags = tags_of(info.matrix, info.primaries, info.transfer)
+        context.colorspace, context.color_primaries, context.color_trc = self._tags
         self._stream = stream
 
     def _write(self, frame: YuvFrame) -> None:
         planes = np.concatenate([plane.ravel() for plane in frame]).reshape(-1, self.info.width)
         picture = av.VideoFrame.from_ndarray(planes, format="yuv420p")
         picture.pts, picture.time_base = self.count, 1 / self.info.fps
-        picture.color_range, picture.colorspace = _av_range(self.info), _TAGS[self.info.matrix].colorspace
+        picture.color_range, picture.colorspace = _av_range(self.info), self._tags.matrix
         self._container.mux(self._stream.encode(picture))
 
     def finish(self) -> None:

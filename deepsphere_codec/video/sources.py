@@ -62,14 +62,15 @@ class FilmSource(Source):
             if self._first is None:
                 raise UsageError(f"{path} has no frames; give a film with at least one")
             with _named(path):
-                full_range, matrix = colour_of(self._first)
+                colour = colour_of(self._first)
         except BaseException:
             self.close()
             raise
         known = stream.average_rate or stream.guessed_rate
         fps = known or DEFAULT_FPS
         count = _frame_count(stream, self._container, fps)
-        self.info = VideoInfo(self._first.width, self._first.height, fps, count, full_range, matrix, bool(known))
+        size = self._first.width, self._first.height
+        self.info = VideoInfo(*size, fps, count, colour.full_range, colour.matrix, bool(known), *colour[2:])
 
     def frames(self) -> Iterator[YuvFrame]:
         frame, number = self._first, 0
