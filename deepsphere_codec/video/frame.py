@@ -35,3 +35,10 @@ class VideoInfo(NamedTuple):
     """Of the colours, as ITU-T H.273 numbers them (1: BT.709, 9: BT.2020); 2: not said, taken to be the matrix's."""
     transfer: int = 1
     """Characteristics, as ITU-T H.273 numbers them (1: BT.709, 16: PQ, 18: HLG); 2: not said, the matrix's."""
+    time_base: Fraction | None = None
+    """Unit of the frames' timestamps, in seconds; None: they lie evenly, n / fps, and need none."""
+
+    @property
+    def tick(self) -> Fraction:
+        """What timestamps count, in seconds: `time_base`, or where frames lie evenly their duration."""
+        return self.time_base or 1 / self.fps

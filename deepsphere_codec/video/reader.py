@@ -10,6 +10,7 @@ from types import TracebackType
 from deepsphere_codec.errors import UsageError
 from deepsphere_codec.video.frame import VideoInfo, YuvFrame
 from deepsphere_codec.video.sources import Source, open_source
+from deepsphere_codec.video.timing import EVEN, Clock, Span, TimedFrame, Timing
 
 FrameRange = tuple[int | None, int | None]
 """Half-open, as a Python slice: (None, None) is every frame, (-3, None) the last three."""
@@ -22,6 +23,7 @@ def open_video(path: str | Path, *, assume_erp: bool = False, frames: FrameRange
         path: A film, a `.y4m` file, or a folder of PNG frames (in natural order: 2.png before 10.png).
         assume_erp: Take a film that is not 2:1 (a 16:9 one, say) for a whole equirectangular picture as it is.
         frames: Half-open range to deliver; for a negative end the film is decoded once more, to count its frames.
+            A film's packets are read through once up to the range's end, not decoded, to see whether frames lie evenly.
     Raises:
         UsageError: missing, unreadable, no film, not 2:1, odd sizes, no frames, a range that is empty.
     """
@@ -30,25 +32,32 @@ def open_video(path: str | Path, *, assume_erp: bool = False, frames: FrameRange
     source = open_source(path)
     try:
         _check_size(path, source.info, assume_erp)
+        timing = source.timing(first, last)
     except UsageError:
         source.close()
         raise
-    return VideoReader(path, source, first, last)
+    return VideoReader(path, source, first, last, timing)
 
 
 class VideoReader(Iterator[YuvFrame]):
     """The frames of a film in order, once; a context manager. `open_video` makes it.
 
     Iterating raises UsageError where a frame cannot be decoded, and where the range holds no frame at all.
+
+    Attributes:
+        info: What the film is; its `time_base` is None if the frames of the range lie evenly.
+        span: The time that the range takes in the film, for what goes beside the pictures (`read_packets`).
     """
 
-    def __init__(self, path: Path, source: Source, first: int, last: int | None) -> None:
-        self.info: VideoInfo = source.info
+    def __init__(self, path: Path, source: Source, first: int, last: int | None, timing: Timing = EVEN) -> None:
+        self.info: VideoInfo = source.info._replace(time_base=timing.time_base)
+        self.span: Span = timing.span
         self._path = path
         self._source = source
         self._first, self._last = first, last
         self._frames = islice(source.frames(), first, last)
         self._delivered = 0
+        self._clock = Clock(self.info)
 
     @property
     def expected(self) -> int | None:
@@ -57,16 +66,27 @@ class VideoReader(Iterator[YuvFrame]):
             return None
         return len(range(self.info.frames)[self._first : self._last])
 
+    def timed(self) -> Iterator[TimedFrame]:
+        """The frames that are left, each with its timestamp in `info.tick`s: see `Clock` for how it is made."""
+        while (frame := self._next()) is not None:
+            yield frame
+
     def __next__(self) -> YuvFrame:
+        frame = self._next()
+        if frame is None:
+            raise StopIteration
+        return frame.frame
+
+    def _next(self) -> TimedFrame | None:
         frame = next(self._frames, None)
         if frame is not None:
             self._delivered += 1
-            return frame
+            return TimedFrame(frame.frame, self._clock.at(frame.pts))
         if not self._delivered:
             raise UsageError(
                 f"{self._path} has no frames in {_range_text(self._first, self._last)}; frames count from 0"
             )
-        raise StopIteration
+        return None
 
     def close(self) -> None:
         self._source.close()

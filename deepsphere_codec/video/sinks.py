@@ -20,23 +20,33 @@ class VideoWriter(ABC):
     def __init__(self, info: VideoInfo) -> None:
         self.info = info
         self.count = 0
+        self._last_pts = -1
 
-    def write(self, frame: YuvFrame) -> None:
+    def write(self, frame: YuvFrame, pts: int | None = None) -> None:
         """Append a frame.
 
+        Args:
+            frame: The picture.
+            pts: When it is shown, in `info.tick`s, from 0, growing from frame to frame; evenly at `info.fps` unless
+                given. `.mkv` rounds it to a thousandth of a second; `.y4m` and folders cannot hold it.
         Raises:
-            ValueError: its size or type differs from what the film was created for.
+            ValueError: the size or type differs from what the film was created for, or the time does not grow.
         """
+        if pts is None:
+            pts = round(self.count / (self.info.fps * self.info.tick))
+        if pts <= self._last_pts:
+            raise ValueError(f"frame {self.count} has the time {pts}, that before it {self._last_pts}; times must grow")
         height, width = self.info.height, self.info.width
         expected = ((height, width), (height // 2, width // 2), (height // 2, width // 2))
         got = tuple(plane.shape for plane in frame)
         if got != expected or any(plane.dtype != np.uint8 for plane in frame):
             raise ValueError(f"got planes {got} of {frame.y.dtype}, expected {expected} of uint8")
-        self._write(frame)
+        self._write(frame, pts)
         self.count += 1
+        self._last_pts = pts
 
     @abstractmethod
-    def _write(self, frame: YuvFrame) -> None: ...
+    def _write(self, frame: YuvFrame, pts: int) -> None: ...
 
     @abstractmethod
     def finish(self) -> None:
@@ -61,16 +71,18 @@ class FilmWriter(VideoWriter):
         stream.options = dict(options)
         stream.thread_type = "AUTO"
         context = stream.codec_context
-        context.time_base = 1 / info.fps
+        context.time_base = info.tick
         context.color_range = _av_range(info)
         self._tags = tags_of(info.matrix, info.primaries, info.transfer)
         context.colorspace, context.color_primaries, context.color_trc = self._tags
         self._stream = stream
+        self._duration = max(1, round(1 / (info.fps * info.tick)))  # counts for the last frame only
 
-    def _write(self, frame: YuvFrame) -> None:
+    def _write(self, frame: YuvFrame, pts: int) -> None:
         planes = np.concatenate([plane.ravel() for plane in frame]).reshape(-1, self.info.width)
         picture = av.VideoFrame.from_ndarray(planes, format="yuv420p")
-        picture.pts, picture.time_base = self.count, 1 / self.info.fps
+        picture.pts, picture.time_base = pts, self.info.tick
+        picture.duration = self._duration
         picture.color_range, picture.colorspace = _av_range(self.info), self._tags.matrix
         self._container.mux(self._stream.encode(picture))
 
@@ -112,7 +124,7 @@ class Y4mWriter(VideoWriter):
         rate = f"F{info.fps.numerator}:{info.fps.denominator}"
         self._file.write(f"YUV4MPEG2 W{info.width} H{info.height} {rate} Ip A1:1 C420 XCOLORRANGE={name}\n".encode())
 
-    def _write(self, frame: YuvFrame) -> None:
+    def _write(self, frame: YuvFrame, pts: int) -> None:
         self._file.write(b"FRAME\n")
         for plane in frame:
             self._file.write(plane.tobytes())
@@ -137,7 +149,7 @@ class PngWriter(VideoWriter):
         encoder.thread_count = 1  # with more, pictures come out late
         self._encoder = encoder
 
-    def _write(self, frame: YuvFrame) -> None:
+    def _write(self, frame: YuvFrame, pts: int) -> None:
         picture = av.VideoFrame.from_ndarray(yuv_to_rgb(frame, self.info), format="rgb24")
         picture.pts = self.count
         data = b"".join(bytes(packet) for packet in self._encoder.encode(picture))

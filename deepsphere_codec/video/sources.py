@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
+from typing import NamedTuple
 
 import av
 from av.container import InputContainer
@@ -15,11 +16,19 @@ from av.video.stream import VideoStream
 
 from deepsphere_codec.errors import UsageError
 from deepsphere_codec.video.colour import rgb_to_yuv
+from deepsphere_codec.video.container import one_line, open_container, video_stream
 from deepsphere_codec.video.convert import RGB_MATRIX, colour_of, frame_from_av, rgb_from_av
 from deepsphere_codec.video.frame import VideoInfo, YuvFrame
+from deepsphere_codec.video.scan import scan
+from deepsphere_codec.video.timing import EVEN, Timing
 
 DEFAULT_FPS = Fraction(30)  # of a folder of pictures, and of a film that does not say
-NO_FILM_FORMATS = {"tty"}  # FFmpeg draws any .txt file as a terminal would, and calls that a film
+
+
+class SourceFrame(NamedTuple):
+    frame: YuvFrame
+    pts: int | None
+    """In units of the film's own time base, as stored; None where nothing is."""
 
 
 class Source(ABC):
@@ -28,7 +37,11 @@ class Source(ABC):
     info: VideoInfo
 
     @abstractmethod
-    def frames(self) -> Iterator[YuvFrame]: ...
+    def frames(self) -> Iterator[SourceFrame]: ...
+
+    def timing(self, first: int, last: int | None) -> Timing:
+        """When the frames of a half-open range are shown."""
+        return EVEN
 
     @abstractmethod
     def close(self) -> None: ...
@@ -40,7 +53,7 @@ def open_source(path: Path) -> Source:
     Raises:
         UsageError: missing, unreadable, no film, or no frames in it.
     """
-    with _one_line(path, "cannot be read"):
+    with one_line(path, "cannot be read"):
         folder, there = path.is_dir(), path.exists()
     if not there:
         raise UsageError(f"{path} does not exist; give a film or a folder of PNG frames")
@@ -52,12 +65,12 @@ class FilmSource(Source):
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._container = _open_container(path)
+        self._container = open_container(path)
         try:
-            self._stream = stream = _video_stream(path, self._container)
+            self._stream = stream = video_stream(path, self._container)
             stream.thread_type = "AUTO"
             self._decoded = self._container.decode(stream)
-            with _one_line(path, "frame 0 cannot be decoded"):
+            with one_line(path, "frame 0 cannot be decoded"):
                 self._first = next(self._decoded, None)
             if self._first is None:
                 raise UsageError(f"{path} has no frames; give a film with at least one")
@@ -66,20 +79,24 @@ class FilmSource(Source):
         except BaseException:
             self.close()
             raise
+        self._first_pts = self._first.pts
         known = stream.average_rate or stream.guessed_rate
         fps = known or DEFAULT_FPS
         count = _frame_count(stream, self._container, fps)
         size = self._first.width, self._first.height
         self.info = VideoInfo(*size, fps, count, colour.full_range, colour.matrix, bool(known), *colour[2:])
 
-    def frames(self) -> Iterator[YuvFrame]:
+    def timing(self, first: int, last: int | None) -> Timing:
+        return scan(self._path, self.info.fps, self._first_pts, first, last)
+
+    def frames(self) -> Iterator[SourceFrame]:
         frame, number = self._first, 0
         self._first = None
         while frame is not None:
             self._check_alike(frame, number)
-            yield frame_from_av(frame)
+            yield SourceFrame(frame_from_av(frame), frame.pts)
             number += 1
-            with _one_line(self._path, f"frame {number} cannot be decoded"):
+            with one_line(self._path, f"frame {number} cannot be decoded"):
                 frame = next(self._decoded, None)
         self._check_whole(number)
 
@@ -118,7 +135,7 @@ class FolderSource(Source):
         size = first.width, first.height
         self.info = VideoInfo(*size, DEFAULT_FPS, len(files), False, RGB_MATRIX, knows_fps=False)
 
-    def frames(self) -> Iterator[YuvFrame]:
+    def frames(self) -> Iterator[SourceFrame]:
         for file in self._files:
             picture = _read_png(file)
             if (picture.width, picture.height) != (self.info.width, self.info.height):
@@ -126,27 +143,10 @@ class FolderSource(Source):
                     f"{file} is {picture.width}x{picture.height}, the first frame "
                     f"{self.info.width}x{self.info.height}; give frames of one size"
                 )
-            yield rgb_to_yuv(rgb_from_av(picture), matrix=RGB_MATRIX)
+            yield SourceFrame(rgb_to_yuv(rgb_from_av(picture), matrix=RGB_MATRIX), None)
 
     def close(self) -> None:
         pass
-
-
-def _open_container(path: Path) -> InputContainer:
-    with _one_line(path, "cannot be opened as a film"):
-        container = av.open(f"file:{path}")  # "file:" so that a colon in a name is not taken for a protocol
-    if container.format.name in NO_FILM_FORMATS:
-        container.close()
-        raise UsageError(f"{path} is not a film; give a film or a folder of PNG frames")
-    return container
-
-
-def _video_stream(path: Path, container: InputContainer) -> VideoStream:
-    """The first stream of pictures that is not a cover (of an audio file)."""
-    for stream in container.streams.video:
-        if not stream.disposition & av.stream.Disposition.attached_pic:
-            return stream
-    raise UsageError(f"{path} holds no video; give a film or a folder of PNG frames")
 
 
 def _frame_count(stream: VideoStream, container: InputContainer, fps: Fraction) -> int | None:
@@ -163,7 +163,7 @@ def _read_png(file: Path) -> av.VideoFrame:
         packet = av.Packet(file.read_bytes())
     except OSError as error:
         raise UsageError(f"{file} cannot be read: {error.strerror}") from error
-    with _one_line(file, "is not a PNG picture"):
+    with one_line(file, "is not a PNG picture"):
         decoder = av.CodecContext.create("png", "r")
         pictures = [*decoder.decode(packet), *decoder.decode(None)]
     if not pictures:
@@ -179,16 +179,6 @@ def _natural(file: Path) -> list[tuple[int, str]]:
     """Numbers inside a name count as numbers."""
     parts = re.split(r"(\d+)", file.name.lower())
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
-
-
-@contextmanager
-def _one_line(path: Path, what: str) -> Iterator[None]:
-    """PyAV's errors as ours."""
-    try:
-        yield
-    except (av.FFmpegError, OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise UsageError(f"{path}: {what} ({reason}); give a sound film or a folder of PNG frames") from error
 
 
 @contextmanager
