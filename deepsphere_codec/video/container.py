@@ -22,7 +22,8 @@ def open_container(path: Path) -> InputContainer:
         UsageError: it cannot be read, or is no film.
     """
     with one_line(path, "cannot be opened as a film"):
-        container = av.open(f"file:{path}")  # "file:" so that a colon in a name is not taken for a protocol
+        # "file:" so that a colon in a name is not taken for a protocol; tags need not be UTF-8
+        container = av.open(f"file:{path}", metadata_errors="replace")
     if container.format.name in NO_FILM_FORMATS:
         container.close()
         raise UsageError(f"{path} is not a film; give a film or a folder of PNG frames")

@@ -9,10 +9,10 @@ Source: Google, Spherical Video RFC and Spherical Video V2 RFC (github.com/googl
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
 from uuid import UUID
+
+from deepsphere_codec.video.boxes import find, inside, make_box, make_full_box, top_level
 
 SPHERICAL_UUID = UUID("ffcc8263-f855-4a93-8814-587a02521fdd")
 
@@ -31,7 +31,7 @@ _BEFORE_CHILDREN = {b"stsd": 8, b"avc1": 78}
 
 
 def mark_as_spherical(path: Path) -> None:
-    """Mark an H.264 .mp4 with one track as monoscopic and equirectangular, in place.
+    """Mark the pictures of an H.264 .mp4, its first track of them, as monoscopic and equirectangular, in place.
 
     The index (`moov`) must be the file's last box, as FFmpeg writes it, so that no offset into the media moves.
 
@@ -39,7 +39,7 @@ def mark_as_spherical(path: Path) -> None:
         ValueError: the file is laid out differently.
     """
     with path.open("rb+") as file:
-        last = list(_top_level(file))[-1]
+        last = list(top_level(file))[-1]
         if last.kind != b"moov":
             raise ValueError(f"the last box of {path} is {last.kind!r}, expected b'moov'")
         file.seek(last.offset)
@@ -50,55 +50,29 @@ def mark_as_spherical(path: Path) -> None:
         file.write(moov)
 
 
-class _Box(NamedTuple):
-    kind: bytes
-    offset: int
-    size: int
-
-
-def _top_level(file: BinaryIO) -> Iterator[_Box]:
-    end = file.seek(0, 2)
-    offset = 0
-    while offset < end:
-        file.seek(offset)
-        size, kind = struct.unpack(">I4s", file.read(8))
-        if size == 1:  # a large box (`mdat` beyond 4 GiB) has its size in 64 bits behind its name
-            (size,) = struct.unpack(">Q", file.read(8))
-        elif size == 0:  # up to the end of the file
-            size = end - offset
-        yield _Box(kind, offset, size)
-        offset += size
-
-
 def _append(boxes: bytes, path: tuple[bytes, ...], addition: bytes) -> bytes:
     """The same sequence of boxes with `addition` at the end of the one that `path` leads to, all sizes grown."""
-    offset = 0
-    while offset < len(boxes):
-        size, kind = struct.unpack_from(">I4s", boxes, offset)
-        if kind == path[0]:
-            body = boxes[offset + 8 : offset + size]
-            own = _BEFORE_CHILDREN.get(kind, 0)
+    for box, body in inside(boxes):
+        if box.kind == path[0] and (box.kind != b"trak" or _is_of_pictures(body)):
+            own = _BEFORE_CHILDREN.get(box.kind, 0)
             body = body[:own] + _append(body[own:], path[1:], addition) if path[1:] else body + addition
-            return boxes[:offset] + _box(kind, body) + boxes[offset + size :]
-        offset += size
+            return boxes[: box.offset] + make_box(box.kind, body) + boxes[box.offset + box.size :]
     raise ValueError(f"there is no box {path[0]!r} in the index")
 
 
-def _box(kind: bytes, body: bytes) -> bytes:
-    return struct.pack(">I4s", 8 + len(body), kind) + body
-
-
-def _full_box(kind: bytes, body: bytes) -> bytes:
-    return _box(kind, bytes(4) + body)  # version 0, no flags
+def _is_of_pictures(track: bytes) -> bool:
+    """Source: ISO/IEC 14496-12, 8.4.3."""
+    handler = find(track, b"mdia", b"hdlr")
+    return handler is not None and handler[8:12] == b"vide"
 
 
 def _version_1() -> bytes:
-    return _box(b"uuid", SPHERICAL_UUID.bytes + _XML.encode())
+    return make_box(b"uuid", SPHERICAL_UUID.bytes + _XML.encode())
 
 
 def _version_2() -> bytes:
-    mono = _full_box(b"st3d", b"\0")
-    source = _full_box(b"svhd", b"deepsphere_codec\0")
-    pose = _full_box(b"prhd", struct.pack(">iii", 0, 0, 0))  # yaw, pitch, roll
-    bounds = _full_box(b"equi", struct.pack(">IIII", 0, 0, 0, 0))  # nothing cut off at top, bottom, left, right
-    return mono + _box(b"sv3d", source + _box(b"proj", pose + bounds))
+    mono = make_full_box(b"st3d", b"\0")
+    source = make_full_box(b"svhd", b"deepsphere_codec\0")
+    pose = make_full_box(b"prhd", struct.pack(">iii", 0, 0, 0))  # yaw, pitch, roll
+    bounds = make_full_box(b"equi", struct.pack(">IIII", 0, 0, 0, 0))  # nothing cut off at top, bottom, left, right
+    return mono + make_box(b"sv3d", source + make_box(b"proj", pose + bounds))
