@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import av
 import numpy as np
 
 from deepsphere_codec.video.colour import yuv_to_rgb
 from deepsphere_codec.video.frame import VideoInfo, YuvFrame
+from deepsphere_codec.video.mux import MATROSKA, MP4, Beside, Holder
 from deepsphere_codec.video.spherical import mark_as_spherical
 from deepsphere_codec.video.tags import tags_of
+from deepsphere_codec.video.tracks import TrackPacket, Tracks
 
 
 class VideoWriter(ABC):
@@ -20,6 +24,8 @@ class VideoWriter(ABC):
     def __init__(self, info: VideoInfo) -> None:
         self.info = info
         self.count = 0
+        self.notes: list[str] = []
+        """What of the tracks given to `create_video` is left out, and why; a sentence each, for the user."""
         self._last_pts = -1
 
     def write(self, frame: YuvFrame, pts: int | None = None) -> None:
@@ -46,6 +52,19 @@ class VideoWriter(ABC):
         self._last_pts = pts
 
     @abstractmethod
+    def write_packet(self, packet: TrackPacket) -> None:
+        """Append a packet of an audio track; what the film cannot hold is left out.
+
+        Frames and packets are to come about as they are shown: what runs ahead waits in memory, or lies far in the file
+        from what it sounds with.
+
+        Args:
+            packet: Of a track given to `create_video`; its times count from the first frame.
+        Raises:
+            ValueError: it is of another track.
+        """
+
+    @abstractmethod
     def _write(self, frame: YuvFrame, pts: int) -> None: ...
 
     @abstractmethod
@@ -57,26 +76,45 @@ class VideoWriter(ABC):
         """Let go of the file, finished or not."""
 
 
-class FilmWriter(VideoWriter):
-    """One video track through PyAV."""
+class Encoder(NamedTuple):
+    name: str
+    options: Mapping[str, str]
 
-    def __init__(self, path: Path, info: VideoInfo, *, container: str, codec: str, options: dict[str, str]) -> None:
+
+FFV1 = Encoder("ffv1", {"level": "3", "slicecrc": "1"})
+X264 = Encoder("libx264", {"crf": "12", "preset": "fast"})
+
+
+class FilmWriter(VideoWriter):
+    """One track of pictures through PyAV, and audio as it is."""
+
+    def __init__(self, path: Path, info: VideoInfo, tracks: Tracks, *, holder: Holder, encoder: Encoder) -> None:
         super().__init__(info)
         self._path = path
         self._open = True
-        self._container = av.open(f"file:{path}", "w", format=container)
-        stream = self._container.add_stream(codec, rate=info.fps)
+        options = holder.options if tracks.audio else {}
+        self._container = av.open(f"file:{path}", "w", format=holder.format, container_options=dict(options))
+        self._stream = self._video_stream(encoder)
+        self._duration = max(1, round(1 / (info.fps * info.tick)))  # counts for the last frame only
+        self._beside = Beside(self._container, self._stream, tracks, holder)
+        self.notes = self._beside.notes
+
+    def _video_stream(self, encoder: Encoder) -> av.VideoStream:
+        info = self.info
+        stream = self._container.add_stream(encoder.name, rate=info.fps)
         assert isinstance(stream, av.VideoStream)
         stream.width, stream.height, stream.pix_fmt = info.width, info.height, "yuv420p"
-        stream.options = dict(options)
+        stream.options = dict(encoder.options)
         stream.thread_type = "AUTO"
         context = stream.codec_context
         context.time_base = info.tick
         context.color_range = _av_range(info)
         self._tags = tags_of(info.matrix, info.primaries, info.transfer)
         context.colorspace, context.color_primaries, context.color_trc = self._tags
-        self._stream = stream
-        self._duration = max(1, round(1 / (info.fps * info.tick)))  # counts for the last frame only
+        return stream
+
+    def write_packet(self, packet: TrackPacket) -> None:
+        self._beside.write(packet)
 
     def _write(self, frame: YuvFrame, pts: int) -> None:
         planes = np.concatenate([plane.ravel() for plane in frame]).reshape(-1, self.info.width)
@@ -99,26 +137,38 @@ class FilmWriter(VideoWriter):
 class MkvWriter(FilmWriter):
     """FFV1: every sample is kept, and each slice carries a checksum."""
 
-    def __init__(self, path: Path, info: VideoInfo) -> None:
-        super().__init__(path, info, container="matroska", codec="ffv1", options={"level": "3", "slicecrc": "1"})
+    def __init__(self, path: Path, info: VideoInfo, tracks: Tracks) -> None:
+        super().__init__(path, info, tracks, holder=MATROSKA, encoder=FFV1)
 
 
 class Mp4Writer(FilmWriter):
     """H.264 that the eye cannot tell from its source, marked for players as a sphere."""
 
-    def __init__(self, path: Path, info: VideoInfo) -> None:
-        super().__init__(path, info, container="mp4", codec="libx264", options={"crf": "12", "preset": "fast"})
+    def __init__(self, path: Path, info: VideoInfo, tracks: Tracks) -> None:
+        super().__init__(path, info, tracks, holder=MP4, encoder=X264)
 
     def finish(self) -> None:
         super().finish()
         mark_as_spherical(self._path)
 
 
-class Y4mWriter(VideoWriter):
+class PlainWriter(VideoWriter):
+    """Pictures and nothing else."""
+
+    def __init__(self, path: Path, info: VideoInfo, tracks: Tracks) -> None:
+        super().__init__(info)
+        what = [f"{len(tracks.audio)} tracks of audio"] * bool(tracks.audio) + ["tags"] * bool(tracks.tags)
+        if what:
+            self.notes.append(f"{' and '.join(what)} are left out: only .mkv and .mp4 can hold them")
+
+    def write_packet(self, packet: TrackPacket) -> None: ...
+
+
+class Y4mWriter(PlainWriter):
     """YUV4MPEG2: a line of text, then bare planes. It has no field for the matrix."""
 
-    def __init__(self, path: Path, info: VideoInfo) -> None:
-        super().__init__(info)
+    def __init__(self, path: Path, info: VideoInfo, tracks: Tracks) -> None:
+        super().__init__(path, info, tracks)
         self._file = path.open("wb")
         name = "FULL" if info.full_range else "LIMITED"
         rate = f"F{info.fps.numerator}:{info.fps.denominator}"
@@ -136,11 +186,11 @@ class Y4mWriter(VideoWriter):
         self._file.close()
 
 
-class PngWriter(VideoWriter):
+class PngWriter(PlainWriter):
     """A folder of 000000.png, 000001.png, ... in RGB."""
 
-    def __init__(self, folder: Path, info: VideoInfo) -> None:
-        super().__init__(info)
+    def __init__(self, folder: Path, info: VideoInfo, tracks: Tracks) -> None:
+        super().__init__(folder, info, tracks)
         self._folder = folder
         encoder = av.CodecContext.create("png", "w")
         assert isinstance(encoder, av.VideoCodecContext)

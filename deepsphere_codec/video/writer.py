@@ -6,10 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from deepsphere_codec.atomic import atomic_folder, atomic_output
-from deepsphere_codec.errors import UsageError
+import av
+
+from deepsphere_codec.atomic import NO_ROOM, atomic_folder, atomic_output
+from deepsphere_codec.errors import CodecError, UsageError
 from deepsphere_codec.video.frame import VideoInfo
 from deepsphere_codec.video.sinks import MkvWriter, Mp4Writer, PngWriter, VideoWriter, Y4mWriter
+from deepsphere_codec.video.tracks import Tracks
 
 FILM_WRITERS = {".mkv": MkvWriter, ".mp4": Mp4Writer, ".y4m": Y4mWriter}
 
@@ -18,7 +21,9 @@ OTHER_SUFFIXES = set(".avi .mov .webm .m4v .ts .mpg .yuv .gif .png .jpg .jpeg .d
 
 
 @contextmanager
-def create_video(path: str | Path, info: VideoInfo, *, force: bool = False) -> Iterator[VideoWriter]:
+def create_video(
+    path: str | Path, info: VideoInfo, *, force: bool = False, tracks: Tracks | None = None
+) -> Iterator[VideoWriter]:
     """A film to write frames into; it appears under its name when the block ends without an exception.
 
     Args:
@@ -26,9 +31,11 @@ def create_video(path: str | Path, info: VideoInfo, *, force: bool = False) -> I
             a folder for PNG frames in RGB.
         info: Size, frame rate and colour; the number of frames in it is not used.
         force: Replace an existing file, or a folder that holds nothing but PNG files.
+        tracks: Tags, and the audio that `VideoWriter.write_packet` will bring; `VideoWriter.notes` says what of them
+            cannot be held.
     Raises:
         UsageError: the output exists, cannot be written, has an ending that is not supported, or gets no frame.
-        CodecError: the disk is full.
+        CodecError: the disk is full, or FFmpeg cannot write the film.
     """
     path = Path(path)
     suffix = path.suffix.lower()
@@ -37,13 +44,17 @@ def create_video(path: str | Path, info: VideoInfo, *, force: bool = False) -> I
     maker = FILM_WRITERS.get(suffix, PngWriter)
     place = atomic_folder(path, force=force, suffix=".png") if maker is PngWriter else atomic_output(path, force=force)
     with place as temporary:
-        writer = maker(temporary, info)
+        writer = maker(temporary, info, tracks or Tracks())
         try:
             yield writer
             if not writer.count:
                 raise UsageError(f"{path} got no frames; nothing was written")
             writer.finish()
-        except BaseException:
+        except BaseException as error:
             with suppress(Exception):  # the first failure is the one to tell
                 writer.close()
+            if isinstance(error, av.FFmpegError) and error.errno not in NO_ROOM:
+                raise CodecError(
+                    f"{path} cannot be written: {error.strerror}; choose another kind of output"
+                ) from error
             raise
