@@ -14,9 +14,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from deepsphere_codec.evaluation.ablation import read_ablation, write_ablation
+from deepsphere_codec.evaluation.ablation import read_ablation
 from deepsphere_codec.evaluation.ablation_plot import plot_ablation
 from deepsphere_codec.evaluation.convolutions import NAME, bring_together, convolution_table, measure_milliseconds
+from deepsphere_codec.evaluation.json_file import write_json
 from deepsphere_codec.evaluation.script import run
 from deepsphere_codec.models.dvc import SphereDVC
 from deepsphere_codec.sphere import HealpixGrid
@@ -48,7 +49,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> None:
     args = parse(arguments)
     if not args.draw:
-        write_ablation(args.out, ablate(args))
+        write_json(args.out, ablate(args))
     results = read_ablation(args.out, NAME)
     plot_ablation(results, args.figure)
     print(convolution_table(results))

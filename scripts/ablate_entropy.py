@@ -22,8 +22,8 @@ from tqdm import tqdm
 
 from deepsphere_codec.data.patches import PatchSettings
 from deepsphere_codec.errors import UsageError
-from deepsphere_codec.evaluation.ablation import write_ablation
 from deepsphere_codec.evaluation.environment import environment
+from deepsphere_codec.evaluation.json_file import write_json
 from deepsphere_codec.evaluation.script import run
 from deepsphere_codec.models import DEFAULT_MODEL, load_model
 from deepsphere_codec.training.entropy_ablation import FULL, VARIANTS, Job, measure_own, run_job
@@ -81,7 +81,7 @@ def main(arguments: list[str] | None = None) -> None:
     prepare(args.clips, plan.clips, CLIP_FRAMES)
     with_bar(collect, places(plan), args.jobs, "place")
     results = bring_together(with_bar(run_job, list_jobs(args, plan), args.jobs, "run"), plan)
-    write_ablation(args.out, results)
+    write_json(args.out, results)
     print(table(results))
 
 

@@ -14,7 +14,7 @@ import sys
 from typing import Any
 
 from deepsphere_codec.errors import UsageError
-from deepsphere_codec.evaluation.ablation import write_ablation
+from deepsphere_codec.evaluation.json_file import write_json
 from deepsphere_codec.evaluation.script import run
 from deepsphere_codec.evaluation.training_choices import bring_together, training_table
 from deepsphere_codec.training.ablation import PARTS, Budget, finished
@@ -51,7 +51,7 @@ def main(arguments: list[str] | None = None) -> None:
     results = bring_together(rows, runs, ANCHOR, DESCRIPTION, shared_settings(jobs, budgets))
     if not results["variants"]:
         raise UsageError(f"{args.runs} holds no finished run of the {ANCHOR}")
-    write_ablation(args.out, results)
+    write_json(args.out, results)
     print(training_table(results))
 
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from deepsphere_codec.atomic import atomic_output
 from deepsphere_codec.errors import UsageError
 from deepsphere_codec.evaluation.bdrate import bd_rate
+from deepsphere_codec.evaluation.json_file import read_json
 from deepsphere_codec.evaluation.results import Point
 
 PARTS = ("intra", "inter")
@@ -48,27 +47,15 @@ def in_percent(rates: Json) -> str:
     return f"{rates['mean']:+.1f}" + (f" ± {spread:.1f} %" if len(rates["per_seed"]) > 1 else " %")
 
 
-def write_ablation(path: Path, results: Json) -> None:
-    """Write the results, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_output(path, force=True) as place:
-        place.write_text(json.dumps(results, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
-
-
 def read_ablation(path: Path, name: str) -> Json:
-    """Read what `write_ablation` wrote.
+    """Read the results of an ablation.
 
     Args:
         name: Of the results, as they give it themselves.
     Raises:
         UsageError: the file cannot be read, or holds something else.
     """
-    try:
-        results = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}") from error
-    except ValueError as error:
-        raise UsageError(f"{path} is no JSON file: {error}") from error
+    results = read_json(path)
     if not isinstance(results, dict) or results.get("name") != name or not isinstance(results.get("variants"), list):
         raise UsageError(f"{path} holds no results of an ablation; scripts/ablate_{name}.py makes them")
     return results

@@ -9,15 +9,14 @@ A file holds one such object, or a list of them. What could not be measured is n
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from deepsphere_codec.atomic import atomic_output
 from deepsphere_codec.errors import UsageError
+from deepsphere_codec.evaluation.json_file import read_json, write_json
 
 VERSION = 2
 
@@ -127,7 +126,7 @@ def read_results(path: str | Path) -> list[Results]:
         UsageError: the file cannot be read, a newer version wrote it, or something in it is missing or of the wrong
             kind; says where.
     """
-    data = _load(path)
+    data = read_json(path)
     return [results_from_json(each, str(path)) for each in (data if isinstance(data, list) else [data])]
 
 
@@ -137,27 +136,14 @@ def is_results_file(path: str | Path) -> bool:
     Raises:
         UsageError: the file cannot be read.
     """
-    data = _load(path)
+    data = read_json(path)
     return all(isinstance(each, dict) and "clips" in each for each in (data if isinstance(data, list) else [data]))
-
-
-def _load(path: str | Path) -> Any:
-    try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}") from error
-    except ValueError as error:
-        raise UsageError(f"{path} is no JSON file: {error}") from error
 
 
 def write_results(path: str | Path, results: Sequence[Results]) -> None:
     """Write a results file, whole or not at all: one object, or a list where there are several."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     data = [results_to_json(each) for each in results]
-    text = json.dumps(data[0] if len(data) == 1 else data, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    with atomic_output(path, force=True) as place:
-        place.write_text(text, encoding="utf-8")
+    write_json(path, data[0] if len(data) == 1 else data)
 
 
 def results_to_json(results: Results) -> dict[str, Any]:

@@ -11,15 +11,14 @@ The slopes and summaries follow from the rest. There is no "clips" on top, so no
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from deepsphere_codec.atomic import atomic_output
 from deepsphere_codec.errors import UsageError
+from deepsphere_codec.evaluation.json_file import read_json, write_json
 from deepsphere_codec.evaluation.rotation_summary import (
     Neighbour,
     RotationPoint,
@@ -88,11 +87,7 @@ class RotationResults:
 
 def write_rotations(path: str | Path, results: RotationResults) -> None:
     """Write the file, whole or not at all."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(rotations_to_json(results), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    with atomic_output(path, force=True) as place:
-        place.write_text(text, encoding="utf-8")
+    write_json(path, rotations_to_json(results))
 
 
 def read_rotations(path: str | Path) -> RotationResults:
@@ -101,13 +96,7 @@ def read_rotations(path: str | Path) -> RotationResults:
     Raises:
         UsageError: it cannot be read, or something in it is missing or of the wrong kind; says where.
     """
-    try:
-        data = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}") from error
-    except ValueError as error:
-        raise UsageError(f"{path} is no JSON file: {error}") from error
-    return rotations_from_json(data, str(path))
+    return rotations_from_json(read_json(path), str(path))
 
 
 def rotations_to_json(results: RotationResults) -> dict[str, Any]:
