@@ -18,7 +18,7 @@ from deepsphere_codec.errors import UsageError
 from deepsphere_codec.evaluation.ablation import PARTS
 from deepsphere_codec.evaluation.convolutions import MOMENTS
 from deepsphere_codec.evaluation.curves import GRID, SOFT
-from deepsphere_codec.evaluation.plots import STYLE, SUFFIXES
+from deepsphere_codec.evaluation.plots import STYLE, figure_path, save_figure
 
 TITLES = {"equal_steps": "after equal steps", "equal_time": "after equal training time"}
 FRAMES = {"intra": "I-frames", "inter": "P-frames"}
@@ -48,9 +48,7 @@ def plot_ablation(results: dict[str, Any], path: str | Path) -> None:
     Raises:
         UsageError: the ending is neither .svg nor .png, or there is nothing to draw.
     """
-    path = Path(path)
-    if path.suffix.lower() not in SUFFIXES:
-        raise UsageError(f"{path} ends in neither {' nor '.join(SUFFIXES)}; name a figure that does")
+    path = figure_path(path)
     if not any(_dots(results, part, moment) for part in PARTS for moment in MOMENTS):
         raise UsageError("there is nothing to draw: no variant has a BD-rate")
     with matplotlib.rc_context({**STYLE, "svg.hashsalt": "ablation"}):
@@ -67,9 +65,7 @@ def plot_ablation(results: dict[str, Any], path: str | Path) -> None:
         figure.draw_without_rendering()  # the scales are settled now
         for axes, (part, moment) in zip(grid.flat, [(p, m) for p in PARTS for m in MOMENTS], strict=True):
             _label(axes, _dots(results, part, moment))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        metadata = {"Date": None} if path.suffix.lower() == ".svg" else {}
-        figure.savefig(path, dpi=150, bbox_inches="tight", pad_inches=0.15, metadata=metadata)
+        save_figure(figure, path)
 
 
 def _dots(results: dict[str, Any], part: str, moment: str) -> list[Dot]:

@@ -29,7 +29,7 @@ from deepsphere_codec.evaluation.curves import (
 from deepsphere_codec.evaluation.labels import label_ends
 from deepsphere_codec.evaluation.results import Results
 
-SUFFIXES = (".svg", ".png")
+_SUFFIXES = (".svg", ".png")
 X_LABEL, Y_LABEL = "bits per pixel of the ERP source", "WS-PSNR-YUV in dB (6:1:1)"
 STYLE: Any = {
     "font.family": "sans-serif",
@@ -56,7 +56,7 @@ def plot_mean(results: Sequence[Results], path: str | Path) -> None:
     Raises:
         UsageError: another ending, or nothing to draw.
     """
-    path = _checked(path)
+    path = figure_path(path)
     means = {each.name: each.mean for each in results}
     curves, ceilings = curves_of(results, means), ceilings_of(results, means)
     if not curves:
@@ -72,7 +72,7 @@ def plot_mean(results: Sequence[Results], path: str | Path) -> None:
         axes.set_ylabel(Y_LABEL)
         top.set_title(_mean_title(results), loc="left", fontsize=11, fontweight="bold", pad=12)
         label_ends(figure, axes, curves)
-        _save(figure, path)
+        save_figure(figure, path)
 
 
 def plot_clips(results: Sequence[Results], path: str | Path) -> None:
@@ -83,7 +83,7 @@ def plot_clips(results: Sequence[Results], path: str | Path) -> None:
     Raises:
         UsageError: the ending is neither .svg nor .png, or there is nothing to draw.
     """
-    path = _checked(path)
+    path = figure_path(path)
     clips = sorted({clip for each in results if each.codec != CEILING for clip in each.clips})
     panels = {clip: {each.name: each.clips.get(clip, ()) for each in results} for clip in clips}
     drawn = {clip: curves for clip in clips if (curves := curves_of(results, panels[clip]))}
@@ -108,7 +108,7 @@ def plot_clips(results: Sequence[Results], path: str | Path) -> None:
             axes.set_axis_off()
         figure.supxlabel(X_LABEL, fontsize=10)
         figure.supylabel(Y_LABEL, fontsize=10)
-        _save(figure, path)
+        save_figure(figure, path)
 
 
 def broken_axes(figure: Figure, ceilings: Sequence[Ceiling]) -> tuple[Axes, Axes]:
@@ -150,14 +150,20 @@ def _mean_title(results: Sequence[Results]) -> str:
     return f"Rate and distortion, mean over {clips}"
 
 
-def _checked(path: str | Path) -> Path:
+def figure_path(path: str | Path) -> Path:
+    """Where a figure may be saved.
+
+    Raises:
+        UsageError: the ending is neither .svg nor .png.
+    """
     path = Path(path)
-    if path.suffix.lower() not in SUFFIXES:
-        raise UsageError(f"{path} ends in neither {' nor '.join(SUFFIXES)}; name a figure that does")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix.lower() not in _SUFFIXES:
+        raise UsageError(f"{path} ends in neither {' nor '.join(_SUFFIXES)}; name a figure that does")
     return path
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path) -> None:
+    """As the path ends; nothing in the file tells when it was made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     metadata = {"Date": None} if path.suffix.lower() == ".svg" else {}
     figure.savefig(path, dpi=150, bbox_inches="tight", pad_inches=0.15, metadata=metadata)

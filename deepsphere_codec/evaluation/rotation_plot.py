@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from deepsphere_codec.errors import UsageError
 from deepsphere_codec.evaluation.curves import ANCHOR_COLOURS, GRID, INK, MODEL_COLOURS, SOFT
 from deepsphere_codec.evaluation.metrics import MAX_DB
-from deepsphere_codec.evaluation.plots import STYLE, SUFFIXES
+from deepsphere_codec.evaluation.plots import STYLE, figure_path, save_figure
 from deepsphere_codec.evaluation.rotation_results import ClipRotations, CodecRotations, RotationResults
 from deepsphere_codec.evaluation.rotation_set import POLES, SLIGHT
 from deepsphere_codec.evaluation.rotation_summary import RotationPoint, Spreads, equal_rate
@@ -88,9 +88,7 @@ def plot_rotations(results: RotationResults, path: str | Path) -> None:
     Raises:
         UsageError: the ending is neither .svg nor .png, or there is nothing to draw.
     """
-    path = Path(path)
-    if path.suffix.lower() not in SUFFIXES:
-        raise UsageError(f"{path} ends in neither {' nor '.join(SUFFIXES)}; name a figure that does")
+    path = figure_path(path)
     codecs = {name: codec for name, codec in results.codecs.items() if _clips(codec)}
     if not codecs:
         raise UsageError("there is nothing to draw: no codec was measured under rotations")
@@ -106,9 +104,7 @@ def plot_rotations(results: RotationResults, path: str | Path) -> None:
         all_axes[0].set_yticks(range(len(codecs)), [_row_name(name, codec) for name, codec in codecs.items()])
         _legend(figure)
         figure.suptitle(_title(results), x=0.01, ha="left", fontsize=11, fontweight="bold")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        metadata = {"Date": None} if path.suffix.lower() == ".svg" else {}
-        figure.savefig(path, dpi=150, bbox_inches="tight", pad_inches=0.15, metadata=metadata)
+        save_figure(figure, path)
 
 
 def _draw_row(axes: Axes, row: int, codec: CodecRotations, panel: Panel, colour: str) -> None:
