@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-import resource
 import shutil
 import subprocess
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import torch
-from support import FakeModel, load_fake, make_film, one_thread, write_y4m
+from support import FakeModel, files_no_larger_than, load_fake, make_film, one_thread, write_y4m
 
 from deepsphere_codec import films
 from deepsphere_codec.bitstream.layout import CRC, PROLOGUE
@@ -171,17 +169,6 @@ def test_a_folder_in_place_of_the_output(here: Path, fails: Fails) -> None:
     (here / "o.dsc").mkdir()
     assert "folder" in fails(2, "encode", "film.y4m", "o.dsc")
     assert "folder" in fails(2, "encode", "film.y4m", "o.dsc", "--force")
-
-
-@contextmanager
-def files_no_larger_than(size: int) -> Iterator[None]:
-    """Writes beyond a size fail, as on a full disk."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,9 @@ import errno
 import fcntl
 import json
 import os
-import resource
 import shutil
 import tracemalloc
 from collections.abc import Iterator
-from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from support import make_film, make_frame, write_y4m
+from support import files_no_larger_than, make_film, make_frame, write_y4m
 
 from deepsphere_codec.data.prepare import prepare_films
 from deepsphere_codec.data.record import ClipSettings, Stereo
@@ -65,16 +63,6 @@ def clips_in(out: Path) -> set[str]:
 def write_photo(path: Path, width: int = 64) -> Path:
     Image.fromarray(np.full((width // 2, width, 3), 90, np.uint8)).save(path)
     return path
-
-
-@contextmanager
-def files_no_larger_than(size: int) -> Iterator[None]:
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 # A film

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
+from support import files_no_larger_than
 
 from deepsphere_codec.errors import CodecError, UsageError
 from deepsphere_codec.video import VideoInfo, YuvFrame, create_video, open_video, rgb_to_yuv, sinks, yuv_to_rgb
@@ -125,17 +123,6 @@ def test_an_existing_output_is_replaced_only_by_force(output: str, tmp_path: Pat
     with open_video(path) as reader:
         assert len(list(reader)) == 1
     assert [path.name for path in tmp_path.iterdir()] == [output]
-
-
-@contextmanager
-def files_no_larger_than(size: int) -> Iterator[None]:
-    """Writes beyond a size fail, as on a full disk."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.mark.parametrize("output", OUTPUTS)
