@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from deepsphere_codec.layers.cheb import mix_channels
+from deepsphere_codec.layers.cheb import chebyshev_terms, mix_channels
 from deepsphere_codec.layers.operators import RescaledLaplacian
 from deepsphere_codec.layers.padding import FacePadding
 
@@ -60,11 +60,7 @@ class HybridConv(nn.Module):
 
     def _terms(self, x: Float[Tensor, "batch npix fin"]) -> Iterator[Float[Tensor, "batch npix fin"]]:
         """All that is mixed but x itself."""
-        before, last = x, x
-        for k in range(1, self.order):
-            term = self.laplacian(last) if k == 1 else self.laplacian(last).mul_(2).sub_(before)
-            before, last = last, term
-            yield term
+        yield from chebyshev_terms(self.laplacian, x, self.order)
         # Channels last as they lie in memory, so that the gradients of the slices do, too.
         padded = self.padding(x).permute(0, 2, 3, 1)
         rows, columns = padded[:, 1:-1], padded[:, :, 1:-1]
