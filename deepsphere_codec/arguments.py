@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from deepsphere_codec.errors import UsageError
+
 
 def frames_argument(text: str) -> tuple[int | None, int | None]:
     first, colon, last = text.partition(":")
@@ -40,3 +42,18 @@ def positive_argument(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no number of threads; use 1 or more")
     return int(text)
+
+
+def usable_device(name: str) -> str:
+    """What --device asks for, "auto", "cpu" or "cuda", as torch calls it.
+
+    Raises:
+        UsageError: there is no such device here.
+    """
+    import torch  # --help has no need of it
+
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UsageError("--device cuda: there is no usable CUDA device here; use --device cpu")
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return name

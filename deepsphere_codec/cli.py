@@ -15,7 +15,13 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from deepsphere_codec import __version__
-from deepsphere_codec.arguments import frames_argument, positive_argument, size_argument, viewports_argument
+from deepsphere_codec.arguments import (
+    frames_argument,
+    positive_argument,
+    size_argument,
+    usable_device,
+    viewports_argument,
+)
 from deepsphere_codec.errors import CodecError, DamagedStream, UsageError
 from deepsphere_codec.progress import progress_bar
 from deepsphere_codec.threads import spin_briefly
@@ -142,7 +148,7 @@ def _encode(args: argparse.Namespace) -> Result:
             frames=args.frames,
             force=args.force,
             assume_erp=args.assume_erp,
-            device=_device(args.device),
+            device=usable_device(args.device),
             threads=args.threads,
             on_progress=on_progress,
         )
@@ -161,7 +167,7 @@ def _decode(args: argparse.Namespace) -> Result:
             force=args.force,
             keep_going=args.keep_going,
             model=args.model,
-            device=_device(args.device),
+            device=usable_device(args.device),
             threads=args.threads,
             on_progress=on_progress,
         )
@@ -227,16 +233,6 @@ def _in_short(card: Mapping[str, Any]) -> Result:
     reached = ", ".join(f"{p['ws-psnr-yuv']:.1f} dB at {p['bpp']:.3f} bpp (quality {p['quality']:g})" for p in points)
     shown = {"name": card["name"], "parameters": card.get("parameters"), "reaches": reached or "not measured"}
     return shown | {key: card[key] for key in ("data", "hardware", "licence", "weights_hash") if key in card}
-
-
-def _device(name: str) -> str:
-    import torch
-
-    if name == "cuda" and not torch.cuda.is_available():
-        raise UsageError("--device cuda: there is no usable CUDA device here; use --device cpu")
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return name
 
 
 def _print(result: Result, *, as_json: bool) -> None:

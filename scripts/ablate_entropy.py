@@ -21,15 +21,14 @@ import torch
 from tqdm import tqdm
 
 from deepsphere_codec.data.patches import PatchSettings
-from deepsphere_codec.errors import UsageError
 from deepsphere_codec.evaluation.environment import environment
 from deepsphere_codec.evaluation.json_file import write_json
 from deepsphere_codec.evaluation.script import run
 from deepsphere_codec.models import DEFAULT_MODEL, load_model
-from deepsphere_codec.training.entropy_ablation import FULL, VARIANTS, Job, measure_own, run_job
+from deepsphere_codec.training.entropy_ablation import FULL, VARIANTS, Job, Variant, measure_own, run_job
 from deepsphere_codec.training.jobs import run_all
 from deepsphere_codec.training.latents import PARTS, Plan, collect, places
-from deepsphere_codec.training.script import CLIP_FRAMES, prepare
+from deepsphere_codec.training.script import CLIP_FRAMES, chosen, prepare
 
 MINUTES, STEPS = 30.0, 3000
 """So many steps of each hyperprior take so long, on two cores, with two seeds."""
@@ -74,13 +73,12 @@ def main(arguments: list[str] | None = None) -> None:
     args = parse(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     torch.set_num_threads(1)
-    if FULL not in args.variants:
-        raise UsageError(f"--variants lacks {FULL!r}, which the others are compared with")
+    variants = chosen(args, VARIANTS, "minutes", "steps", "rate", "places", "chains")
     plan = make_plan(args)
     prepare(args.films, plan.films, 64)
     prepare(args.clips, plan.clips, CLIP_FRAMES)
     with_bar(collect, places(plan), args.jobs, "place")
-    results = bring_together(with_bar(run_job, list_jobs(args, plan), args.jobs, "run"), plan)
+    results = bring_together(with_bar(run_job, list_jobs(args, plan, variants), args.jobs, "run"), plan)
     write_json(args.out, results)
     print(table(results))
 
@@ -104,9 +102,8 @@ def make_plan(args: argparse.Namespace) -> Plan:
     )
 
 
-def list_jobs(args: argparse.Namespace, plan: Plan) -> list[Job]:
+def list_jobs(args: argparse.Namespace, plan: Plan, variants: Sequence[Variant]) -> list[Job]:
     """One seed after the other, so that the first results are whole when half of the time has passed."""
-    variants = [variant for variant in VARIANTS if variant.name in args.variants]
     seeds = range(1, args.seeds + 1)
     return [Job(plan, each, part, seed) for seed in seeds for part in PARTS for each in variants if part in each.parts]
 

@@ -14,7 +14,6 @@ Forward passes only, single precision. Whole layers keep the number of channels;
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import sys
 import time
@@ -29,9 +28,11 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from deepsphere_codec.arguments import usable_device
 from deepsphere_codec.data.synthetic import synthetic_film
-from deepsphere_codec.errors import CodecError
 from deepsphere_codec.evaluation.environment import environment
+from deepsphere_codec.evaluation.json_file import write_json
+from deepsphere_codec.evaluation.script import run
 from deepsphere_codec.evaluation.speed import compare_speed
 from deepsphere_codec.graph import SphereGraph, build_graph
 from deepsphere_codec.layers import ChebConv, DirectionalConv, RescaledLaplacian
@@ -49,7 +50,7 @@ GOALS = ((SCATTER, BAG, 10.0), (PYG, OURS, 5.0))
 """At the first shape: the first case takes at least so many times as long as the second."""
 
 
-def main() -> int:
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--threads", type=int, metavar="N", help="of the CPU (default: torch's own choice)")
@@ -58,28 +59,21 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    device = arguments.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        tables = [
-            measure(nside, channels, device, 3 if arguments.quick else 15, not arguments.quick)
-            for nside, channels in SHAPES
-        ]
-        print(as_text(tables))
-        models = [card["name"] for card in list_models()]
-        codecs = compare_speed(
-            models, list(synthetic_film(1024, 512, 3)), device=device, rounds=2 if arguments.quick else 7
-        )
-        print("", as_text_of_codecs(codecs), sep="\n")
-        training = training_speed(device=device, rounds=1 if arguments.quick else 5)
-        print("", as_text_of_training(training), sep="\n")
-        if arguments.out:
-            write(arguments.out, tables, codecs, training, device)
-    except (CodecError, OSError) as error:
-        print(f"benchmark: {error}", file=sys.stderr)
-        return 2
-    return 0
+    device = usable_device(arguments.device)
+    tables = [
+        measure(nside, channels, device, 3 if arguments.quick else 15, not arguments.quick)
+        for nside, channels in SHAPES
+    ]
+    print(as_text(tables))
+    models = [card["name"] for card in list_models()]
+    codecs = compare_speed(
+        models, list(synthetic_film(1024, 512, 3)), device=device, rounds=2 if arguments.quick else 7
+    )
+    print("", as_text_of_codecs(codecs), sep="\n")
+    training = training_speed(device=device, rounds=1 if arguments.quick else 5)
+    print("", as_text_of_training(training), sep="\n")
+    if arguments.out:
+        write(arguments.out, tables, codecs, training, device)
 
 
 def measure(nside: int, channels: int, device: str, rounds: int, compiled: bool = False) -> dict:
@@ -233,9 +227,8 @@ def write(path: Path, tables: list[dict], codecs: list[dict], training: list[dic
         "training": training,
         "environment": measured_on,
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+    write_json(path, result)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main, "benchmark", "nothing is kept"))

@@ -21,7 +21,7 @@ from deepsphere_codec.evaluation.ceiling import CeilingCodec
 from deepsphere_codec.evaluation.evaluate import Codec, evaluate, find_clips
 from deepsphere_codec.evaluation.model import CodingOptions, ModelCodec, identify
 from deepsphere_codec.evaluation.results import Results
-from deepsphere_codec.evaluation.script import point_bar, report_missing, run
+from deepsphere_codec.evaluation.script import check_positive, point_bar, report_missing, run
 from deepsphere_codec.evaluation.ssf2020 import SsfCodec
 
 
@@ -66,8 +66,7 @@ def make_codec(name: str, args: argparse.Namespace) -> Codec:
 
 def main() -> int:
     args = parse()
-    if args.jobs < 1:
-        raise UsageError(f"--jobs is {args.jobs}; it takes at least 1")
+    check_positive(args, "jobs")
     clips = find_clips(args.clips)
     codecs = [make_codec(name, args) for name in args.codec]
     names = [codec.codec for codec in codecs]

@@ -16,14 +16,14 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from deepsphere_codec.errors import CodecError
+from deepsphere_codec.evaluation.script import run
 from deepsphere_codec.graph import SphereGraph, compute_graph
 from deepsphere_codec.graph.store import file_name, read_graph, write_graph
 
 GRAPHS = Path(__file__).resolve().parents[1] / "graphs"
 
 
-def main() -> int:
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--nside", type=int, nargs="+", required=True, metavar="N", help="resolutions, 12 N² nodes each"
@@ -32,17 +32,12 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=GRAPHS, metavar="FOLDER", help="default: graphs/ of this checkout")
     parser.add_argument("--rebuild", action="store_true", help="make a file anew although it is there, or damaged")
     arguments = parser.parse_args()
-    try:
-        for nside in arguments.nside:
-            start = time.perf_counter()
-            path = arguments.out / file_name(nside, arguments.neighbors)
-            graph = prepare(path, nside, arguments.neighbors, arguments.rebuild)
-            seconds = time.perf_counter() - start
-            print(f"{path}  lmax {graph.lmax}  {path.stat().st_size} bytes  {seconds:.1f} s  {graph.fingerprint}")
-    except (CodecError, OSError) as error:
-        print(f"precompute_graphs: {error}", file=sys.stderr)
-        return 2
-    return 0
+    for nside in arguments.nside:
+        start = time.perf_counter()
+        path = arguments.out / file_name(nside, arguments.neighbors)
+        graph = prepare(path, nside, arguments.neighbors, arguments.rebuild)
+        seconds = time.perf_counter() - start
+        print(f"{path}  lmax {graph.lmax}  {path.stat().st_size} bytes  {seconds:.1f} s  {graph.fingerprint}")
 
 
 def prepare(path: Path, nside: int, neighbors: int, rebuild: bool) -> SphereGraph:
@@ -56,4 +51,4 @@ def prepare(path: Path, nside: int, neighbors: int, rebuild: bool) -> SphereGrap
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(main, "precompute_graphs", "the graphs made so far are kept, run it again to go on"))

@@ -12,19 +12,13 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-
-from tqdm import tqdm
 
 from deepsphere_codec.data.prepare import prepare_films
 from deepsphere_codec.data.record import EYES
 from deepsphere_codec.data.ugc360 import SIZES, prepare_ugc360
-from deepsphere_codec.errors import CodecError
-from deepsphere_codec.progress import Progress
-
-INTERRUPTED = 130
+from deepsphere_codec.evaluation.script import run
+from deepsphere_codec.progress import progress_bar
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -49,20 +43,12 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> int:
     args = parse(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        prepare(args)
-    except CodecError as error:
-        print(f"prepare_films: error: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("prepare_films: interrupted; what is whole was kept, run it again to go on", file=sys.stderr)
-        return INTERRUPTED
-    return 0
+    return run(lambda: prepare(args), "prepare_films", "what is whole was kept, run it again to go on")
 
 
 def prepare(args: argparse.Namespace) -> None:
     if args.folders:
-        with bar("film") as show:
+        with progress_bar("preparing", unit="film") as show:
             left_out = prepare_films(
                 args.folders,
                 args.out,
@@ -76,7 +62,7 @@ def prepare(args: argparse.Namespace) -> None:
             )
         tell(left_out)
     if args.ugc360:
-        with bar("clip of UGC360") as show:
+        with progress_bar("preparing UGC360", unit="clip") as show:
             left_out = prepare_ugc360(
                 args.ugc360,
                 args.out,
@@ -95,17 +81,6 @@ def prepare(args: argparse.Namespace) -> None:
 def tell(left_out: list[str]) -> None:
     for line in left_out:
         print(f"prepare_films: left out: {line}", file=sys.stderr)
-
-
-@contextmanager
-def bar(unit: str) -> Iterator[Progress]:
-    with tqdm(unit=unit, desc="preparing", disable=None) as drawn:
-
-        def show(done: int, total: int | None) -> None:
-            drawn.total = total
-            drawn.update(done - drawn.n)
-
-        yield show
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ spin_briefly()
 
 from deepsphere_codec.errors import CodecError, UsageError  # noqa: E402
 from deepsphere_codec.evaluation.report.build import ANCHOR, FRAMES, Request, make_report  # noqa: E402
-from deepsphere_codec.evaluation.script import run  # noqa: E402
+from deepsphere_codec.evaluation.script import check_positive, run  # noqa: E402
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -41,8 +41,7 @@ def main() -> None:
     args = parse()
     if args.out.suffix != ".html":
         raise UsageError(f"{args.out} does not end in .html; name a page that does")
-    if args.frames is not None and args.frames < 1:
-        raise UsageError(f"--frames is {args.frames}; it takes at least 1")
+    check_positive(args, "frames")
     request = Request(
         results=args.results,
         out=args.out,

@@ -18,6 +18,7 @@ import torch
 from tqdm import tqdm
 
 from deepsphere_codec.errors import CodecError
+from deepsphere_codec.progress import progress_bar
 from deepsphere_codec.training.checkpoint import read_state
 from deepsphere_codec.training.loop import Loop, Stage
 from deepsphere_codec.training.parallel import World, join_world, leave_world
@@ -74,12 +75,7 @@ def prepare(settings: Stage, out: Path) -> None:
     from deepsphere_codec.data.generated import generate_films
     from deepsphere_codec.data.prepare import prepare_films
 
-    with tqdm(unit="film", desc="preparing films", disable=None) as bar:
-
-        def show(done: int, total: int | None) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
+    with progress_bar("preparing films", unit="film") as show:
         if settings.films == GENERATED:
             generate_films(out, on_progress=show)
             return

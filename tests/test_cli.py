@@ -231,6 +231,15 @@ def test_progress_writes_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) ->
     assert stream.getvalue().splitlines() == ["decode: 2/4 frames, 0.18 frames/s", "decode: 4 frames, 0.18 frames/s"]
 
 
+def test_progress_says_what_it_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, 20.0])
+    monkeypatch.setattr("deepsphere_codec.progress.time.monotonic", lambda: next(clock))
+    stream = io.StringIO()
+    with progress_bar("preparing", stream, "film") as told:
+        told(1, 3)
+    assert stream.getvalue() == "preparing: 1/3 films, 0.05 films/s\n"
+
+
 def test_help_answers_at_once() -> None:
     seconds = []
     for _ in range(3):

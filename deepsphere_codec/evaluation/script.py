@@ -1,33 +1,49 @@
-"""What the measuring scripts share: a bar on standard error, and exit codes as the command's."""
+"""What scripts share: exit codes as the command's, a bar on standard error, and checks of arguments."""
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TextIO
 
-from deepsphere_codec.errors import CodecError
+from deepsphere_codec.errors import CodecError, UsageError
 from deepsphere_codec.evaluation.evaluate import Measured, OnPoint
 from deepsphere_codec.evaluation.results import Missing, Results
 
 INCOMPLETE = 1
 INTERRUPTED = 130
+POINTS_ARE_KEPT = "the points measured so far are kept, run it again to go on"
 
 
-def run(main: Callable[[], int | None]) -> int:
-    """Run a script's main function, for its exit code; an error is one line on standard error, and has a code too."""
+def run(main: Callable[[], int | None], name: str = "", kept: str = POINTS_ARE_KEPT) -> int:
+    """Run a script's main function, for its exit code; an error is one line on standard error, and has a code too.
+
+    Args:
+        name: Of the script, if the line is to begin with it.
+        kept: What is said of the work that was done before an interrupt.
+    """
+    head = f"{name}: " if name else ""
     try:
         return main() or 0
     except CodecError as error:
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"{head}error: {error}\n")
         return error.exit_code
     except OSError as error:
-        sys.stderr.write(f"error: {error.filename or 'output'}: {error.strerror}\n")
+        sys.stderr.write(f"{head}error: {error.filename or 'output'}: {error.strerror}\n")
         return CodecError.exit_code
     except KeyboardInterrupt:
-        sys.stderr.write("interrupted; the points measured so far are kept, run it again to go on\n")
+        sys.stderr.write(f"{head}interrupted; {kept}\n")
         return INTERRUPTED
+
+
+def check_positive(args: argparse.Namespace, *names: str) -> None:
+    """Raises UsageError where one of these numbers is given and not above 0."""
+    for name in names:
+        value = getattr(args, name)
+        if value is not None and value <= 0:
+            raise UsageError(f"--{name} is {value}: must be greater than 0")
 
 
 def report_missing(results: Sequence[Results], stream: TextIO | None = None) -> int:

@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import torch
 from tqdm import tqdm
@@ -15,9 +15,18 @@ from tqdm import tqdm
 from deepsphere_codec.data.patches import PatchSettings
 from deepsphere_codec.data.prepare import prepare_films
 from deepsphere_codec.errors import UsageError
+from deepsphere_codec.evaluation.script import check_positive
 from deepsphere_codec.training.ablation import PARTS, QUALITIES, Budget, Job, Variant, run_jobs
 
 CLIP_FRAMES = 32
+
+
+class Named(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+Choice = TypeVar("Choice", bound=Named)
 
 
 def add_arguments(parser: argparse.ArgumentParser, variants: Sequence[Variant], runs: str, out: str) -> None:
@@ -33,18 +42,15 @@ def add_arguments(parser: argparse.ArgumentParser, variants: Sequence[Variant], 
     parser.add_argument("--out", type=Path, default=Path(out))
 
 
-def chosen(args: argparse.Namespace, variants: Sequence[Variant], *numbers: str) -> list[Variant]:
-    """The variants that are asked for; the first is the anchor.
+def chosen(args: argparse.Namespace, variants: Sequence[Choice], *numbers: str) -> list[Choice]:
+    """The variants that are asked for; the others are compared with the first.
 
     Raises:
-        UsageError: the anchor is not among them, or one of the numbers (or of --seeds and --jobs) is not above 0.
+        UsageError: the first is not among them, or one of the numbers (or of --seeds and --jobs) is not above 0.
     """
     if variants[0].name not in args.variants:
         raise UsageError(f"--variants lacks {variants[0].name!r}, which the others are compared with")
-    for name in ("seeds", "jobs", *numbers):
-        value = getattr(args, name)
-        if value is not None and value <= 0:
-            raise UsageError(f"--{name} is {value}: must be greater than 0")
+    check_positive(args, "seeds", "jobs", *numbers)
     return [variant for variant in variants if variant.name in args.variants]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from support import make_film
 from deepsphere_codec.errors import UsageError
 from deepsphere_codec.evaluation.evaluate import Measured
 from deepsphere_codec.evaluation.results import Missing, Point, Results, read_results
-from deepsphere_codec.evaluation.script import point_bar, report_missing, run
+from deepsphere_codec.evaluation.script import check_positive, point_bar, report_missing, run
 
 RunScript = Callable[..., Any]
 GONE = Missing("b.mp4", 3.0, "it cannot be read")
@@ -43,8 +44,21 @@ def test_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
     def refuse() -> int:
         raise UsageError("not like this")
 
-    assert [run(lambda: None), run(lambda: 1), run(refuse)] == [0, 1, 2]
-    assert capsys.readouterr().err == "error: not like this\n"
+    def stop() -> int:
+        raise KeyboardInterrupt
+
+    assert [run(lambda: None), run(lambda: 1), run(refuse), run(stop)] == [0, 1, 2, 130]
+    error, interrupt = capsys.readouterr().err.splitlines()
+    assert error == "error: not like this" and interrupt.startswith("interrupted; the points measured so far are kept")
+    assert [run(refuse, "name"), run(stop, "name", "all is lost")] == [2, 130]
+    assert capsys.readouterr().err == "name: error: not like this\nname: interrupted; all is lost\n"
+
+
+def test_numbers_that_must_be_above_0() -> None:
+    args = Namespace(jobs=1, minutes=0.5, frames=None, seeds=0)
+    check_positive(args, "jobs", "minutes", "frames")
+    with pytest.raises(UsageError, match="^--seeds is 0: must be greater than 0$"):
+        check_positive(args, "jobs", "seeds")
 
 
 @pytest.mark.parametrize("line", ["run_anchors.py --codecs", "evaluate.py --codec"])

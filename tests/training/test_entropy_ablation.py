@@ -203,6 +203,12 @@ def test_without_the_full_one_nothing_is_trained(script, arguments):
         script.main([*arguments, "--variants", "in one step"])
 
 
+@pytest.mark.parametrize("name", ["seeds", "jobs", "minutes", "steps", "places", "chains"])
+def test_numbers_that_cannot_be_are_refused(script, arguments, name):
+    with pytest.raises(UsageError, match=f"--{name} is -1.*: must be greater than 0"):
+        script.main([*arguments, f"--{name}", "-1"])
+
+
 def test_steps_grow_with_the_minutes(script, arguments):
     without_steps = [*arguments[: arguments.index("--steps")], "--minutes", str(script.MINUTES / 2)]
     assert script.make_plan(script.parse(without_steps)).steps == script.STEPS // 2
