@@ -19,7 +19,7 @@ class FrameMetrics(NamedTuple):
     """Of one frame, or means over frames.
 
     Decibels, within +-100 (see `metrics`), and similarities, at most 1. None where the picture is too small for a
-    metric, and where it was not asked for.
+    metric, and where it was not asked for. `results.Point` has the same fields, in the order of its files.
     """
 
     ws_psnr_y: float

@@ -27,7 +27,8 @@ class Point:
 
     quality is the codec's own scale (an anchor's crf, the ceiling's nside). bpp counts all bytes of the file per pixel
     of the ERP source; bpp_i and bpp_p count the payloads per pixel of an I-frame, and of any other frame. Seconds are
-    those of all frames together. The metrics are the means that `FrameMetrics` holds.
+    those of all frames together. The metrics are the means that `FrameMetrics` holds, in the order of the files; all
+    but the first may be missing.
     """
 
     quality: float
