@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 import os
-import pickle
 import subprocess
 import sys
 from collections.abc import Callable
@@ -24,10 +23,8 @@ from deepsphere_codec.baselines.ssf2020.container import Frame, pack, unpack
 from deepsphere_codec.baselines.ssf2020.films import EncodeReport, encode_film
 from deepsphere_codec.baselines.ssf2020.network import FlowUnit, PlanarFlow
 from deepsphere_codec.baselines.ssf2020.weights import (
-    convert_zoo,
     hash_of,
     load_ssf,
-    quality_folders,
     save_ssf,
     weights_hash,
 )
@@ -212,41 +209,6 @@ def test_an_output_that_is_there_is_kept(coded, weights, small_film, fails, tmp_
     (tmp_path / "o.ssf").write_bytes(b"mine")
     assert "exists" in fails(2, "encode", small_film, tmp_path / "o.ssf", "--weights", weights)
     assert (tmp_path / "o.ssf").read_bytes() == b"mine"
-
-
-def test_compressais_weights_are_taken_as_they_are(network: PlanarFlow, tmp_path: Path) -> None:
-    """With the names that they have in its files, tables included."""
-    old = {"matrices.": "_matrix", "biases.": "_bias", "factors.": "_factor"}
-    stored = {}
-    for name, value in network.state_dict().items():
-        for new, before in old.items():
-            name = name.replace(f"entropy_bottleneck.{new}", f"entropy_bottleneck.{before}")
-        stored[f"module.{name}"] = value
-    file = tmp_path / "ssf2020-mse-6-59dfb6f9.pth.tar"
-    torch.save(stored, file)
-    assert convert_zoo(file, tmp_path / "zoo") == 6
-    loaded = load_ssf(quality_folders(tmp_path / "zoo")[6])
-    assert loaded.network.unit is None and loaded.card["parameters"] == 34_209_609
-    for name, value in network.state_dict().items():
-        assert torch.equal(loaded.network.state_dict()[name], value), name
-    for path in tmp_path.rglob("*.*"):
-        path.unlink()
-
-
-class Nasty:
-    def __reduce__(self):
-        return os.mkdir, ("unpickled",)
-
-
-def test_nothing_is_unpickled_but_tensors(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("ssf2020-mse-1-x.pth.tar").write_bytes(pickle.dumps(Nasty()))
-    with pytest.raises(UsageError, match="holds no weights of CompressAI's ssf2020"):
-        convert_zoo(Path("ssf2020-mse-1-x.pth.tar"), Path("out"))
-    torch.save({"a": torch.zeros(2)}, "ssf2020-mse-2-x.pth.tar")
-    with pytest.raises(UsageError, match="holds no weights of CompressAI's ssf2020"):
-        convert_zoo(Path("ssf2020-mse-2-x.pth.tar"), Path("out"))
-    assert not Path("unpickled").exists() and not Path("out").exists()
 
 
 @pytest.mark.parametrize("text", ["{}", "[]", "{", '{"name": "planar-ssf2020", "quality": "3"}'])

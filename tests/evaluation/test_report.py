@@ -224,6 +224,18 @@ def test_what_results_say_is_missing_has_its_reason(tmp_path: Path, make_results
     assert [str(each) for each in gather([tmp_path / "one.json"]).missing] == ["sphere-dvc, clip9.mp4: no film"]
 
 
+def test_how_to_get_weights_is_said(tmp_path: Path, make_results: MakeResults) -> None:
+    write_results(tmp_path / "a.json", [make_results("x265")])
+    planar, twin, ours = gather([tmp_path / "a.json"], ["planar-ssf2020", "planar-twin", "sphere-dvc"]).missing
+    assert str(planar) == (
+        "planar-ssf2020: no results; its weights do not come with the package: train them with "
+        "configs/planar-ssf2020.toml, or fetch CompressAI's: "
+        "python -m deepsphere_codec.baselines.ssf2020 zoo models/planar-ssf2020"
+    )
+    assert str(twin) == "planar-twin: no results; its weights do not come with the package"
+    assert str(ours) == "sphere-dvc: no results"
+
+
 def test_models_come_first_and_looks_are_their_own(tmp_path: Path, make_results: MakeResults) -> None:
     names = ["x265", "planar-twin", "svtav1", "sphere-ssf", "sphere-dvc", "x264"]
     write_results(tmp_path / "all.json", [make_results(name) for name in names])

@@ -78,5 +78,5 @@ def test_a_quality_without_weights_is_refused(codec: SsfCodec, tmp_path: Path) -
 
 
 def test_a_folder_without_weights_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="holds no weights of planar-ssf2020 .* convert FILE.pth.tar FOLDER"):
+    with pytest.raises(UsageError, match=rf"holds no weights of planar-ssf2020 .*ssf2020 zoo {tmp_path}"):
         SsfCodec(tmp_path)

@@ -9,4 +9,13 @@ Source: Agustsson et al., "Scale-space flow for end-to-end optimized video compr
 implementation and weights (BSD-3-Clause-Clear).
 """
 
+from __future__ import annotations
+
+from pathlib import Path
+
 NAME = "planar-ssf2020"
+
+
+def how_to_get(folder: str | Path) -> str:
+    """What to do where the weights are not in a folder."""
+    return f"train them with configs/{NAME}.toml, or fetch CompressAI's: python -m {__name__} zoo {folder}"

@@ -1,7 +1,8 @@
-"""The command: encode, decode, convert; one JSON object on standard output.
+"""The command: encode, decode, zoo, convert; one JSON object on standard output.
 
 python -m deepsphere_codec.baselines.ssf2020 encode FILM OUT.ssf --weights FOLDER --quality 3
 python -m deepsphere_codec.baselines.ssf2020 decode IN.ssf OUT.mkv --weights FOLDER
+python -m deepsphere_codec.baselines.ssf2020 zoo FOLDER --quality 1 3 5 7
 python -m deepsphere_codec.baselines.ssf2020 convert ssf2020-mse-3-9c8b998d.pth.tar FOLDER
 """
 
@@ -20,7 +21,8 @@ from deepsphere_codec.threads import spin_briefly
 spin_briefly()
 
 from deepsphere_codec.baselines.ssf2020.films import decode_film, encode_film  # noqa: E402
-from deepsphere_codec.baselines.ssf2020.weights import RELEASED, convert_zoo  # noqa: E402
+from deepsphere_codec.baselines.ssf2020.weights import RELEASED  # noqa: E402
+from deepsphere_codec.baselines.ssf2020.zoo import METRIC, QUALITIES, convert_zoo, fetch_zoo  # noqa: E402
 from deepsphere_codec.errors import CodecError, UsageError  # noqa: E402
 from deepsphere_codec.progress import progress_bar  # noqa: E402
 
@@ -90,28 +92,41 @@ def _convert(args: argparse.Namespace) -> dict[str, Any]:
     return {"quality": convert_zoo(args.input, args.output, args.quality)}
 
 
+def _zoo(args: argparse.Namespace) -> dict[str, Any]:
+    return fetch_zoo(args.folder, args.quality, args.metric, show_progress=sys.stderr.isatty())._asdict()
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog=PROG, description="CompressAI's ssf2020 as a codec of 360° films.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    def command(name: str, run: Any, text: str, output: str) -> argparse.ArgumentParser:
+    def command(name: str, run: Any, text: str, **paths: str) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=text, description=text)
         sub.set_defaults(run=run)
-        sub.add_argument("input", type=Path, metavar="INPUT")
-        sub.add_argument("output", type=Path, metavar=output)
+        for path, metavar in paths.items():
+            sub.add_argument(path, type=Path, metavar=metavar)
         return sub
 
-    encode = command("encode", _encode, "Code a film into an .ssf file.", "OUTPUT.ssf")
+    encode = command("encode", _encode, "Code a film into an .ssf file.", input="INPUT", output="OUTPUT.ssf")
     encode.add_argument("--quality", type=int, metavar="N", help="where FOLDER has several")
     encode.add_argument("--gop", type=int, default=32, metavar="N", help="frames from I-frame to I-frame (32)")
     encode.add_argument("--frames", type=int, metavar="N", help="of the film, from its first (all)")
     encode.add_argument("--threads", type=int, default=1, metavar="N", help="whoever decodes needs as many (1)")
-    decode = command("decode", _decode, "Decode an .ssf file.", "OUTPUT")
+    decode = command("decode", _decode, "Decode an .ssf file.", input="INPUT", output="OUTPUT")
     decode.add_argument("--threads", type=int, metavar="N", help="(as many as it was encoded with)")
     for sub in (encode, decode):
         sub.add_argument("--weights", type=Path, default=RELEASED, metavar="FOLDER", help="quality-N, or of several")
         sub.add_argument("--force", action="store_true", help="replace an existing output")
-    convert = command("convert", _convert, "Bring CompressAI's weights into FOLDER/quality-N.", "FOLDER")
+    zoo = command("zoo", _zoo, "Download CompressAI's weights into FOLDER/quality-N.", folder="FOLDER")
+    zoo.add_argument("--quality", type=int, nargs="+", default=QUALITIES, metavar="N", help="1 to 9 (1 3 5 7)")
+    zoo.add_argument("--metric", default=METRIC, help=f"that they were trained for ({METRIC})")
+    convert = command(
+        "convert",
+        _convert,
+        "Bring a file of CompressAI's weights into FOLDER/quality-N.",
+        input="INPUT",
+        output="FOLDER",
+    )
     convert.add_argument("--quality", type=int, metavar="N", help="(as the file's name says)")
     return parser
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,9 +17,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from deepsphere_codec import models
-from deepsphere_codec.baselines.ssf2020 import NAME
+from deepsphere_codec.baselines.ssf2020 import NAME, how_to_get
 from deepsphere_codec.baselines.ssf2020.network import FlowUnit, PlanarFlow, count_parameters
-from deepsphere_codec.entropy.planar import renamed_for_compressai
 from deepsphere_codec.errors import UsageError
 from deepsphere_codec.models.zoo import tensors_hash
 
@@ -50,13 +48,10 @@ def quality_folders(folder: Path) -> dict[int, Path]:
         UsageError: there is none.
     """
     if (folder / _CARD).exists():
-        return {_card(folder)["quality"]: folder}
-    found = {_card(path.parent)["quality"]: path.parent for path in folder.glob(f"quality-*/{_CARD}")}
+        return {card_of(folder)["quality"]: folder}
+    found = {card_of(path.parent)["quality"]: path.parent for path in folder.glob(f"quality-*/{_CARD}")}
     if not found:
-        raise UsageError(
-            f"{folder} holds no weights of {NAME} (quality-N/{_CARD}); train them with configs/{NAME}.toml, "
-            f"or convert CompressAI's: python -m deepsphere_codec.baselines.ssf2020 convert FILE.pth.tar FOLDER"
-        )
+        raise UsageError(f"{folder} holds no weights of {NAME} (quality-N/{_CARD}); {how_to_get(folder)}")
     return dict(sorted(found.items()))
 
 
@@ -72,35 +67,7 @@ def save_ssf(folder: Path, network: PlanarFlow, quality: int, card: dict[str, An
     network.update(force=True, update_quantiles=True)
     halved = {name for name, _ in network.named_parameters() if "entropy_bottleneck" not in name}
     tensors = {name: value.half() if name in halved else value for name, value in network.state_dict().items()}
-    _write(folder, tensors, network.unit, quality, card | {"parameters": count_parameters(network)})
-
-
-def convert_zoo(file: Path, folder: Path, quality: int | None = None) -> int:
-    """Bring CompressAI's weights (`ssf2020-mse-N-….pth.tar`) into `folder/quality-N`, all as they are.
-
-    Args:
-        quality: Of the weights; in the file's name unless given.
-    Returns:
-        The quality.
-    Raises:
-        UsageError: it cannot be read without unpickling code, or holds other weights.
-    """
-    said = re.match(r"ssf2020-[a-z-]+-(\d+)", file.name)
-    if quality is None and said is None:
-        raise UsageError(f"{file} does not say its quality as ssf2020-mse-N-… does; give it with --quality")
-    quality = quality or int(said[1] if said else 0)
-    try:
-        stored = torch.load(file, map_location="cpu", weights_only=True)
-        stored = renamed_for_compressai(stored.get("state_dict", stored))
-        network = PlanarFlow()
-        network.load_state_dict(stored)
-    except Exception as error:  # torch raises whatever a file of another kind leads it to
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UsageError(f"{file} holds no weights of CompressAI's ssf2020: {first}") from error
-    network.update()  # only where the file has no tables
-    card = {"source": f"CompressAI, {file.name}", "parameters": count_parameters(network)}
-    _write(folder / f"quality-{quality}", dict(network.state_dict()), None, quality, card)
-    return quality
+    write_network(folder, tensors, network.unit, quality, card | {"parameters": count_parameters(network)})
 
 
 def load_ssf(folder: Path) -> LoadedSsf:
@@ -109,7 +76,7 @@ def load_ssf(folder: Path) -> LoadedSsf:
     Raises:
         UsageError: its files are missing or damaged.
     """
-    card, tensors = _card(folder), _tensors(folder)
+    card, tensors = card_of(folder), _tensors(folder)
     unit = _unit(card)
     network = PlanarFlow(unit)
     try:
@@ -126,7 +93,7 @@ def hash_of(folder: Path) -> str:
     Raises:
         UsageError: its files are missing or damaged.
     """
-    return weights_hash(_tensors(folder), _unit(_card(folder)))
+    return weights_hash(_tensors(folder), _unit(card_of(folder)))
 
 
 def weights_hash(tensors: dict[str, Tensor], unit: FlowUnit | None) -> str:
@@ -134,7 +101,14 @@ def weights_hash(tensors: dict[str, Tensor], unit: FlowUnit | None) -> str:
     return hashlib.sha256(f"{unit and list(unit)}\n{tensors_hash(tensors)}".encode()).hexdigest()
 
 
-def _write(folder: Path, tensors: dict[str, Tensor], unit: FlowUnit | None, quality: int, card: dict[str, Any]) -> None:
+def write_network(
+    folder: Path, tensors: dict[str, Tensor], unit: FlowUnit | None, quality: int, card: dict[str, Any]
+) -> None:
+    """Write weights, tables and a card, which comes last.
+
+    Raises:
+        UsageError: the folder cannot be written.
+    """
     tensors = {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -154,7 +128,12 @@ def _tensors(folder: Path) -> dict[str, Tensor]:
         raise UsageError(f"{folder / _WEIGHTS} cannot be read: {error}") from error
 
 
-def _card(folder: Path) -> dict[str, Any]:
+def card_of(folder: Path) -> dict[str, Any]:
+    """The card of the network in a folder `quality-N`.
+
+    Raises:
+        UsageError: there is none.
+    """
     try:
         card = json.loads((folder / _CARD).read_text())
     except (OSError, ValueError) as error:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from deepsphere_codec.baselines import ssf2020
 from deepsphere_codec.errors import UsageError
 from deepsphere_codec.evaluation.anchors import ANCHORS
 from deepsphere_codec.evaluation.curves import CEILING, CUBEMAP_CEILING
@@ -93,9 +94,11 @@ def _gaps(results: Results, clips: Sequence[str]) -> Iterator[Gap]:
 
 
 def _reason(codec: str) -> str:
-    """Where a codec is a model that does not come with the package, that this is so."""
-    known = codec in ANCHORS or any(card["name"] == codec for card in list_models())
-    return "" if known else "; its weights do not come with the package"
+    """Where a codec is a model that does not come with the package, that this is so, and what to do."""
+    if codec in ANCHORS or any(card["name"] == codec for card in list_models()):
+        return ""
+    hint = f": {ssf2020.how_to_get(f'models/{codec}')}" if codec == ssf2020.NAME else ""
+    return f"; its weights do not come with the package{hint}"
 
 
 def _check_names(names: Sequence[str]) -> None:
