@@ -85,6 +85,8 @@ class VideoEncoder:
             graph_hash=model.graph_hash(nside),
             quality=float(worked_at),
             gop_size=gop_size,
+            primaries=info.primaries,
+            transfer=info.transfer,
         )
         self._network = model.network(nside)
         self._device = model.device
@@ -232,7 +234,8 @@ def film_info(header: Header, size: tuple[int, int] | None = None) -> VideoInfo:
     if size and (height < 4 or height % 2 or width != 2 * height):
         raise UsageError(f"size {width}x{height} is not 2:1 with even sides of at least 4; use for example 1024x512")
     fps = Fraction(header.fps_num, header.fps_den)
-    return VideoInfo(width, height, fps, None, header.full_range, header.matrix)
+    colour = {"primaries": header.primaries, "transfer": header.transfer}
+    return VideoInfo(width, height, fps, None, header.full_range, header.matrix, **colour)
 
 
 def _to_uint8(plane: Float[Tensor, "h w"]) -> UInt8[np.ndarray, "h w"]:

@@ -199,6 +199,12 @@ def _growth(run: Callable[[Progress], object]) -> int:
     return sizes[400] - sizes[100]
 
 
+def test_colours_are_those_of_the_film() -> None:
+    info = INFO._replace(full_range=True, matrix="bt2020", primaries=9, transfer=16)
+    decoder = VideoDecoder(VideoEncoder(FakeModel(), info).header, FakeModel())
+    assert decoder.info == info._replace(frames=None)
+
+
 def test_other_latents_than_the_encoders_are_noticed() -> None:
     """At the frame where they first differ, whatever the picture looks like."""
     info = VideoInfo(128, 64, fps=Fraction(25), frames=None, full_range=False, matrix="bt709")
