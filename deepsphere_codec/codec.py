@@ -234,8 +234,8 @@ def film_info(header: Header, size: tuple[int, int] | None = None) -> VideoInfo:
     if size and (height < 4 or height % 2 or width != 2 * height):
         raise UsageError(f"size {width}x{height} is not 2:1 with even sides of at least 4; use for example 1024x512")
     fps = Fraction(header.fps_num, header.fps_den)
-    colour = {"primaries": header.primaries, "transfer": header.transfer}
-    return VideoInfo(width, height, fps, None, header.full_range, header.matrix, **colour)
+    info = VideoInfo(width, height, fps, None, header.full_range, header.matrix)
+    return info._replace(primaries=header.primaries, transfer=header.transfer)
 
 
 def _to_uint8(plane: Float[Tensor, "h w"]) -> UInt8[np.ndarray, "h w"]:

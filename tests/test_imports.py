@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "errors": set(),
     "progress": set(),
     "threads": set(),
-    "arguments": set(),
+    "arguments": {"errors"},
     "atomic": {"errors"},
     "sphere": FOUNDATION,
     "bitstream": FOUNDATION,
