@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from deepsphere_codec.bitstream import FORMAT_VERSION, Header
+from deepsphere_codec.bitstream import FORMAT_VERSION, LIMITS, Header
 from deepsphere_codec.errors import DamagedStream, IncompatibleStream, UsageError
 from deepsphere_codec.models import LoadedModel, State
 from deepsphere_codec.resolution import MAX_QUALITY, choose_resolution
@@ -65,8 +65,13 @@ class VideoEncoder:
                 f"the height even and at least 4: scale the film first"
             )
         check_quality(quality)
-        if gop_size < 1:
-            raise UsageError(f"the GOP is {gop_size} frames; it takes at least 1")
+        if not 1 <= gop_size <= LIMITS["gop_size"]:
+            raise UsageError(f"the GOP is {gop_size} frames; it takes 1 to {LIMITS['gop_size']}")
+        if info.width > LIMITS["width"] or info.height > LIMITS["height"]:
+            raise UsageError(
+                f"frames of {info.width}x{info.height} are larger than a stream can hold, "
+                f"{LIMITS['width']}x{LIMITS['height']}: scale the film first"
+            )
         nside, worked_at = choose_resolution(model, info.width, quality, nside)
         self._resampler = make_resampler(model.geometry, info.height, info.width, nside)
         self.header = Header(

@@ -16,7 +16,7 @@ import pytest
 import torch
 from support import FakeModel, make_film, make_frame, one_thread
 
-from deepsphere_codec.bitstream import StreamWriter
+from deepsphere_codec.bitstream import LIMITS, StreamWriter
 from deepsphere_codec.codec import (
     VideoDecoder,
     VideoEncoder,
@@ -172,9 +172,15 @@ def test_sizes_that_are_not_two_to_one(size: tuple[int, int]) -> None:
         film_info(VideoEncoder(FakeModel(), INFO).header, size)
 
 
-def test_gop_of_nothing() -> None:
-    with pytest.raises(UsageError, match="at least 1"):
-        VideoEncoder(FakeModel(), INFO, gop_size=0)
+@pytest.mark.parametrize("gop_size", [0, -1, LIMITS["gop_size"] + 1])
+def test_a_gop_that_no_stream_holds(gop_size: int) -> None:
+    with pytest.raises(UsageError, match="it takes 1 to 65536"):
+        VideoEncoder(FakeModel(), INFO, gop_size=gop_size)
+
+
+def test_a_film_larger_than_a_stream_holds() -> None:
+    with pytest.raises(UsageError, match="larger than a stream can hold, 32768x16384"):
+        VideoEncoder(FakeModel(), INFO._replace(width=65536, height=32768))
 
 
 def test_memory_does_not_grow_with_the_film(tmp_path: Path) -> None:

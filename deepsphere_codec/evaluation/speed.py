@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from deepsphere_codec.bitstream import LIMITS
 from deepsphere_codec.codec import VideoDecoder, VideoEncoder
 from deepsphere_codec.entropy.backend import planar_scale_space_flow
 from deepsphere_codec.models import load_model
@@ -80,7 +81,7 @@ def our_codec(name: str, frames: Sequence[YuvFrame], device: str) -> Codec:
     height, width = frames[0].y.shape
     info = VideoInfo(width, height, Fraction(30), None, full_range=False, matrix="bt709")
     model = load_model(name, device=device)
-    encoder = VideoEncoder(model, info, quality=QUALITY, gop_size=1 << 30)
+    encoder = VideoEncoder(model, info, quality=QUALITY, gop_size=LIMITS["gop_size"])
     decoder = VideoDecoder(encoder.header, model)
     coming = cycle([*frames[1:], frames[0]])
     first = encoder.encode(frames[0])

@@ -226,13 +226,13 @@ def test_what_results_say_is_missing_has_its_reason(tmp_path: Path, make_results
 
 def test_how_to_get_weights_is_said(tmp_path: Path, make_results: MakeResults) -> None:
     write_results(tmp_path / "a.json", [make_results("x265")])
-    planar, twin, ours = gather([tmp_path / "a.json"], ["planar-ssf2020", "planar-twin", "sphere-dvc"]).missing
+    planar, mine, ours = gather([tmp_path / "a.json"], ["planar-ssf2020", "my-model", "sphere-dvc"]).missing
     assert str(planar) == (
         "planar-ssf2020: no results; its weights do not come with the package: train them with "
         "configs/planar-ssf2020.toml, or fetch CompressAI's: "
         "python -m deepsphere_codec.baselines.ssf2020 zoo models/planar-ssf2020"
     )
-    assert str(twin) == "planar-twin: no results; its weights do not come with the package"
+    assert str(mine) == "my-model: no results; its weights do not come with the package"
     assert str(ours) == "sphere-dvc: no results"
 
 
