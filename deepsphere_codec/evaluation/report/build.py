@@ -153,11 +153,20 @@ def _cards(gathered: Gathered, models: Path | None) -> dict[str, Mapping[str, An
 
 
 def _costs(gathered: Gathered, models: Path | None) -> Mapping[str, Complexity]:
-    """Of the planar baseline, and of the models that are installed, with any weights: they do not matter."""
+    """Of the planar baseline, and of the models that are installed, with any weights: they do not matter.
+
+    Returns:
+        By the first name that results give the codec.
+    """
+    first: dict[str, str] = {}
+    for each in gathered.codecs:
+        first.setdefault(each.codec, each.name)
     costs = {}
-    for codec in dict.fromkeys(each.codec for each in gathered.codecs if each.codec not in ANCHORS):
+    for codec, name in first.items():
+        if codec in ANCHORS:
+            continue
         try:
-            costs[codec] = complexity_of(codec if codec == ssf2020.NAME else place_of(codec, models))
+            costs[name] = complexity_of(codec if codec == ssf2020.NAME else place_of(codec, models))
         except CodecError:
             continue  # the scene has said so, where there is one
     return costs

@@ -93,9 +93,14 @@ def _gaps(results: Results, clips: Sequence[str]) -> Iterator[Gap]:
             yield from (Gap(results.name, reason, clip, quality) for quality, reason in why.items())
 
 
+def comes_along(codec: str) -> bool:
+    """Whether all that a codec needs comes with the package, or with libraries."""
+    return codec in (*ANCHORS, *CEILINGS) or any(card["name"] == codec for card in list_models())
+
+
 def _reason(codec: str) -> str:
-    """Where a codec is a model that does not come with the package, that this is so, and what to do."""
-    if codec in ANCHORS or any(card["name"] == codec for card in list_models()):
+    """Where a codec's weights do not come with the package, that this is so, and what to do."""
+    if comes_along(codec):
         return ""
     hint = f": {ssf2020.how_to_get(f'models/{codec}')}" if codec == ssf2020.NAME else ""
     return f"; its weights do not come with the package{hint}"

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from deepsphere_codec import __version__
+from deepsphere_codec.baselines import ssf2020
 from deepsphere_codec.errors import UsageError
 from deepsphere_codec.evaluation.report import tables
 from deepsphere_codec.evaluation.report.bd import BdTable, interval_text
-from deepsphere_codec.evaluation.report.gather import Gap, Gathered
+from deepsphere_codec.evaluation.report.gather import Gap, Gathered, comes_along
 from deepsphere_codec.evaluation.report.look import Look, variable_of, variables
 from deepsphere_codec.evaluation.report.metric import Metric
 from deepsphere_codec.models.macs import COUNTED, Complexity
@@ -197,6 +198,19 @@ def _commands(gathered: Gathered) -> list[str]:
         ]
         asked = [f"--quality {qualities}"] if each not in gathered.ceilings else []
         jobs = [f"--jobs {each.environment['jobs']}"] if each.environment.get("jobs", 1) != 1 else []
-        words = [f"scripts/{script} {each.codec} --clips CLIPS", *asked, *flags, *jobs, f"--out {each.codec}.json"]
+        words = [
+            f"scripts/{script} {_asked_for(each.codec)} --clips CLIPS",
+            *asked,
+            *flags,
+            *jobs,
+            f"--out {each.codec}.json",
+        ]
         lines.append(" ".join(words))
     return lines
+
+
+def _asked_for(codec: str) -> str:
+    """A codec on the command line."""
+    if comes_along(codec):
+        return codec
+    return f"{codec} --weights MODELS/{codec}" if codec == ssf2020.NAME else f"MODELS/{codec}"
