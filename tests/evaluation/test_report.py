@@ -184,7 +184,7 @@ def test_a_codec_that_fails_in_the_scene_is_missing_and_the_rest_is_there(
 
 def test_without_clips_the_report_says_so(tmp_path: Path, make_results: MakeResults) -> None:
     """And what models compute is there all the same, by the one definition; the planar baseline needs no weights."""
-    for codec in ("x265", "sphere-dvc", "planar-twin"):
+    for codec in ("x265", "sphere-dvc", "my-model"):
         write_results(tmp_path / f"{codec}.json", [make_results(codec)])
     write_results(tmp_path / "ssf2020.json", [make_results("ssf2020 (planar)", codec="planar-ssf2020")])
     assert make_report(Request(sorted(tmp_path.glob("*.json")), tmp_path / "report.html")) == []
@@ -197,7 +197,7 @@ def test_without_clips_the_report_says_so(tmp_path: Path, make_results: MakeResu
         cost = complexity_of(codec)
         row = [name, f"{cost.parameters / 1e6:.2f}", *(f"{value / 1000:.1f}" for value in cost.macs)]
         assert any(words[n : n + len(row)] == row for n in range(len(words))), row
-    for codec in ("sphere-dvc", "planar-ssf2020 --weights MODELS/planar-ssf2020", "MODELS/planar-twin"):
+    for codec in ("sphere-dvc", "planar-ssf2020 --weights MODELS/planar-ssf2020", "MODELS/my-model"):
         assert f"scripts/evaluate.py --codec {codec} --clips CLIPS --quality 0 3 6 9" in text
 
 
