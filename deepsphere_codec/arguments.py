@@ -40,7 +40,7 @@ def size_argument(text: str) -> tuple[int, int]:
 
 def positive_argument(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of threads; use 1 or more")
+        raise argparse.ArgumentTypeError(f"{text!r} is no such number; use 1 or more")
     return int(text)
 
 

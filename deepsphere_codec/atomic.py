@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from deepsphere_codec.errors import CodecError, UsageError
 
@@ -39,6 +41,29 @@ def atomic_output(path: str | Path, *, force: bool = False) -> Iterator[Path]:
         _flush_to_disk(temporary)
         _check_still_free(path, force)
         os.replace(temporary, path)
+
+
+@contextmanager
+def resumable_output(path: str | Path, *, force: bool = False) -> Iterator[tuple[BinaryIO, str]]:
+    """As `atomic_output`, but what is written lies in PATH.part, stays there when the block fails, and is found again.
+
+    Yields:
+        The file, open for reading and writing, at its front; and its name.
+    Raises:
+        As `atomic_output`; UsageError also where another process writes it.
+    """
+    path = Path(path)
+    part = path.with_name(f"{path.name}.part")
+    with _told_as_usage(path):
+        _check_file(path, force)
+        file = open(os.open(part, os.O_RDWR | os.O_CREAT, 0o666), "r+b")
+    with file, _kept_on_failure(path, part):
+        _lock(file, part)
+        yield file, str(part)
+        file.flush()
+        os.fsync(file.fileno())
+        _check_still_free(path, force)
+        os.replace(part, path)
 
 
 @contextmanager
@@ -110,6 +135,31 @@ def _removed_on_failure(path: Path, temporary: Path) -> Iterator[None]:
                 f"make room or choose another place"
             ) from error
         raise
+
+
+@contextmanager
+def _kept_on_failure(path: Path, part: Path) -> Iterator[None]:
+    try:
+        yield
+    except BaseException as error:
+        if part.stat().st_size == 0:
+            part.unlink()
+            raise
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            raise CodecError(
+                f"{path} cannot be written: {os.strerror(error.errno or 0).lower()}; {part} holds what is done, make "
+                f"room and go on with --resume"
+            ) from error
+        if not isinstance(error, CodecError):
+            error.add_note(f"{part} holds what is done; go on with --resume")
+        raise
+
+
+def _lock(file: BinaryIO, part: Path) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        raise UsageError(f"{part} is being written by another process; wait for it, or end it") from error
 
 
 @contextmanager

@@ -9,10 +9,10 @@ import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, TextIO
 
 from deepsphere_codec import __version__
 from deepsphere_codec.arguments import (
@@ -25,6 +25,9 @@ from deepsphere_codec.arguments import (
 from deepsphere_codec.errors import CodecError, DamagedStream, UsageError
 from deepsphere_codec.progress import progress_bar
 from deepsphere_codec.threads import spin_briefly
+
+if TYPE_CHECKING:
+    from deepsphere_codec.bitstream import Other
 
 PROG = "deepsphere-codec"
 EXIT_BUG = 1  # not one of the documented codes: a mistake of ours, not of the user's or the stream's
@@ -73,7 +76,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         with _quiet_warnings(debug):
             args = _parser().parse_args(arguments)
             result = args.run(args)
-            _print(result, as_json=args.json)
+            is_taken = getattr(args, "output", None) == STANDARD
+            _print(result, as_json=args.json, file=sys.stderr if is_taken else sys.stdout)
         return DamagedStream.exit_code if result.get("damages") else 0
     except (Exception, KeyboardInterrupt, _Terminated) as error:
         if debug:
@@ -89,17 +93,22 @@ def _explain(error: BaseException) -> tuple[int, str]:
     if isinstance(error, CodecError):
         return error.exit_code, f"error: {_one_line(error)}"
     if isinstance(error, KeyboardInterrupt):
-        return EXIT_INTERRUPTED, "interrupted; no output was written"
+        return EXIT_INTERRUPTED, f"interrupted; {_left(error)}"
     if isinstance(error, _Terminated):
-        return EXIT_TERMINATED, "terminated; no output was written"
+        return EXIT_TERMINATED, f"terminated; {_left(error)}"
     if isinstance(error, BrokenPipeError):
         return EXIT_PIPE, ""
     if isinstance(error, OSError):
         place = f"{error.filename}: " if error.filename else ""
-        return EXIT_OS, f"error: {place}{error.strerror or _one_line(error)}; no output was written"
+        return EXIT_OS, f"error: {place}{error.strerror or _one_line(error)}; {_left(error)}"
     if _is_out_of_memory(error):
         return EXIT_OS, f"error: out of memory; try a smaller --nside or frame size ({_one_line(error)[:80]})"
     return EXIT_BUG, f"error: unexpected {type(error).__name__}: {_one_line(error)}; --debug shows where"
+
+
+def _left(error: BaseException) -> str:
+    """What is left of the output."""
+    return "; ".join(["no output was written", *getattr(error, "__notes__", [])])
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
@@ -135,24 +144,30 @@ def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
 
 
 def _encode(args: argparse.Namespace) -> Result:
-    from deepsphere_codec.films import DEFAULT_MODEL, encode_video
+    from deepsphere_codec.films import encode_video
+    from deepsphere_codec.models import DEFAULT_MODEL
 
     with progress_bar("encode") as on_progress:
         report = encode_video(
-            args.input,
-            args.output,
+            "/dev/stdin" if args.input == STANDARD else args.input,
+            _standard_output() if args.output == STANDARD else args.output,
             model=args.model or DEFAULT_MODEL,
             quality=args.quality,
             nside=args.nside,
             gop_size=args.gop,
             frames=args.frames,
             force=args.force,
+            resume=args.resume,
+            pictures_only=args.pictures_only,
             assume_erp=args.assume_erp,
             device=usable_device(args.device),
             threads=args.threads,
+            workers=args.workers,
+            cluster=args.cluster,
             on_progress=on_progress,
         )
-    return report._asdict()
+    _tell("note", report.notes)
+    return {key: value for key, value in report._asdict().items() if key != "notes"}
 
 
 def _decode(args: argparse.Namespace) -> Result:
@@ -169,23 +184,43 @@ def _decode(args: argparse.Namespace) -> Result:
             model=args.model,
             device=usable_device(args.device),
             threads=args.threads,
+            workers=args.workers,
+            cluster=args.cluster,
             on_progress=on_progress,
         )
-    for line in report.damages:
-        print(f"{PROG}: damaged: {line}", file=sys.stderr)
+    _tell("note", report.notes)
+    _tell("damaged", report.damages)
     told = report._asdict() | {"damages": list(report.damages)}
-    return told if args.keep_going else {key: told[key] for key in told if key not in ("filled", "damages")}
+    left_out = {"notes"} if args.keep_going else {"notes", "filled", "damages"}
+    return {key: value for key, value in told.items() if key not in left_out}
+
+
+def _tell(what: str, lines: Iterable[str]) -> None:
+    for line in lines:
+        print(f"{PROG}: {what}: {line}", file=sys.stderr)
+
+
+def _standard_output() -> BinaryIO:
+    if sys.stdout.isatty():
+        raise UsageError("a .dsc file is no text for a terminal; name a file, or lead the output into a pipe")
+    return sys.stdout.buffer
 
 
 def _info(args: argparse.Namespace) -> Result:
     from dataclasses import asdict
 
-    from deepsphere_codec.bitstream import StreamReader, version_text
+    from deepsphere_codec.bitstream import Frame, StreamReader, record_size, version_text
 
     sizes: dict[str, list[int]] = {}
+    preface: list[Other] = []
+    beside = 0
     with StreamReader(args.input) as stream:
-        for frame in stream.frames():
-            sizes.setdefault(frame.kind, []).append(len(frame.payload))
+        for record in stream.records():
+            if isinstance(record, Frame):
+                sizes.setdefault(record.kind, []).append(len(record.payload))
+            else:
+                beside += record_size(record.body)
+                preface += [record] * (not sizes)
         header = stream.header
     frames = sum(map(len, sizes.values()))
     total = os.path.getsize(args.input)
@@ -194,9 +229,22 @@ def _info(args: argparse.Namespace) -> Result:
         "version": version_text(header.version),
         "frames": frames,
         "bytes": total,
-        "bpp": total * 8 / (frames * header.width * header.height) if frames else None,
+        "bpp": (total - beside) * 8 / (frames * header.width * header.height) if frames else None,
         "frame_types": {kind: {"count": len(each), "bytes": sum(each)} for kind, each in sorted(sizes.items())},
+        **({"beside": {"bytes": beside, **_beside(preface)}} if beside else {}),
     }
+
+
+def _beside(preface: Sequence[Other]) -> Result:
+    """Tags, and what each track of audio is."""
+    from deepsphere_codec.films import tracks_of
+
+    tracks = tracks_of(preface)
+    audio = [
+        {"codec": track.codec, "sample_rate": track.sample_rate, "layout": track.layout, "language": track.language}
+        for track in tracks.audio
+    ]
+    return {"tags": dict(tracks.tags), "audio": audio}
 
 
 def _compare(args: argparse.Namespace) -> Result:
@@ -235,9 +283,9 @@ def _in_short(card: Mapping[str, Any]) -> Result:
     return shown | {key: card[key] for key in ("data", "hardware", "licence", "weights_hash") if key in card}
 
 
-def _print(result: Result, *, as_json: bool) -> None:
+def _print(result: Result, *, as_json: bool, file: TextIO) -> None:
     text = json.dumps(result, indent=2, allow_nan=False) if as_json else "\n".join(_table(result))
-    print(text, flush=True)
+    print(text, file=file, flush=True)
 
 
 def _table(result: Result, indent: str = "") -> Iterator[str]:
@@ -267,14 +315,20 @@ def _parser() -> argparse.ArgumentParser:
         return sub
 
     encode = command("encode", _encode, "Code a 360° film (equirectangular, 2:1) into a .dsc file.")
-    encode.add_argument("input", metavar="INPUT", help="a film, a .y4m file or a folder of PNG frames")
-    encode.add_argument("output", metavar="OUTPUT.dsc")
+    encode.add_argument(
+        "input", metavar="INPUT", help=f"a film, a .y4m file or a folder of PNG frames; {STANDARD} reads standard input"
+    )
+    encode.add_argument("output", metavar="OUTPUT.dsc", help=f"{STANDARD} writes standard output, frame by frame")
     encode.add_argument("--quality", type=float, default=4.0, metavar="Q", help="1 smallest ... 8 best (4)")
     encode.add_argument(
         "--nside", type=int, metavar="N", help="resolution (by quality, at most a quarter of the width)"
     )
     encode.add_argument("--gop", type=int, default=32, metavar="N", help="frames from I-frame to I-frame (32)")
     encode.add_argument("--assume-erp", action="store_true", help="take a film that is not 2:1 for a whole ERP")
+    encode.add_argument("--pictures-only", action="store_true", help="leave out audio and tags")
+    encode.add_argument(
+        "--resume", action="store_true", help="keep what is coded in OUTPUT.part until it is whole, and go on with it"
+    )
     _add_coding_options(encode, "a model's name or its folder (the one that comes with the package)")
 
     decode = command("decode", _decode, "Decode a .dsc file.")
@@ -313,7 +367,9 @@ def _add_coding_options(parser: argparse.ArgumentParser, model: str) -> None:
     parser.add_argument("--model", metavar="NAME|DIR", help=model)
     _add_frames(parser, "half-open range of frames, counted from 0 (all)")
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
-    parser.add_argument("--threads", type=positive_argument, metavar="N", help="processor threads (all)")
+    parser.add_argument("--threads", type=positive_argument, metavar="N", help="threads of each process (all)")
+    parser.add_argument("--workers", type=positive_argument, default=1, metavar="N", help="processes, a GOP each (1)")
+    parser.add_argument("--cluster", metavar="ADDRESS", help="code on a Ray cluster instead, such as host:6379")
     parser.add_argument("--force", action="store_true", help="replace an existing OUTPUT")
 
 

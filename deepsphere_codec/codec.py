@@ -92,6 +92,8 @@ class VideoEncoder:
             gop_size=gop_size,
             primaries=info.primaries,
             transfer=info.transfer,
+            tick_num=info.time_base.numerator if info.time_base else 0,
+            tick_den=info.time_base.denominator if info.time_base else 0,
         )
         self._network = model.network(nside)
         self._device = model.device
@@ -113,6 +115,10 @@ class VideoEncoder:
         self._state = coded.state
         self._count += 1
         return EncodedFrame(frame_type, coded.payload, coded.state.x_hat, coded.state.check & CHECK_MASK)
+
+    def restart(self) -> None:
+        """Forget all that came before: the next frame begins a GOP."""
+        self._state, self._count = None, 0
 
     def reconstruction(self, x_hat: Float[Tensor, "1 npix 3"]) -> YuvFrame:
         """The frame that the decoder will show for x_hat."""
@@ -240,7 +246,8 @@ def film_info(header: Header, size: tuple[int, int] | None = None) -> VideoInfo:
         raise UsageError(f"size {width}x{height} is not 2:1 with even sides of at least 4; use for example 1024x512")
     fps = Fraction(header.fps_num, header.fps_den)
     info = VideoInfo(width, height, fps, None, header.full_range, header.matrix)
-    return info._replace(primaries=header.primaries, transfer=header.transfer)
+    time_base = Fraction(header.tick_num, header.tick_den) if header.timed else None
+    return info._replace(primaries=header.primaries, transfer=header.transfer, time_base=time_base)
 
 
 def _to_uint8(plane: Float[Tensor, "h w"]) -> UInt8[np.ndarray, "h w"]:

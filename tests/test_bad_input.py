@@ -22,8 +22,8 @@ Fails = Callable[..., str]
 
 @pytest.fixture(autouse=True)
 def _fake_model(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(films, "load_model", load_fake)
-    monkeypatch.setattr(films, "list_models", lambda: [{"name": "fake"}])
+    monkeypatch.setattr(films.model, "load_model", load_fake)
+    monkeypatch.setattr(films.model, "list_models", lambda: [{"name": "fake"}])
     with one_thread():
         yield
 

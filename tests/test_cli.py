@@ -32,17 +32,18 @@ COMPARE_KEYS = "frames ws-psnr-y ws-psnr-yuv psnr-y s-psnr-nn-y ms-ssim-y".split
 SLOW_COMMAND = """
 import sys; sys.path.insert(0, sys.argv.pop(1))
 import support
-from deepsphere_codec import cli, films
-films.load_model = lambda name, device: support.FakeModel(delay=0.1)
-films.list_models = lambda: [{"name": "fake"}]
+from deepsphere_codec import cli
+from deepsphere_codec.films import model
+model.load_model = lambda name, device: support.FakeModel(delay=0.1)
+model.list_models = lambda: [{"name": "fake"}]
 cli.console()
 """
 
 
 @pytest.fixture(autouse=True)
 def _fake_model(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(films, "load_model", load_fake)
-    monkeypatch.setattr(films, "list_models", lambda: [{"name": "fake"}])
+    monkeypatch.setattr(films.model, "load_model", load_fake)
+    monkeypatch.setattr(films.model, "list_models", lambda: [{"name": "fake"}])
     with one_thread():
         yield
 

@@ -128,7 +128,7 @@ def test_a_decoder_that_comes_to_other_latents_says_so(
 def test_the_command_names_damages_and_ends_with_3(
     sound: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deepsphere_codec.films._model_of", lambda *_: FakeModel())
+    monkeypatch.setattr("deepsphere_codec.films.decode.model_of", lambda *_: FakeModel())
     bad = altered(sound, tmp_path / "bad.dsc", 5)
     assert main(["decode", str(bad), str(tmp_path / "o.mkv")]) == 3
     assert not (tmp_path / "o.mkv").exists()

@@ -36,8 +36,7 @@ MAY_IMPORT = {
     "models": PARTS,
     "resolution": MODELS,
     "codec": MODELS | {"resolution"},
-    "playback": MODELS | {"codec"},
-    "films": MODELS | {"codec", "playback"},
+    "films": MODELS | {"codec"},
     "baselines": MODELS,  # others' codecs, for `evaluation` to measure and `training` to train
     "evaluation": MEASURED,
     "cli": CODEC | {"evaluation", "arguments"},

@@ -1,8 +1,22 @@
 """The `.dsc` file: bytes only, standard library only. FORMAT.md describes it to the byte."""
 
 from deepsphere_codec.bitstream.header import FORMAT_VERSION, LIMITS, Header, version_text
+from deepsphere_codec.bitstream.layout import record_size
+from deepsphere_codec.bitstream.partial import Partial, read_partial
 from deepsphere_codec.bitstream.reader import StreamReader
 from deepsphere_codec.bitstream.records import Frame, Other
 from deepsphere_codec.bitstream.writer import StreamWriter
 
-__all__ = ["FORMAT_VERSION", "LIMITS", "Frame", "Header", "Other", "StreamReader", "StreamWriter", "version_text"]
+__all__ = [
+    "FORMAT_VERSION",
+    "LIMITS",
+    "Frame",
+    "Header",
+    "Other",
+    "Partial",
+    "StreamReader",
+    "StreamWriter",
+    "read_partial",
+    "record_size",
+    "version_text",
+]

@@ -50,6 +50,11 @@ def varint(value: int) -> bytes:
     return bytes([*parts, value])
 
 
+def record_size(body: bytes) -> int:
+    """Bytes that a record takes, its kind, length and checksum included."""
+    return 1 + len(varint(len(body))) + CRC.size + len(body)
+
+
 class Cursor:
     """Takes one thing after the other out of bytes.
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO
+from typing import BinaryIO, TypeGuard
 
 from deepsphere_codec.bitstream.header import Header
 from deepsphere_codec.bitstream.layout import END, FRAME_TYPES, KEYFRAME
@@ -14,6 +15,7 @@ from deepsphere_codec.bitstream.source import Record, Source
 from deepsphere_codec.errors import DamagedStream, IncompatibleStream, UsageError
 
 OnDamage = Callable[[DamagedStream], None]
+_Step = Frame | Other | DamagedStream
 
 _SEARCHED = 16  # times its size: as many bytes of a file are looked at for the next sound I-frame, at most
 _PIECE = 1 << 16
@@ -39,6 +41,7 @@ class StreamReader:
             self._own = file = _open(Path(file))
         self.damage: DamagedStream | None = None
         self._end: End | None = None
+        self._ahead: Iterator[_Step] | None = None
         try:
             self._source = Source(file, str(getattr(file, "name", "the stream")))
             if self._source.size is not None:
@@ -70,11 +73,11 @@ class StreamReader:
     def bytes_read(self) -> int:
         return self._source.bytes_read
 
-    def frames(self, first: int = 0, *, on_damage: OnDamage | None = None) -> Iterator[Frame]:
-        """The frames from `first` on, in order; from the I-frame before it, so that they can be decoded.
+    def frames(self, first: int = 0, stop: int | None = None, *, on_damage: OnDamage | None = None) -> Iterator[Frame]:
+        """The frames of a range and of the GOPs that it lies in, in order, so that they can be decoded.
 
         Args:
-            first: Number of a frame.
+            first, stop: Half-open range of frames; `stop` None for all.
             on_damage: Told of each damage; then the next sound I-frame goes on, frames between are left out. Where it
                 is not given the first damage is raised.
         Raises:
@@ -82,13 +85,29 @@ class StreamReader:
             DamagedStream: a record is altered or missing; the message names its frame and byte.
             IncompatibleStream: a record is of a kind that this installation does not know, and that matters.
         """
-        return (each for each in self.records(first, on_damage=on_damage) if isinstance(each, Frame))
+        return (each for each in self.records(first, stop, on_damage=on_damage) if isinstance(each, Frame))
 
-    def records(self, first: int = 0, *, on_damage: OnDamage | None = None) -> Iterator[Frame | Other]:
-        """As `frames`, with what lies beside the frames; each iterator of a pipe takes what the others left."""
+    def records(
+        self, first: int = 0, stop: int | None = None, *, on_damage: OnDamage | None = None
+    ) -> Iterator[Frame | Other]:
+        """As `frames`, with what lies beside the frames; the records of a pipe come once."""
         if first < 0:
             raise ValueError(f"first is {first}, expected 0 or more")
-        return self._records(self._gop_of(first), on_damage)
+        return _without_damages(self._steps(first, stop), on_damage)
+
+    def preface(self) -> Sequence[Other]:
+        """What lies before the first frame; what is damaged there `records` will tell."""
+        steps = self._steps(0, 1 if self._end else None)
+        found: list[Other] = []
+        ahead: list[_Step] = []
+        for step in steps:
+            ahead.append(step)
+            if not isinstance(step, Other):
+                break
+            found.append(step)
+        if not self.seekable:
+            self._ahead = chain(ahead, steps)
+        return found
 
     def close(self) -> None:
         if self._own:
@@ -112,26 +131,28 @@ class StreamReader:
                 raise
             self.damage = damage
 
-    def _gop_of(self, number: int) -> Gop | None:
-        """The GOP that holds a frame; None for the first, with what lies before it."""
+    def _steps(self, first: int, stop: int | None) -> Iterator[_Step]:
+        if self._ahead is not None:
+            steps, self._ahead = self._ahead, None
+            return steps
         gops = self._end.gops if self._end else ()
-        return max((gop for gop in gops if 0 < gop.number <= number), default=None)
+        start = max((gop for gop in gops if 0 < gop.number <= first), default=None)
+        behind = (gop.offset for gop in gops if stop is not None and gop.number >= stop)
+        return self._walked(_Walk(self._source, start), next(behind, None), stop)
 
-    def _records(self, gop: Gop | None, on_damage: OnDamage | None) -> Iterator[Frame | Other]:
-        walk = _Walk(self._source, gop)
-        while True:
+    def _walked(self, walk: _Walk, end: int | None, stop: int | None) -> Iterator[_Step]:
+        """Up to the byte `end`, or where that is not known, to the first I-frame that is not before frame `stop`."""
+        while end is None or walk.offset < end:
             try:
                 record = walk.step()
             except DamagedStream as damage:
-                if on_damage is None:
-                    raise
-                on_damage(damage)
+                yield damage
                 offset = self._next_keyframe(walk.offset + 1)
                 if offset is None:
                     return
                 walk.go_on_at(offset)
                 continue
-            if record is None:
+            if record is None or (stop is not None and _begins_gop(record) and record.number >= stop):
                 return
             yield record
 
@@ -164,6 +185,20 @@ class StreamReader:
             return self._source.record(offset, None, 0).kind == KEYFRAME
         except DamagedStream:
             return False
+
+
+def _without_damages(steps: Iterator[_Step], on_damage: OnDamage | None) -> Iterator[Frame | Other]:
+    for step in steps:
+        if not isinstance(step, DamagedStream):
+            yield step
+        elif on_damage is None:
+            raise step
+        else:
+            on_damage(step)
+
+
+def _begins_gop(record: Frame | Other) -> TypeGuard[Frame]:
+    return isinstance(record, Frame) and record.kind == KEYFRAME
 
 
 class _Walk:

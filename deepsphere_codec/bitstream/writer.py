@@ -18,6 +18,7 @@ from deepsphere_codec.bitstream.layout import (
     trailer_crc,
     varint,
 )
+from deepsphere_codec.bitstream.partial import Partial
 from deepsphere_codec.bitstream.records import End, Frame, Gop, Other, pack_end, pack_frame
 
 
@@ -28,20 +29,25 @@ class StreamWriter:
     counts as truncated. The file object stays open either way: it is the caller's.
 
     Args:
-        file: Open for writing in binary mode.
+        file: Open for writing in binary mode, where the next byte is to go.
         header: Written at once.
+        after: What is there already of the same stream; nothing unless given.
     """
 
-    def __init__(self, file: BinaryIO, header: Header) -> None:
+    def __init__(self, file: BinaryIO, header: Header, after: Partial | None = None) -> None:
         self._file = file
         self._timed = header.timed
         front = prologue(header)
         (self._crc,) = CRC.unpack(front[-CRC.size :])
-        self._file.write(front)
-        self._offset = len(front)
-        self._gops: list[Gop] = []
-        self._last: Frame | None = None
+        self._gops: list[Gop] = list(after.gops) if after else []
+        self._last: Frame | None = after.last if after else None
         self._closed = False
+        self.size = after.size if after else 0
+        """Bytes so far."""
+        self.beside = after.beside if after else 0
+        """Of them, those of records that are no frames."""
+        if after is None:
+            self._put(front)
 
     @property
     def frame_count(self) -> int:
@@ -66,7 +72,7 @@ class StreamWriter:
             raise ValueError(f"the frame's time is {time}, the header says that frames {_times(self._timed)}")
         if time is not None and time < (self._last.time or 0 if self._last else 0):
             raise ValueError(f"frame {self.frame_count} is shown at {time}, before the frame before it")
-        frame = Frame(kind, self.frame_count, payload, check, time, self._offset)
+        frame = Frame(kind, self.frame_count, payload, check, time, self.size)
         place = 0 if kind == KEYFRAME else self.frame_count - self._gops[-1].number
         self._append(kind, pack_frame(frame, self._last), place)
         if kind == KEYFRAME:
@@ -81,15 +87,17 @@ class StreamWriter:
         """
         if not (len(other.kind) == 1 and "a" <= other.kind <= "z"):
             raise ValueError(f"kind is {other.kind!r}, expected a letter from a to z")
+        before = self.size
         self._append(other.kind, other.body)
+        self.beside += self.size - before
 
     def close(self) -> None:
         """Write the end record and the trailer; a second call does nothing."""
         if self._closed:
             return
-        start = self._offset
+        start = self.size
         self._append(END, pack_end(End(self.frame_count, self._gops)))
-        self._file.write(TRAILER.pack(start, trailer_crc(self._crc, start), END_MAGIC))
+        self._put(TRAILER.pack(start, trailer_crc(self._crc, start), END_MAGIC))
         self._closed = True
 
     def _append(self, kind: str, body: bytes, place: int = 0) -> None:
@@ -98,9 +106,11 @@ class StreamWriter:
         if len(body) > MAX_BODY:
             raise ValueError(f"the record takes {len(body)} bytes, expected at most {MAX_BODY}")
         crc = record_crc(self._crc, place, ord(kind), body)
-        record = b"".join([kind.encode(), varint(len(body)), CRC.pack(crc), body])
-        self._file.write(record)
-        self._offset += len(record)
+        self._put(b"".join([kind.encode(), varint(len(body)), CRC.pack(crc), body]))
+
+    def _put(self, data: bytes) -> None:
+        self._file.write(data)
+        self.size += len(data)
 
     def __enter__(self) -> StreamWriter:
         return self

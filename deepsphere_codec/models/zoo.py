@@ -45,6 +45,10 @@ class LoadedModel:
         self.weights_hash, self.tables_hash = _weights_hash(self.config, self._weights), tensors_hash(self._tables)
         self._networks: dict[int, SphereDVC] = {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the network, which is made anew where it is needed: so it goes to another process."""
+        return self.__dict__ | {"_networks": {}}
+
     @property
     def geometry(self) -> str:
         """Where it works: "healpix" or "erp"."""

@@ -11,7 +11,7 @@ from deepsphere_codec.video.packing import (
     unpack_tags,
     unpack_track,
 )
-from deepsphere_codec.video.reader import VideoReader, open_video
+from deepsphere_codec.video.reader import FrameRange, VideoReader, open_video
 from deepsphere_codec.video.sinks import VideoWriter
 from deepsphere_codec.video.timing import WHOLE, Span, TimedFrame, is_even
 from deepsphere_codec.video.tracks import AudioTrack, TrackPacket, Tracks, cut, read_packets, read_tracks
@@ -20,6 +20,7 @@ from deepsphere_codec.video.writer import create_video
 __all__ = [
     "WHOLE",
     "AudioTrack",
+    "FrameRange",
     "Span",
     "TimedFrame",
     "TrackPacket",

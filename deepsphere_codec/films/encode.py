@@ -1,0 +1,223 @@
+"""A film in, a `.dsc` file out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from deepsphere_codec.atomic import atomic_output, resumable_output
+from deepsphere_codec.bitstream import Partial, StreamWriter, read_partial
+from deepsphere_codec.codec import VideoEncoder, check_quality
+from deepsphere_codec.errors import DamagedStream, UsageError
+from deepsphere_codec.films.beside import SoundIn, preface_of
+from deepsphere_codec.films.gops import CodedFrame, EncodeWork, encode_frames, frames_by_gop
+from deepsphere_codec.films.model import loaded
+from deepsphere_codec.films.reports import EncodeReport
+from deepsphere_codec.films.workers import Place, thread_count, workers_at
+from deepsphere_codec.models import DEFAULT_MODEL, LoadedModel
+from deepsphere_codec.progress import Progress
+from deepsphere_codec.video import (
+    FrameRange,
+    TimedFrame,
+    TrackPacket,
+    Tracks,
+    VideoReader,
+    open_video,
+    read_packets,
+    read_tracks,
+)
+
+Encode = Callable[[Iterable[TimedFrame]], Iterator[CodedFrame]]
+
+
+class _Output(NamedTuple):
+    """Where a stream goes.
+
+    Attributes:
+        begun: What is there already; None where nothing is.
+        name: For messages.
+    """
+
+    file: BinaryIO
+    begun: Partial | None
+    name: str
+
+
+def encode_video(
+    input: str | Path,
+    output: str | Path | BinaryIO,
+    *,
+    model: str | Path | LoadedModel = DEFAULT_MODEL,
+    quality: float = 4.0,
+    nside: int | None = None,
+    gop_size: int = 32,
+    frames: FrameRange | None = None,
+    force: bool = False,
+    resume: bool = False,
+    pictures_only: bool = False,
+    assume_erp: bool = False,
+    device: str = "cpu",
+    threads: int | None = None,
+    workers: int = 1,
+    cluster: str | None = None,
+    on_progress: Progress | None = None,
+) -> EncodeReport:
+    """Code a film into a `.dsc` file, which appears whole or not at all.
+
+    Args:
+        input: Anything `open_video` reads.
+        output: The file to write; or one open for writing in binary mode, such as a pipe, into which each frame goes as
+            soon as it is coded.
+        model: A name, a folder, or a loaded model (whose device then counts).
+        quality, nside, gop_size: See `VideoEncoder`.
+        frames: Half-open range of source frames; all unless given.
+        force: Replace an existing output.
+        resume: Keep what is coded beside the output, as OUTPUT.part, until it is whole; and go on where such a file
+            ends. The output is the same byte for byte as one that was never interrupted.
+        pictures_only: Leave out audio and tags.
+        assume_erp: Take a film that is not 2:1 for a whole ERP.
+        threads: For torch, during this call; in each process.
+        workers: Processes that code GOPs at once, each of which holds one or two GOPs of pictures.
+        cluster: Address of a Ray cluster that codes them instead.
+        on_progress: Called with (frames done, frames in all or None).
+    Raises:
+        UsageError: an argument is out of range, the input cannot be read or has no frames, the output exists, or what
+            is to be resumed was written from another film or otherwise.
+    """
+    input, place = Path(input), Place(workers, cluster, threads)
+    check_quality(quality)  # before anything slow
+    _check_not_input(input, output)
+    with open_video(input, assume_erp=assume_erp, frames=frames) as reader, _opened(output, force, resume) as target:
+        tracks = Tracks() if pictures_only else read_tracks(input)
+        work = EncodeWork(loaded(model, device), reader.info, quality, nside, gop_size, place.threads_of_each)
+        with _encoding(work, place) as (encoder, encode):
+            start = time.perf_counter()
+            sound = SoundIn(_packets(input, reader, tracks), tracks, reader.info, gop_size)
+            film = _Film(reader, reader.timed(), tracks, sound)
+            written = _write_stream(film, encoder, encode, target, on_progress)
+            seconds = time.perf_counter() - start
+    header = encoder.header
+    return EncodeReport(
+        frames=written.frames,
+        width=header.width,
+        height=header.height,
+        nside=header.nside,
+        model=header.model,
+        quality=float(quality),
+        bytes=written.size,
+        bpp=(written.size - written.beside) * 8 / (written.frames * header.width * header.height),
+        encode_seconds=seconds,
+        frames_per_second=(written.frames - written.before) / seconds,
+        notes=tuple(tracks.notes),
+    )
+
+
+class _Film(NamedTuple):
+    """What is still to be coded of a film."""
+
+    reader: VideoReader
+    frames: Iterator[TimedFrame]
+    tracks: Tracks
+    sound: SoundIn
+
+
+class _Written(NamedTuple):
+    """A stream: its frames, those that were there before, its bytes, those beside the frames."""
+
+    frames: int
+    before: int
+    size: int
+    beside: int
+
+
+@contextmanager
+def _opened(output: str | Path | BinaryIO, force: bool, resume: bool) -> Iterator[_Output]:
+    if not isinstance(output, str | Path):
+        if resume:
+            raise UsageError("what goes into a pipe cannot be resumed; name a file")
+        yield _Output(output, None, "the output")
+    elif resume:
+        with resumable_output(output, force=force) as (file, name):
+            yield _Output(file, _begun(file, name), name)
+    else:
+        with atomic_output(output, force=force) as place, place.open("wb") as file:
+            yield _Output(file, None, str(output))
+
+
+def _begun(file: BinaryIO, name: str) -> Partial | None:
+    try:
+        return read_partial(file)
+    except DamagedStream as damage:
+        raise UsageError(f"{name} is there and not what an encode left: {damage}; remove it") from damage
+
+
+@contextmanager
+def _encoding(work: EncodeWork, place: Place) -> Iterator[tuple[VideoEncoder, Encode]]:
+    """An encoder of this process, and what codes frames, here, as they come, or elsewhere, GOP by GOP."""
+    encoder = work.encoder()
+    if place.is_here:
+        with thread_count(place.threads):
+            yield encoder, lambda frames: encode_frames(encoder, frames)
+    else:
+        with workers_at(place, work) as on_tasks:
+            gops = partial(frames_by_gop, gop_size=work.gop_size)
+            yield encoder, lambda frames: chain.from_iterable(on_tasks(gops(frames)))
+
+
+def _write_stream(
+    film: _Film, encoder: VideoEncoder, encode: Encode, output: _Output, on_progress: Progress | None
+) -> _Written:
+    if output.begun:
+        _skip(film, encoder, output, output.begun)
+    writer = StreamWriter(output.file, encoder.header, output.begun)
+    if not output.begun:
+        for other in preface_of(film.tracks):
+            writer.write_other(other)
+    before, is_timed = writer.frame_count, encoder.header.timed
+    for coded in encode(film.frames):
+        writer.write(coded.kind, coded.payload, coded.check, coded.pts if is_timed else None)
+        for other in film.sound.after(coded.pts):
+            writer.write_other(other)
+        output.file.flush()
+        if on_progress:
+            on_progress(writer.frame_count, film.reader.expected)
+    for other in film.sound.rest():
+        writer.write_other(other)
+    writer.close()
+    output.file.flush()
+    return _Written(writer.frame_count, before, writer.size, writer.beside)
+
+
+def _skip(film: _Film, encoder: VideoEncoder, output: _Output, begun: Partial) -> None:
+    """Pass over what is coded already; the last I-frame of it is coded once more, to see that the rest will fit."""
+    there, due = asdict(begun.header), asdict(encoder.header)
+    if differing := [key for key in due if due[key] != there[key]]:
+        raise UsageError(f"{output.name} was written with another {', '.join(differing)}; use the same, or remove it")
+    number = -1
+    for number, frame in zip(range(begun.last.number + 1), film.frames, strict=False):
+        film.sound.after(frame.pts)
+        if number == begun.keyframe.number:
+            encoder.restart()
+            (coded,) = encode_frames(encoder, [frame])
+            encoder.restart()
+            if (coded.payload, coded.check) != (begun.keyframe.payload, begun.keyframe.check):
+                raise UsageError(f"{output.name} was written from another film, or on another machine; remove it")
+    if number < begun.last.number:
+        raise UsageError(f"{output.name} holds more frames than the film; remove it")
+    output.file.truncate(begun.size)
+    output.file.seek(begun.size)
+
+
+def _packets(input: Path, reader: VideoReader, tracks: Tracks) -> Iterator[TrackPacket]:
+    return read_packets(input, reader.span) if tracks.audio else iter(())
+
+
+def _check_not_input(input: Path, output: str | Path | BinaryIO) -> None:
+    if isinstance(output, str | Path) and Path(output).exists() and input.exists() and Path(output).samefile(input):
+        raise UsageError(f"{output} is the input itself; name another output")
