@@ -57,13 +57,14 @@ def resumable_output(path: str | Path, *, force: bool = False) -> Iterator[tuple
     with _told_as_usage(path):
         _check_file(path, force)
         file = open(os.open(part, os.O_RDWR | os.O_CREAT, 0o666), "r+b")
-    with file, _kept_on_failure(path, part):
+    with file:
         _lock(file, part)
-        yield file, str(part)
-        file.flush()
-        os.fsync(file.fileno())
-        _check_still_free(path, force)
-        os.replace(part, path)
+        with _kept_on_failure(path, part), file:
+            yield file, str(part)
+            file.flush()
+            os.fsync(file.fileno())
+            _check_still_free(path, force)
+            os.replace(part, path)
 
 
 @contextmanager

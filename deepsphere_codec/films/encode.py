@@ -144,7 +144,11 @@ def _opened(output: str | Path | BinaryIO, force: bool, resume: bool) -> Iterato
         yield _Output(output, None, "the output")
     elif resume:
         with resumable_output(output, force=force) as (file, name):
-            yield _Output(file, _begun(file, name), name)
+            begun = _begun(file, name)
+            if begun is None:
+                file.seek(0)
+                file.truncate()
+            yield _Output(file, begun, name)
     else:
         with atomic_output(output, force=force) as place, place.open("wb") as file:
             yield _Output(file, None, str(output))

@@ -51,7 +51,7 @@ class Place(NamedTuple):
     @property
     def threads_of_each(self) -> int:
         """Threads of each process; one on a cluster, where a task is given one processor."""
-        return self.threads or (1 if self.cluster else max(1, len(os.sched_getaffinity(0)) // self.workers))
+        return self.threads or (1 if self.cluster else max(1, len(os.sched_getaffinity(0)) // max(1, self.workers)))
 
 
 def workers_at(place: Place, work: Work) -> AbstractContextManager[OnTasks]:

@@ -1,0 +1,1 @@
+from support import same_numbers_on_one_thread  # noqa: F401
