@@ -87,7 +87,7 @@ $(VENV)/stamp-package: pyproject.toml constraints.txt | $(VENV)/stamp-venv
 	@touch $@
 
 $(VENV)/stamp-dev: $(VENV)/stamp-package
-	$(PIP) install --constraint constraints.txt --editable ".[dev,report]"
+	$(PIP) install --constraint constraints.txt --editable ".[dev,report,ray]"
 	@touch $@
 
 $(VENV)/stamp-report: $(VENV)/stamp-package

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import secrets
+import signal
+import socket
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from deepsphere_codec.errors import CodecError, UsageError
 from deepsphere_codec.films.workers import OnTasks, Work, in_order
+
+_SECONDS = 10.0
+"""That a machine has to answer."""
 
 _RETRIES = 5
 """Times that a task is done anew where the machine that did it goes away."""
@@ -26,11 +32,7 @@ def cluster_workers(work: Work, address: str, processors: int) -> Iterator[OnTas
         CodecError: a task failed on several machines.
     """
     ray = _ray()
-    try:
-        ray.init(address=address, log_to_driver=False, logging_level="ERROR", configure_logging=False)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UsageError(f"--cluster {address}: there is no Ray cluster to be reached ({reason})") from error
+    _join(ray, address)
     try:
         shared, key = [ray.put(work)], secrets.token_hex(8)  # in a list, so that not each task brings it
         remote = ray.remote(num_cpus=processors, max_retries=_RETRIES)(_do)
@@ -43,6 +45,25 @@ def cluster_workers(work: Work, address: str, processors: int) -> Iterator[OnTas
         raise CodecError(f"the cluster at {address} failed: {' '.join(str(error).split())[:200]}") from error
     finally:
         ray.shutdown()
+
+
+def _join(ray: Any, address: str) -> None:
+    on_termination = signal.getsignal(signal.SIGTERM)
+    try:
+        _check_answers(address)
+        ray.init(address=address, log_to_driver=False, logging_level="ERROR", configure_logging=False)
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UsageError(f"--cluster {address}: there is no Ray cluster to be reached ({reason})") from error
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, on_termination)  # Ray takes it for itself
+
+
+def _check_answers(address: str) -> None:
+    """Where nobody does, Ray would try for minutes."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host, int(port)), timeout=_SECONDS).close()
 
 
 def _ray() -> Any:
