@@ -90,7 +90,7 @@ class ModelCodec:
 
     def _encode_flags(self, quality: float) -> list[str]:
         options = self._options
-        flags = ["--quality", f"{quality:g}", "--gop", str(options.gop)]
+        flags = ["--quality", f"{quality:g}", "--gop", str(options.gop), "--pictures-only"]
         if options.frames is not None:
             flags += ["--frames", f"0:{options.frames}"]
         if options.nside is not None:
