@@ -165,6 +165,21 @@ def test_stand_ins_have_times_between_those_of_their_neighbours(lost: int, irreg
         assert [times[n] for n in sound] == [IRREGULAR[n] * TICK for n in sound]
 
 
+# Colour
+
+
+@pytest.mark.parametrize("output", ["film.mp4", "film.mkv"])
+def test_range_matrix_primaries_and_transfer_are_kept(output: str, tmp_path: Path) -> None:
+    hdr = VideoInfo(64, 32, Fraction(25), None, True, "bt2020", primaries=9, transfer=16)
+    with create_video(tmp_path / "hdr.mkv", hdr) as writer:
+        writer.write(make_frame(64, 32))
+    encode_video(tmp_path / "hdr.mkv", tmp_path / "film.dsc", model=FakeModel())
+    decode_to_file(tmp_path / "film.dsc", tmp_path / output, model=FakeModel())
+    with open_video(tmp_path / output) as reader:
+        info = reader.info
+    assert (info.full_range, info.matrix, info.primaries, info.transfer) == (True, "bt2020", 9, 16)
+
+
 # Damage beside the pictures
 
 
