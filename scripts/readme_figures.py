@@ -13,11 +13,11 @@ from deepsphere_codec.evaluation.bdrate import bd_rows
 from deepsphere_codec.evaluation.results import Results, read_results
 
 ROOT = Path(__file__).resolve().parents[1]
-MARKERS = re.compile(r"(<!-- figures:.*?-->\n).*?(<!-- /figures -->)", re.S)
+MARKERS = re.compile(r"(<!-- figures: (\w+);.*?-->\n).*?(<!-- /figures -->)", re.S)
 
 
-def figures(results: Path) -> str:
-    """The part of the README that is made of numbers."""
+def reach(results: Path) -> str:
+    """What the codec reaches, and why."""
     report = json.loads((results / "report.json").read_text())
     codecs = {codec["codec"]: codec for codec in report["codecs"]}
     frames = max(report["frames"])
@@ -274,13 +274,35 @@ def speed(benchmark: dict) -> list[str]:
     return lines
 
 
+def trust(results: Path) -> str:
+    """What was measured of files and processes."""
+    lines = []
+    if (path := results / "workers.json").exists():
+        lines += workers(json.loads(path.read_text()))
+    return "\n".join(lines) + "\n"
+
+
+def workers(measured: dict) -> list[str]:
+    """Sentences on several processes."""
+    settings, (_, several) = measured["settings"], measured["rows"]
+    size, cpu = settings["size"].replace("x", "×"), measured["environment"]["cpu"]
+    return [
+        f"With {several['workers']} processes of one thread each, a film of {settings['frames']} frames of {size} in GOPs "
+        f"of {settings['gop']} is encoded {several['encode_speedup']:.2f} and decoded {several['decode_speedup']:.2f} "
+        f"times as fast as with one ({cpu}; `scripts/benchmark_workers.py`)."
+    ]
+
+
+PARTS = {"reach": reach, "trust": trust}
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 where the README is out of date")
     args = parser.parse_args()
     readme = ROOT / "README.md"
     text = readme.read_text()
-    made = MARKERS.sub(lambda found: found[1] + "\n" + figures(ROOT / "results") + "\n" + found[2], text)
+    made = MARKERS.sub(lambda found: f"{found[1]}\n{PARTS[found[2]](ROOT / 'results')}\n{found[3]}", text)
     if args.check:
         return int(made != text)
     readme.write_text(made)

@@ -83,3 +83,11 @@ def test_blocks_are_found() -> None:
     assert first == Block(2, "sh", "echo a\n", "")
     assert (second.kind, second.mark) == ("console", "skip: needs a GPU")
     assert script_of(second)[-1] == "echo b \\\n    c\necho d"
+
+
+def test_each_promise_names_a_test_that_is_there() -> None:
+    text = (ROOT / "README.md").read_text()
+    named = re.findall(r"^\| [^|]+ \| `(tests/[\w/]+\.py)(?:::(\w+))?` \|$", text, re.M)
+    assert len(named) > 15
+    for path, name in named:
+        assert f"def {name}(" in (ROOT / path).read_text() if name else (ROOT / path).exists(), f"{path}::{name}"

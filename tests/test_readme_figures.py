@@ -65,6 +65,6 @@ def test_choices_of_training_have_their_section(script: ModuleType, tmp_path: Pa
     for path in (ROOT / "results").iterdir():
         (tmp_path / path.name).symlink_to(path)
     (tmp_path / "training.json").unlink(missing_ok=True)
-    assert "### What training choices are worth" not in script.figures(tmp_path)
+    assert "### What training choices are worth" not in script.reach(tmp_path)
     (tmp_path / "training.json").write_text(json.dumps(choices()))
-    assert "### What training choices are worth" in script.figures(tmp_path)
+    assert "### What training choices are worth" in script.reach(tmp_path)
