@@ -287,9 +287,9 @@ def workers(measured: dict) -> list[str]:
     settings, (_, several) = measured["settings"], measured["rows"]
     size, cpu = settings["size"].replace("x", "×"), measured["environment"]["cpu"]
     return [
-        f"With {several['workers']} processes of one thread each, a film of {settings['frames']} frames of {size} in GOPs "
-        f"of {settings['gop']} is encoded {several['encode_speedup']:.2f} and decoded {several['decode_speedup']:.2f} "
-        f"times as fast as with one ({cpu}; `scripts/benchmark_workers.py`)."
+        f"With {several['workers']} processes of one thread each, a film of {settings['frames']} frames of {size} in "
+        f"GOPs of {settings['gop']} is encoded {several['encode_speedup']:.2f} and decoded "
+        f"{several['decode_speedup']:.2f} times as fast as with one ({cpu}; `scripts/benchmark_workers.py`)."
     ]
 
 

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from deepsphere_codec.entropy.exact import ExactConv
+from deepsphere_codec.entropy.hyperprior import Hyperprior
 from deepsphere_codec.errors import UsageError
 from deepsphere_codec.models.config import ModelConfig
 from deepsphere_codec.models.dvc import SphereDVC
@@ -43,6 +44,11 @@ class LoadedModel:
         self._tables = {key: value for key, value in tensors.items() if key.endswith(_TABLE_ENDS)}
         self._weights = {key: value for key, value in tensors.items() if key not in self._tables}
         self.weights_hash, self.tables_hash = _weights_hash(self.config, self._weights), tensors_hash(self._tables)
+        for key in ("weights_hash", "tables_hash"):
+            if card.get(key, getattr(self, key)) != getattr(self, key):
+                raise UsageError(
+                    f"the model {name} is not what its card says ({key}): its files do not belong together"
+                )
         self._networks: dict[int, SphereDVC] = {}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -74,6 +80,7 @@ class LoadedModel:
         if nside not in self._networks:
             network = SphereDVC(self.config, whole_grid(self.geometry, nside))
             fill(network, self._weights, self._tables)
+            _check_parts(network, self._weights, self._tables)
             self._networks = {nside: network.eval().requires_grad_(False).to(self.device)}
         return self._networks[nside]
 
@@ -135,7 +142,7 @@ def fill(network: SphereDVC, weights: dict[str, Tensor], tables: dict[str, Tenso
     """Put stored values in place.
 
     Raises:
-        UsageError: a weight is missing, or of another shape.
+        UsageError: a weight is missing, or of another shape, or there is no place for a table.
     """
     for key, p in network.named_parameters():
         value = weights.get(key)
@@ -143,9 +150,25 @@ def fill(network: SphereDVC, weights: dict[str, Tensor], tables: dict[str, Tenso
             got = "missing" if value is None else f"{list(value.shape)} instead of {list(p.shape)}"
             raise UsageError(f"the model's weight {key} is {got}: its files do not belong together")
         p.data.copy_(value)
+    places = {key for key, _ in network.named_buffers() if key.endswith(_TABLE_ENDS)}
     for key, value in tables.items():
         module, _, name = key.rpartition(".")
+        if key not in places or name.startswith("_"):
+            raise UsageError(f"the model's files hold {key}, which is no part of it")
         setattr(network.get_submodule(module), name, value)
+
+
+def _check_parts(network: SphereDVC, weights: dict[str, Tensor], tables: dict[str, Tensor]) -> None:
+    """Raise UsageError unless the files hold the network's weights and tables, and nothing else."""
+    unknown = set(weights) - {key for key, _ in network.named_parameters()}
+    if unknown:
+        raise UsageError(f"the model's files hold {min(unknown)}, which is no part of it")
+    try:
+        for module in network.modules():
+            if isinstance(module, Hyperprior):
+                module.check_tables()
+    except ValueError as error:
+        raise UsageError(f"the model's files are damaged: {error}") from error
 
 
 def tensors_hash(tensors: dict[str, Tensor]) -> str:

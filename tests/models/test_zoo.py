@@ -32,8 +32,10 @@ def saved(lively: SphereDVC, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def copied(saved: Path, tmp_path: Path) -> Path:
-    """To be damaged."""
-    return Path(shutil.copytree(saved, tmp_path / "mine"))
+    """To be changed; its card names no hashes."""
+    folder = Path(shutil.copytree(saved, tmp_path / "mine"))
+    edit_card(folder, lambda card: [card.pop(key) for key in ("weights_hash", "tables_hash")])
+    return folder
 
 
 def edit_tensors(folder: Path, edit: Callable[[dict[str, torch.Tensor]], object]) -> None:
@@ -178,6 +180,55 @@ def test_a_card_of_a_later_version_is_refused(copied):
 def test_weights_of_another_model_are_refused(copied):
     edit_card(copied, lambda card: card["model"].update(work_channels=24))
     with pytest.raises(UsageError, match=r"weight .* is \[.*\] instead of \[.*\]: its files do not belong together"):
+        load_model(copied).network(64)
+
+
+@pytest.mark.parametrize("name", ["inter.motion_s.layers.0.bias", "intra.latents.hyperprior.y_offset"])
+def test_other_hashes_than_the_cards_are_refused(saved, tmp_path, name):
+    folder = Path(shutil.copytree(saved, tmp_path / "mine"))
+    edit_tensors(folder, lambda tensors: tensors[name].add_(1))
+    with pytest.raises(UsageError, match="mine is not what its card says"):
+        load_model(folder)
+
+
+def longer(tensors: dict[str, torch.Tensor]) -> None:
+    tensors["intra.latents.hyperprior.y_length"][3] = 10**6
+
+
+def not_growing(tensors: dict[str, torch.Tensor]) -> None:
+    tensors["inter.motion_latents.hyperprior.z_cdf"][2, 1] = 0
+
+
+def beyond_the_sum(tensors: dict[str, torch.Tensor]) -> None:
+    row, length = (tensors[f"intra.latents.hyperprior.y_{name}"] for name in ("cdf", "length"))
+    row[5, length[5] - 1] += 7
+
+
+def fewer_rows(tensors: dict[str, torch.Tensor]) -> None:
+    name = "intra.latents.hyperprior.z_offset"
+    tensors[name] = tensors[name][:-1].clone()
+
+
+def floating(tensors: dict[str, torch.Tensor]) -> None:
+    name = "intra.latents.hyperprior.y_cdf"
+    tensors[name] = tensors[name].float()
+
+
+def no_table(tensors: dict[str, torch.Tensor]) -> None:
+    del tensors["inter.residual_latents.hyperprior.y_cdf"]
+
+
+@pytest.mark.parametrize("edit", [longer, not_growing, beyond_the_sum, fewer_rows, floating, no_table])
+def test_tables_that_would_lead_the_coder_astray_are_refused(copied, edit):
+    edit_tensors(copied, edit)
+    with pytest.raises(UsageError, match="the model's files are damaged: the table [yz] "):
+        load_model(copied).network(64)
+
+
+@pytest.mark.parametrize("name", ["more.weight", "no.such_cdf", "intra.latents.hyperprior.prior._quantized_cdf"])
+def test_what_is_no_part_of_a_model_is_refused(copied, name):
+    edit_tensors(copied, lambda tensors: tensors.update({name: torch.zeros(3)}))
+    with pytest.raises(UsageError, match=f"the model's files hold {name}, which is no part of it"):
         load_model(copied).network(64)
 
 
