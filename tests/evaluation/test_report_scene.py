@@ -63,7 +63,7 @@ def test_the_planar_baseline_is_coded_by_its_own_command(
     shown = compare_videos(film, coded.film)
     assert coded.ws_psnr_yuv == [each.ws_psnr_yuv for each in shown.per_frame] and shown.frames == FRAMES
     with pytest.raises(CodecError, match="it begins with"):  # so that the page shows no globe of it
-        inside_of(coded, 1)
+        inside_of(coded)
     monkeypatch.setattr(coding, "_code_planar", None)
     assert make_scene(gathered, film, FRAMES, tmp_path, weights.parent) == scene, "nothing is coded again"
 

@@ -15,7 +15,7 @@ from deepsphere_codec.evaluation.report.coding import Coded
 from deepsphere_codec.evaluation.report.spread import PIXEL_ORDER
 from deepsphere_codec.models import SphereDVC, State, load_model
 
-CACHE = "inside.npz"
+CACHE = "within.npz"
 
 
 class Inside(NamedTuple):
@@ -24,8 +24,8 @@ class Inside(NamedTuple):
     Attributes:
         bits_i: Bits per node of the first frame, below each latent node.
         bits_p: The same, mean over P-frames.
-        motion: Tangent vectors of one P-frame, radians; none of a model on the plane.
-        frame: Its number.
+        motion: Tangent vectors of the P-frame that moves most, radians; none of a model on the plane.
+        frame: Its number; that of the last frame on the plane.
         order: How nodes lie: face-major on the sphere, or erp-rows, row after row of an ERP picture.
     """
 
@@ -36,8 +36,8 @@ class Inside(NamedTuple):
     order: str
 
 
-def inside_of(coded: Coded, frame: int) -> Inside | None:
-    """What a stream holds, and the motion of one frame; None where the model is not of our kind.
+def inside_of(coded: Coded) -> Inside | None:
+    """What a stream holds; None where the model is not of our kind.
 
     Raises:
         CodecError: the stream or the model cannot be read.
@@ -45,16 +45,15 @@ def inside_of(coded: Coded, frame: int) -> Inside | None:
     path = coded.folder / CACHE
     if path.exists() and path.stat().st_mtime >= coded.stream.stat().st_mtime:
         with np.load(path) as kept:
-            if int(kept["frame"]) == frame:
-                return Inside(kept["bits_i"], kept["bits_p"], kept["motion"], frame, str(kept["order"]))
-    found = _look(coded.stream, coded.job.model, frame)
+            return Inside(kept["bits_i"], kept["bits_p"], kept["motion"], int(kept["frame"]), str(kept["order"]))
+    found = _look(coded.stream, coded.job.model)
     if found:
         np.savez_compressed(path, **found._asdict())
     return found
 
 
 @torch.inference_mode()
-def _look(stream: Path, model: str, frame: int) -> Inside | None:
+def _look(stream: Path, model: str) -> Inside | None:
     with StreamReader(stream) as reader:
         header, payloads = reader.header, [frame.payload for frame in reader.frames()]
     network = load_model(model).network(header.nside)
@@ -62,11 +61,15 @@ def _look(stream: Path, model: str, frame: int) -> Inside | None:
         return None
     state: State = network.decode_intra(payloads[0], header.quality)
     bits_i = look_into(network, payloads[0], None, header.quality).bits_per_node
-    bits_p, motion = [], np.zeros((0, 3))
+    bits_p, motion, frame = [], np.zeros((0, 3)), len(payloads) - 1
     for number, payload in enumerate(payloads[1:], 1):
         seen = look_into(network, payload, state, header.quality)
         bits_p.append(seen.bits_per_node)
-        if number == frame and header.pixel_order == PIXEL_ORDER:
-            motion = seen.motion
+        if header.pixel_order == PIXEL_ORDER and (not len(motion) or _moved(seen.motion) > _moved(motion)):
+            motion, frame = seen.motion, number
         state = network.decode_inter(payload, state, header.quality)
     return Inside(bits_i, np.mean(bits_p, axis=0), motion.astype(np.float32), frame, header.pixel_order)
+
+
+def _moved(motion: Float[np.ndarray, "npix 3"]) -> float:
+    return float(np.linalg.norm(motion, axis=-1).mean())

@@ -53,13 +53,13 @@ def scene_part(scene: Scene, looks: Mapping[str, Look], figures: FigureFolder) -
     cut = cut_views(films)
     jpeg_quality = fitting_quality(cut)
     shots = shots_of(cut, jpeg_quality)
-    middle = numbers[len(numbers) // 2]
     labels = {name: _label(scene, name) for name in films}
     figures.add("views", side_by_side(cut, shots, labels, PAPER_VIEWS, numbers[-1]))
     if not scene.coded:
         return ScenePart(scene, _json(labels, shots, numbers), jpeg_quality, None, [], None, None)
-    inside = _insides(scene, middle)
-    globes = [_globes(name, each, films[SOURCE], figures) for name, each in inside.items()]
+    inside = _insides(scene)
+    source = read_frames(scene.clip, sorted({each.frame for each in inside.values()})) if inside else films[SOURCE]
+    globes = [_globes(name, each, source, figures) for name, each in inside.items()]
     latitude = inside and latitude_figure(inside, looks)
     errors = errors_figure(latitude_errors(films), looks)
     return ScenePart(
@@ -77,14 +77,14 @@ def scene_part(scene: Scene, looks: Mapping[str, Look], figures: FigureFolder) -
     )
 
 
-def _insides(scene: Scene, frame: int) -> dict[str, Inside]:
+def _insides(scene: Scene) -> dict[str, Inside]:
     """Of the models that work on the sphere."""
     found = {}
     for name, each in scene.coded.items():
         if not each.job.model:
             continue
         try:
-            inside = inside_of(each, frame)
+            inside = inside_of(each)
         except CodecError:  # of another kind: its file is no stream of the sphere's
             continue
         if inside:

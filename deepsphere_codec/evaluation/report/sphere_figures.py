@@ -41,24 +41,25 @@ QUANTILES = (0.02, 0.98)  # of the bits: what the colours span
 
 
 def globes_figure(inside: Inside, source: Picture) -> Figure:
-    """Two globes each, front and back: the source, motion, bits of the I-frame and of P-frames."""
+    """Two globes each, front and back: source and motion, where there is any; bits of the I-frame and of P-frames."""
+    directions, on_globe = globe_directions(PIXELS)
+    height = 2 if len(inside.motion) else 1
     with style():
-        figure = Figure(figsize=(10.4, 6.4))
-        rows = figure.subplots(2, 2)
-        figure.subplots_adjust(left=0.005, right=0.995, bottom=0.075, top=0.955, wspace=0.02, hspace=0.42)
-        directions, on_globe = globe_directions(PIXELS)
-        _draw(rows[0, 0], f"source, frame {inside.frame}", look(source, directions) / 255, on_globe)
+        figure = Figure(figsize=(10.4, 3.2 * height))
+        rows = figure.subplots(height, 2, squeeze=False)
+        figure.subplots_adjust(
+            left=0.005, right=0.995, bottom=0.15 / height, top=1 - 0.09 / height, wspace=0.02, hspace=0.42
+        )
         if len(inside.motion):
+            _draw(rows[0, 0], f"source, frame {inside.frame}", look(source, directions) / 255, on_globe)
             moves = movement(inside.motion)
             fastest = fastest_of(moves)
             colours = movement_colours(moves, fastest)[nearest_nodes(directions, nside_of(len(moves)))]
             _draw(rows[0, 1], f"motion, frame {inside.frame}: which way things go", colours, on_globe)
             _draw_wheel(rows[0, 1], fastest)
-        else:
-            rows[0, 1].set_axis_off()
         for axes, bits, name in (
-            (rows[1, 0], inside.bits_i, "I-frame"),
-            (rows[1, 1], inside.bits_p, "mean of P-frames"),
+            (rows[-1, 0], inside.bits_i, "I-frame"),
+            (rows[-1, 1], inside.bits_p, "mean of P-frames"),
         ):
             dense = bits / areas(len(bits), inside.order)  # a small node with many bits is as bright as it is dense
             norm = _norm(dense)
