@@ -1,0 +1,181 @@
+#!/usr/bin/env python3
+"""Write the golden files: a short film as each released model codes it, and what it decodes to.
+
+    scripts/write_golden.py [NAME …] [--force]
+
+Run it for a new model, new weights of an old one, or a new version of the format. tests/test_golden.py holds the codec
+to what it wrote.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import hashlib
+import json
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Int
+
+from deepsphere_codec.bitstream import StreamReader
+from deepsphere_codec.codec import VideoDecoder
+from deepsphere_codec.errors import UsageError
+from deepsphere_codec.evaluation.environment import environment
+from deepsphere_codec.evaluation.metrics import Planes, ws_psnr_yuv
+from deepsphere_codec.evaluation.script import run
+from deepsphere_codec.films import encode_video
+from deepsphere_codec.models import list_models, load_model
+from deepsphere_codec.video import VideoInfo, YuvFrame, create_video
+
+FOLDER = Path(__file__).resolve().parents[1] / "tests" / "golden"
+WIDTH, HEIGHT, FRAMES = 256, 128, 5
+GOP, QUALITY = 3, 4.0
+SAMPLED = 8  # every so many pixels, in either direction
+
+
+class GoldenFrame(NamedTuple):
+    """What a frame decodes to.
+
+    Attributes:
+        check: Of the latents, hex, as the record has it.
+        picture: SHA-256 of its planes, hex.
+        ws_psnr_yuv: To the film, decibels.
+        sample: Every eighth pixel of every eighth row of the three planes, base64.
+    """
+
+    check: str
+    picture: str
+    ws_psnr_yuv: float
+    sample: str
+
+    @property
+    def levels(self) -> Int[np.ndarray, " n"]:
+        """The sample's pixels."""
+        return np.frombuffer(base64.b64decode(self.sample), np.uint8).astype(int)
+
+
+class Golden(NamedTuple):
+    """What is said beside a golden file.
+
+    Attributes:
+        machine: That wrote it: what the last bit of a picture may depend on.
+        film: SHA-256 of its planes, hex.
+    """
+
+    machine: dict[str, str]
+    film: str
+    frames: list[GoldenFrame]
+
+    @classmethod
+    def read(cls, path: Path) -> Golden:
+        told = json.loads(path.read_text())
+        return cls(told["machine"], told["film"], [GoldenFrame(**frame) for frame in told["frames"]])
+
+    def write(self, path: Path) -> None:
+        told = self._asdict() | {"frames": [frame._asdict() for frame in self.frames]}
+        path.write_text(json.dumps(told, indent=1) + "\n")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    known = [card["name"] for card in list_models()]
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(known)} (default: all)")
+    parser.add_argument("--force", action="store_true", help="replace what is there")
+    parser.add_argument("--out", type=Path, default=FOLDER, metavar="FOLDER", help="default: tests/golden")
+    args = parser.parse_args(arguments)
+    names = args.names or known
+    for name in names:
+        if name not in known:
+            raise UsageError(f"there is no released model {name}; there are {', '.join(known)}")
+        if not args.force and any(path.exists() for path in places(args.out, name)):
+            raise UsageError(f"{places(args.out, name)[0]} is there already; --force replaces it")
+    args.out.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        stream, beside = places(args.out, name)
+        code(name, stream)
+        described(stream).write(beside)
+        print(f"{stream}  {stream.stat().st_size} bytes")
+
+
+def places(folder: Path, name: str) -> tuple[Path, Path]:
+    """The golden file of a model, and what is said beside it."""
+    return folder / f"{name}.dsc", folder / f"{name}.json"
+
+
+def code(name: str, stream: Path) -> None:
+    """Code the film with a model."""
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "film.y4m"
+        with create_video(source, VideoInfo(WIDTH, HEIGHT, Fraction(30), FRAMES, False, "bt709")) as writer:
+            for frame in film():
+                writer.write(frame)
+        encode_video(source, stream, model=name, quality=QUALITY, gop_size=GOP, force=True, threads=1)
+
+
+def described(stream: Path) -> Golden:
+    """What a stream of the film decodes to here."""
+    frames = []
+    for (check, picture), source in zip(decoded(stream), film(), strict=True):
+        decibels = round(float(ws_psnr_yuv(Planes(*source), Planes(*picture))), 4)
+        frames.append(GoldenFrame(check, picture_hash([picture]), decibels, _sample(picture)))
+    return Golden(this_machine(), picture_hash(film()), frames)
+
+
+def decoded(stream: Path) -> Iterator[tuple[str, YuvFrame]]:
+    """Each frame's check, which the decoder compares, and its picture."""
+    with StreamReader(stream) as reader:
+        decoder = VideoDecoder(reader.header, load_model(reader.header.model))
+        for frame in reader.frames():
+            x_hat = decoder.decode(frame.kind, frame.payload, frame.check)
+            yield f"{frame.check:04x}", decoder.frame(x_hat)
+
+
+def this_machine() -> dict[str, str]:
+    """What the last bit of a picture may depend on here."""
+    capability = torch.backends.cpu.get_cpu_capability()
+    return {"cpu": str(environment()["cpu"]), "instructions": capability, "torch": torch.__version__}
+
+
+def picture_hash(frames: Iterable[YuvFrame]) -> str:
+    """SHA-256 over all planes, hex."""
+    return hashlib.sha256(b"".join(plane.tobytes() for frame in frames for plane in frame)).hexdigest()
+
+
+def film(frames: int = FRAMES) -> Iterator[YuvFrame]:
+    """A textured place that turns about the vertical axis behind a square that stands still.
+
+    Made of whole numbers from start to end, so that it is the same film on every machine.
+    """
+    random = np.random.RandomState(7)  # its numbers are promised to stay, unlike a Generator's
+    luma = (3 * _clouds(random, 16, WIDTH, HEIGHT) + _clouds(random, 4, WIDTH, HEIGHT)) // 4
+    chroma = [96 + _clouds(random, 16, WIDTH // 2, HEIGHT // 2) // 4 for _ in "uv"]
+    for number in range(frames):
+        planes = [np.roll(luma, 2 * number, 1), *(np.roll(plane, number, 1) for plane in chroma)]
+        for plane, size in zip(planes, (32, 16, 16), strict=True):
+            plane[size : 2 * size, size : 2 * size] = plane[:size, :size].max()
+        yield YuvFrame(*(plane.astype(np.uint8) for plane in planes))
+
+
+def _clouds(random: np.random.RandomState, step: int, width: int, height: int) -> Int[np.ndarray, "height width"]:
+    """Numbers from 16 to 235, a random one every `step` pixels and between them linear; left and right meet."""
+    corners = random.randint(16, 236, (height // step + 1, width // step))
+    part = np.arange(step)
+    rows = corners[..., None] * (step - part) + np.roll(corners, -1, 1)[..., None] * part
+    rows = rows.reshape(len(corners), 1, width)
+    whole = rows[:-1] * (step - part[:, None]) + rows[1:] * part[:, None]
+    return whole.reshape(height, width) // step**2
+
+
+def _sample(picture: YuvFrame) -> str:
+    return base64.b64encode(b"".join(plane[::SAMPLED, ::SAMPLED].tobytes() for plane in picture)).decode()
+
+
+if __name__ == "__main__":
+    sys.exit(run(main, "write_golden", "the files written so far are kept"))
