@@ -51,6 +51,11 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+def peak_memory() -> int:
+    """Most that this process has held so far, bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
 @pytest.fixture(autouse=True)
 def same_numbers_on_one_thread() -> Iterator[None]:
     """Imported by the conftest of a folder whose tests compare numbers to the last bit."""
