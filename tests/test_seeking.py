@@ -81,7 +81,7 @@ def places(stream: Path) -> Map:
 
 
 @pytest.mark.parametrize(
-    "frames", [(0, 1), (3, 4), (0, 4), (101, 103), (100, 104), (97, 104), (196, 200), (199, None), (-3, None)]
+    "frames", [(0, 1), (0, 5), (101, 103), (100, 104), (97, 105), (100, 105), (196, 200), (199, None), (-3, None)]
 )
 def test_a_part_is_decoded_from_its_gops_alone(
     frames: tuple[int | None, int | None], stream: Path, places: Map, tmp_path: Path

@@ -97,7 +97,8 @@ class StreamReader:
 
     def preface(self) -> Sequence[Other]:
         """What lies before the first frame; what is damaged there `records` will tell."""
-        steps = self._steps(0, 1 if self._end else None)
+        gops = self._end.gops if self._end else ()
+        steps = self._walked(_Walk(self._source, None), gops[0].offset if gops else None, None)
         found: list[Other] = []
         ahead: list[_Step] = []
         for step in steps:
