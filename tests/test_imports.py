@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "deepsphere_codec"
 
-FOUNDATION = {"errors", "progress", "atomic", "threads"}
+FOUNDATION = {"errors", "progress", "atomic", "threads", "cursor"}
 BORDERS = FOUNDATION | {"sphere", "bitstream", "video"}
 OPERATORS = BORDERS | {"graph"}
 PARTS = OPERATORS | {"layers", "entropy"}  # the hyperprior is made of layers, no layer needs an entropy model
@@ -22,6 +22,7 @@ CODEC = MODELS | {"codec", "films", "resolution"}
 MEASURED = CODEC | {"baselines"}
 
 MAY_IMPORT = {
+    "cursor": set(),
     "errors": set(),
     "progress": set(),
     "threads": set(),

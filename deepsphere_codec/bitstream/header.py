@@ -7,7 +7,8 @@ import struct
 import zlib
 from dataclasses import asdict, dataclass
 
-from deepsphere_codec.bitstream.layout import CRC, MAGIC, MAX_HEADER, PROLOGUE, Cursor
+from deepsphere_codec.bitstream.layout import CRC, MAGIC, MAX_HEADER, PROLOGUE
+from deepsphere_codec.cursor import Cursor
 
 FORMAT_VERSION = 0x0100
 """1.0: major version in the high byte, minor in the low one. A reader takes all minor versions of its major one."""

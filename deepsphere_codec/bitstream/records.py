@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from deepsphere_codec.bitstream.layout import CHECK, KEYFRAME, Cursor, varint
+from deepsphere_codec.bitstream.layout import CHECK, KEYFRAME
+from deepsphere_codec.cursor import Cursor, varint
 
 
 class Frame(NamedTuple):

@@ -14,15 +14,14 @@ from deepsphere_codec.bitstream.layout import (
     MAGIC,
     MAX_BODY,
     MAX_HEADER,
-    MAX_VARINT,
     PREDICTED,
     PROLOGUE,
     TRAILER,
-    Cursor,
     record_crc,
     trailer_crc,
 )
 from deepsphere_codec.bitstream.records import End, unpack_end
+from deepsphere_codec.cursor import MAX_VARINT, Cursor
 from deepsphere_codec.errors import DamagedStream, IncompatibleStream
 
 _PIECE = 1 << 20  # bytes that are read at once

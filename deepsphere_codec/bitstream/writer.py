@@ -16,10 +16,10 @@ from deepsphere_codec.bitstream.layout import (
     TRAILER,
     record_crc,
     trailer_crc,
-    varint,
 )
 from deepsphere_codec.bitstream.partial import Partial
 from deepsphere_codec.bitstream.records import End, Frame, Gop, Other, pack_end, pack_frame
+from deepsphere_codec.cursor import varint
 
 
 class StreamWriter:

@@ -1,8 +1,7 @@
 """Tags, audio tracks and audio packets as bytes, for a stream to carry without knowing what they are.
 
-Numbers are little-endian. A varint is 7 bits a byte, the lowest first, the top bit set in all but the last; a signed
-one is folded first (0, -1, 1, -2 … become 0, 1, 2, 3 …). Every length is checked against what is there before
-anything of that size is made.
+Numbers are little-endian; varints, signed ones too, are those of `cursor`. Every length is checked against what is
+there before anything of that size is made.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
-from deepsphere_codec.video.cursor import Cursor, varint, zigzag
+from deepsphere_codec.cursor import Cursor, varint, zigzag
 from deepsphere_codec.video.metadata import MAX_KEY, MAX_VALUE
 from deepsphere_codec.video.template import CARRIED
 from deepsphere_codec.video.tracks import AudioTrack, TrackPacket, is_layout
@@ -50,7 +49,7 @@ def unpack_tags(data: bytes) -> dict[str, str]:
     """
     cursor = Cursor(data)
     tags = _tags(cursor)
-    cursor.finish()
+    cursor.end()
     return tags
 
 
@@ -85,7 +84,7 @@ def unpack_track(data: bytes) -> AudioTrack:
     base = Fraction(numerator, denominator)
     track = AudioTrack(codec, extradata, base, rate, channels, layout, bool(default), _tags(cursor))
     _check_track(track)
-    cursor.finish()
+    cursor.end()
     return track
 
 
@@ -128,7 +127,7 @@ def unpack_packets(data: bytes) -> list[TrackPacket]:
         pts, duration, size = dts + cursor.signed_varint(), cursor.varint(), cursor.varint()
         _check_times(pts, dts, duration)
         packets.append(TrackPacket(track, pts, dts, duration, bool(size & 1), cursor.take(size >> 1)))
-    cursor.finish()
+    cursor.end()
     return packets
 
 

@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from deepsphere_codec.bitstream import FORMAT_VERSION, Frame, Header, Other, StreamReader, StreamWriter
-from deepsphere_codec.bitstream.layout import CRC, MAX_BODY, TRAILER, VERSION_OFFSET, record_crc, varint
+from deepsphere_codec.bitstream.layout import CRC, MAX_BODY, TRAILER, VERSION_OFFSET, record_crc
+from deepsphere_codec.cursor import varint
 from deepsphere_codec.errors import CodecError, DamagedStream, IncompatibleStream, UsageError
 
 GOLDEN = Path(__file__).with_name("version1.0.hex")

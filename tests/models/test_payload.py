@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from deepsphere_codec.bitstream.layout import varint
+from deepsphere_codec.cursor import varint
 from deepsphere_codec.errors import DamagedStream
 from deepsphere_codec.models.payload import InterPayload
 

@@ -9,6 +9,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from deepsphere_codec.cursor import varint
 from deepsphere_codec.video import (
     AudioTrack,
     TrackPacket,
@@ -19,7 +20,6 @@ from deepsphere_codec.video import (
     unpack_tags,
     unpack_track,
 )
-from deepsphere_codec.video.cursor import Cursor, varint, zigzag
 from deepsphere_codec.video.template import CARRIED
 
 TRACK = AudioTrack("aac", b"\x11\x90\x56\xe5\x00", Fraction(1, 48000), 48000, 2, "stereo", True, {"language": "deu"})
@@ -53,14 +53,6 @@ def test_they_take_few_bytes_beside_the_audio() -> None:
     assert len(pack_packets(packets)) <= 14 + 40 * (370 + 7)
 
 
-def test_numbers() -> None:
-    for number in [0, 1, 127, 128, 300, (1 << 63) - 1, (1 << 64) - 1]:
-        assert Cursor(varint(number)).varint() == number
-        for signed in (number, -number):
-            assert Cursor(varint(zigzag(signed))).signed_varint() == signed
-    assert varint(300) == b"\xac\x02" and [zigzag(number) for number in (0, -1, 1, -2, 2)] == [0, 1, 2, 3, 4]
-
-
 @pytest.mark.parametrize("change", [
     {"codec": "h264"}, {"codec": ""}, {"layout": "FR+FL"}, {"layout": ""}, {"layout": "x" * 33}, {"channels": 0},
     {"channels": 256}, {"sample_rate": 0}, {"sample_rate": 1 << 23}, {"time_base": Fraction(0)},
@@ -87,7 +79,7 @@ def test_any_beginning_and_any_addition_is_refused(unpack: object, data: bytes) 
     for length in range(len(data)):
         with pytest.raises(ValueError):
             unpack(data[:length])
-    with pytest.raises(ValueError, match="left over"):
+    with pytest.raises(ValueError, match="more than its fields take"):
         unpack(data + b"\0")
 
 
@@ -122,9 +114,9 @@ def test_lengths_that_promise_too_much() -> None:
     with pytest.raises(ValueError, match="cannot lie in 100 bytes"):
         unpack_packets(huge)
     long = struct.pack("<HIq", 0, 1, 0) + b"\0\0\0" + varint(1 << 60)
-    with pytest.raises(ValueError, match="are left"):
+    with pytest.raises(ValueError, match="bytes due at byte"):
         unpack_packets(long)
-    with pytest.raises(ValueError, match="more than 10 bytes"):
+    with pytest.raises(ValueError, match="not written as it should be"):
         unpack_packets(struct.pack("<HIq", 0, 1, 0) + b"\xff" * 20)
     with pytest.raises(ValueError, match="twice"):
         unpack_tags(b"\2\0" + 2 * b"\1a\0\0")

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deepsphere_codec.bitstream.layout import CRC, MAX_VARINT, Cursor, varint
+from deepsphere_codec.bitstream.layout import CRC
+from deepsphere_codec.cursor import MAX_VARINT, Cursor, varint, zigzag
 
 
 @given(st.integers(0, 2**64 - 1))
@@ -14,6 +15,12 @@ def test_a_number_comes_back(value: int) -> None:
     cursor = Cursor(varint(value) + b"!")
     assert cursor.varint() == value
     assert cursor.rest() == b"!"
+
+
+@given(st.integers(-(2**63), 2**63 - 1))
+def test_a_signed_number_comes_back(value: int) -> None:
+    assert Cursor(varint(zigzag(value))).signed_varint() == value
+    assert [zigzag(number) for number in (0, -1, 1, -2, 2)] == [0, 1, 2, 3, 4]
 
 
 @pytest.mark.parametrize(("value", "length"), [(0, 1), (127, 1), (128, 2), (2**14 - 1, 2), (2**14, 3), (2**64 - 1, 10)])
