@@ -85,6 +85,9 @@ class Header:
         for name, limit in LIMITS.items():
             if not 0 < values[name] <= limit:
                 raise ValueError(f"{name} is {values[name]}, expected 1 ... {limit}")
+        if self.width % 4 or self.height % 2 or self.height < 4:
+            size = f"{self.width}x{self.height}"
+            raise ValueError(f"the size is {size}, expected a width of fours and an even height of 4 or more")
         if self.matrix not in MATRICES:
             raise ValueError(f"matrix is {self.matrix!r}, expected one of {', '.join(MATRICES)}")
         for name in ("primaries", "transfer"):

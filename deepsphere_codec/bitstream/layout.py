@@ -21,6 +21,7 @@ FRAME_TYPES = (KEYFRAME, PREDICTED)
 
 MAX_HEADER = 1 << 16
 MAX_BODY = 1 << 28
+MIN_FRAME = 8  # bytes of a record without a payload: kind, length, crc, check
 
 _SEED = struct.Struct("<IIBI")
 _OFFSET = struct.Struct("<IQ")

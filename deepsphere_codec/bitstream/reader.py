@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import BinaryIO, TypeGuard
 
 from deepsphere_codec.bitstream.header import Header
-from deepsphere_codec.bitstream.layout import END, FRAME_TYPES, KEYFRAME
+from deepsphere_codec.bitstream.layout import END, FRAME_TYPES, KEYFRAME, MIN_FRAME
 from deepsphere_codec.bitstream.records import End, Frame, Gop, Other, unpack_frame
 from deepsphere_codec.bitstream.source import Record, Source
 from deepsphere_codec.errors import DamagedStream, IncompatibleStream, UsageError
@@ -18,6 +18,7 @@ OnDamage = Callable[[DamagedStream], None]
 _Step = Frame | Other | DamagedStream
 
 _SEARCHED = 16  # times its size: as many bytes of a file are looked at for the next sound I-frame, at most
+_SEARCHED_IN_ALL = 4 * _SEARCHED  # for all of them, should there be many damages
 _PIECE = 1 << 16
 
 
@@ -143,28 +144,33 @@ class StreamReader:
 
     def _walked(self, walk: _Walk, end: int | None, stop: int | None) -> Iterator[_Step]:
         """Up to the byte `end`, or where that is not known, to the first I-frame that is not before frame `stop`."""
+        searched = 0
         while end is None or walk.offset < end:
             try:
                 record = walk.step()
             except DamagedStream as damage:
                 yield damage
-                offset = self._next_keyframe(walk.offset + 1)
+                before = self._source.bytes_read
+                offset = self._next_keyframe(walk.offset + 1, searched)
                 if offset is None:
                     return
+                searched += self._source.bytes_read - before
                 walk.go_on_at(offset)
                 continue
             if record is None or (stop is not None and _begins_gop(record) and record.number >= stop):
                 return
             yield record
 
-    def _next_keyframe(self, offset: int) -> int | None:
-        """Where the next I-frame begins that is sound; None where there is none, and in a pipe."""
+    def _next_keyframe(self, offset: int, searched: int) -> int | None:
+        """Where the next I-frame begins that is sound; None where there is none, and in a pipe.
+
+        Args:
+            searched: Bytes that were read for others before.
+        """
         if self._source.size is None:
             return None
-        if self._end:
-            later = (gop.offset for gop in self._end.gops if gop.offset >= offset)
-            return next((each for each in later if self._is_keyframe(each)), None)
-        enough = self._source.bytes_read + _SEARCHED * self._source.size
+        most = min(_SEARCHED * self._source.size, _SEARCHED_IN_ALL * self._source.size - searched)
+        enough = self._source.bytes_read + most
         for place in self._places(offset):
             if self._is_keyframe(place):
                 return place
@@ -174,6 +180,9 @@ class StreamReader:
 
     def _places(self, offset: int) -> Iterator[int]:
         """Where an I-frame might begin."""
+        if self._end:
+            yield from (gop.offset for gop in self._end.gops if gop.offset >= offset)
+            return
         while piece := self._source.read(offset, _PIECE):
             place = piece.find(KEYFRAME.encode())
             while place >= 0:
@@ -253,12 +262,16 @@ class _Walk:
         except ValueError as error:
             raise self._source.damaged(f"frame {self._expected} at byte {record.offset} is altered: {error}") from error
         late = self._last is not None and (frame.time or 0) < (self._last.time or 0)
-        due = frame.number == self._expected or (self._gap and frame.number > self._expected)
+        due = frame.number == self._expected or (self._gap and self._expected < frame.number <= self._most())
         if late or not due:
             raise self._source.damaged(
                 f"frame {self._expected} is due at byte {record.offset}, where frame {frame.number} is"
             )
         return frame
+
+    def _most(self) -> int:
+        """The largest number that a frame of a file of this size may have; else a number makes a film endless."""
+        return (self._source.size or 0) // MIN_FRAME
 
     def _check_end(self, record: Record) -> None:
         end = self._source.end_of(record)

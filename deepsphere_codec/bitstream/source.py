@@ -14,13 +14,14 @@ from deepsphere_codec.bitstream.layout import (
     MAGIC,
     MAX_BODY,
     MAX_HEADER,
+    MIN_FRAME,
     PREDICTED,
     PROLOGUE,
     TRAILER,
     record_crc,
     trailer_crc,
 )
-from deepsphere_codec.bitstream.records import End, unpack_end
+from deepsphere_codec.bitstream.records import End, Gop, unpack_end
 from deepsphere_codec.cursor import MAX_VARINT, Cursor
 from deepsphere_codec.errors import DamagedStream, IncompatibleStream
 
@@ -113,9 +114,10 @@ class Source:
             end = unpack_end(record.body)
         except ValueError as error:
             raise self.damaged(f"the end record at byte {record.offset} is altered: {error}") from error
-        offsets = [self.first, *(gop.offset for gop in end.gops), record.offset]
-        if any(after < before for before, after in zip(offsets, offsets[1:], strict=False)):
-            raise self.damaged(f"the end record at byte {record.offset} contradicts the file")
+        gops = [Gop(0, self.first), *end.gops, Gop(end.frames, record.offset)]
+        for before, after in zip(gops, gops[1:], strict=False):
+            if after.offset - before.offset < MIN_FRAME * (after.number - before.number):
+                raise self.damaged(f"the end record at byte {record.offset} contradicts the file")
         return end
 
     def check_trailer(self, end_record: Record) -> None:

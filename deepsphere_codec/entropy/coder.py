@@ -12,13 +12,26 @@ from deepsphere_codec.entropy.backend import BufferedRansEncoder, RansDecoder
 from deepsphere_codec.errors import DamagedStream
 
 _STATE_BYTES, _STATE_MIN = 8, 2**31  # what a payload begins with, and the least that the coder leaves there
+_RUN = b"\xff" * 12
+"""In no payload: three words of ones in a row, which bits that look like noise hold once in 2^96 places.
+
+Beyond its row a symbol says how many digits it has in digits of its own, 15 for "and more": a payload of n bytes of
+ones asks for 15 n bytes, and CompressAI's decoder reads them from whatever memory lies there. Without such a run a
+symbol asks for 300 bytes at most (15 digits left in the state, 16 in two words, 7 before them).
+"""
+_SYMBOL_BYTES, _SLACK = 3, 1 << 16
+"""What a symbol takes of the zeros behind a payload: 16 bits of the tables' precision, and more only where it lies
+beyond its row, which zeros bring about no more often than noise does."""
+_EXPECTED = 1 << 16
 BEYOND = bytes(1 << 22)
-"""Put behind a payload, whose end CompressAI's decoder does not look for: zeros, not memory that is not ours."""
+"""Put behind a payload of up to a million symbols, whose end CompressAI's decoder does not look for: zeros, not memory
+that is not ours."""
 
 
 def begins_well(payload: bytes) -> bool:
     """Whether the coder may have written it: CompressAI's decoder must not be given anything else."""
-    return len(payload) >= _STATE_BYTES and int.from_bytes(payload[:_STATE_BYTES], "little") >= _STATE_MIN
+    begun = len(payload) >= _STATE_BYTES and int.from_bytes(payload[:_STATE_BYTES], "little") >= _STATE_MIN
+    return begun and _RUN not in payload
 
 
 class Tables(NamedTuple):
@@ -60,21 +73,35 @@ class SymbolWriter:
 
 
 class SymbolReader:
-    """Reads symbols back in the order in which they were written."""
+    """Reads symbols back in the order in which they were written.
+
+    CompressAI's decoder looks neither for a payload's end nor at its beginning: what may lead it astray is refused, and
+    behind the payload lie zeros, as many as the symbols to come can take.
+    """
 
     def __init__(self, payload: bytes) -> None:
-        self._begun = begins_well(payload)
+        self._payload = payload
+        self._well = begins_well(payload)
         self._decoder = RansDecoder()
-        self._decoder.set_stream(payload + BEYOND)
+        self._left: int | None = None  # symbols that may still be asked for
+
+    def expect(self, symbols: int) -> None:
+        """Make ready, before the first is read, for so many symbols; for 65,536 in any case."""
+        if self._left is None:
+            self._left = max(symbols, _EXPECTED)
+            self._decoder.set_stream(self._payload + bytes(_SYMBOL_BYTES * self._left + _SLACK))
+        assert self._left >= symbols, "the first symbols are read, and behind the payload there is no room for so many"
 
     def read(self, rows: Int[Tensor, " n"], tables: Tables) -> Int[Tensor, " n"]:
         """The next symbols, int64, one for each row asked for.
 
         Raises:
-            DamagedStream: no payload begins like this one.
+            DamagedStream: no payload is like this one.
         """
         if not rows.numel():
             return torch.zeros(0, dtype=torch.int64)
-        if not self._begun:
-            raise DamagedStream("a frame's symbols do not begin as the coder's do")
+        if not self._well:
+            raise DamagedStream("a frame's symbols do not begin as the coder's do, or hold what it never writes")
+        self.expect(rows.numel())
+        self._left = (self._left or 0) - rows.numel()
         return torch.tensor(self._decoder.decode_stream(rows.tolist(), *tables.lists()), dtype=torch.int64)

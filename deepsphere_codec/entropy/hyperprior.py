@@ -207,6 +207,7 @@ class Hyperprior(nn.Module):
     def read(self, reader: SymbolReader, like: Tensor, memory: Tensor | None = None) -> Float[Tensor, "1 npix m"]:
         """Decode y_hat; `like` gives its device and type."""
         rows = self._hyper_rows()
+        reader.expect(len(rows) + len(self.anchors) * self.channels)
         z_hat = reader.read(rows, self._tables("z")).view(1, self.nodes, -1)
         tables = self._tables("y")
 

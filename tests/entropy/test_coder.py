@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -119,6 +122,49 @@ def test_beyond_a_payloads_end_lie_zeros_and_not_what_memory_holds(cut):
     found = [SymbolReader(part).read(torch.tensor(rows), TABLES) for part in (payload[:cut], payload[:cut] + missing)]
     assert torch.equal(*found), "the same each time, and on every machine"
     assert found[0].tolist() != symbols
+
+
+def in_another_process(body: str) -> subprocess.CompletedProcess[str]:
+    """What would end this process, were it to fail."""
+    head = f"import sys, torch\nsys.path.insert(0, {str(Path(__file__).parent)!r})\nfrom test_coder import *\n"
+    return subprocess.run([sys.executable, "-c", head + body], capture_output=True, text=True, timeout=100)
+
+
+@pytest.mark.parametrize("n", [12, 1000, 400_000])
+@pytest.mark.parametrize("before", [8, 9, 12, 15])
+def test_digits_without_end_are_damage_and_not_read_from_elsewhere(n, before):
+    """Ones ask for 15 times their number of digits: 400,000 of them led CompressAI's decoder out of its memory."""
+    body = f"SymbolReader(b'\\x80' * {before} + b'\\xff' * {n}).read(torch.zeros(4, dtype=torch.int64), TABLES)"
+    done = in_another_process(body) if n > 1000 and before == 8 else None
+    assert done is None or (done.returncode == 1 and "DamagedStream" in done.stderr), done
+    with pytest.raises(DamagedStream, match="never writes"):
+        SymbolReader(b"\x80" * before + b"\xff" * n).read(torch.zeros(4, dtype=torch.int64), TABLES)
+
+
+def test_the_longest_run_of_ones_that_is_read_ends_within_the_zeros_behind_it():
+    """Eleven of them, at every place of a word, each time as the last that is there."""
+    for before in range(8, 16):
+        payload = b"\x80" * before + b"\xff" * 11
+        reader, longer = SymbolReader(payload), SymbolReader(payload + bytes(1000))
+        rows = torch.zeros(2000, dtype=torch.int64)
+        assert torch.equal(reader.read(rows, TABLES), longer.read(rows, TABLES))
+
+
+@pytest.mark.slow
+def test_as_many_symbols_as_are_told_of_are_read_from_next_to_nothing():
+    """Twenty million, as in a picture of 8192 pixels' width: they led it out of the 4 MiB that once lay behind all."""
+    body = "reader = SymbolReader(b'\\0\\0\\0\\0\\1\\0\\0\\x80')\nreader.expect(2 * 10**7)\n"
+    body += "assert len(reader.read(torch.zeros(2 * 10**7, dtype=torch.int64), TABLES)) == 2 * 10**7"
+    done = in_another_process(body)
+    assert done.returncode == 0, done
+
+
+def test_more_symbols_than_were_told_of_are_not_read():
+    reader = SymbolReader(round_trip([0] * 10, [0] * 10))
+    reader.expect(70_000)
+    assert len(reader.read(torch.zeros(69_999, dtype=torch.int64), TABLES)) == 69_999
+    with pytest.raises(AssertionError, match="no room for so many"):
+        reader.read(torch.zeros(2, dtype=torch.int64), TABLES)
 
 
 def test_lists_leave_the_padding_out():
