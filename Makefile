@@ -4,6 +4,7 @@
 # make report              measure codecs on five clips, 16 frames, four qualities; out/report/report.html (an hour; then a minute)
 # make report-full         the same on all clips, 32 frames, into results/ (hours); both go on where they were broken off
 #                          CLIPS=folder of the films, MODELS=folder of models that do not come with the package
+# make fuzz                decode 100,000 damaged files and write results/fuzz.json (half an hour, one core); failures: out/fuzz/
 # PYTHON=python3.12 picks the interpreter that .venv is made with.
 
 PYTHON ?= python3
@@ -15,7 +16,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test lint quick report report-full setup setup-test clean
+.PHONY: demo test lint quick fuzz report report-full setup setup-test clean
 .DELETE_ON_ERROR:
 
 demo: setup
@@ -31,6 +32,9 @@ lint:
 
 quick: lint
 	$(BIN)/python -m pytest -m "not slow"
+
+fuzz: $(VENV)/stamp-fuzz
+	$(BIN)/python scripts/fuzz.py --files 100000 --seconds-each 2 --out results/fuzz.json
 
 # Strong motion, a moving camera, a crowd by day, lights by night, and next to no motion.
 REPORT_CLIPS ?= overpass_clip01 diver_clip01 plaza_clip01 x360park_clip01 congo_L_clip01
@@ -92,6 +96,10 @@ $(VENV)/stamp-dev: $(VENV)/stamp-package
 
 $(VENV)/stamp-report: $(VENV)/stamp-package
 	$(PIP) install --constraint constraints.txt --editable ".[report]"
+	@touch $@
+
+$(VENV)/stamp-fuzz: $(VENV)/stamp-package
+	$(PIP) install --constraint constraints.txt --editable ".[fuzz]"
 	@touch $@
 
 # torch-scatter compiles against the installed torch: no isolation, and never a wheel cached from a build with another one.

@@ -1,0 +1,211 @@
+"""What fuzzing begins with: small sound files, and the models that decode them in milliseconds."""
+
+from __future__ import annotations
+
+import io
+import zlib
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import NamedTuple, cast
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from deepsphere_codec.bitstream import Frame, Header, Other, StreamWriter
+from deepsphere_codec.codec import CHECK_MASK, VideoEncoder
+from deepsphere_codec.errors import DamagedStream
+from deepsphere_codec.models import LoadedModel, ModelConfig, SphereDVC, load_model, save_model
+from deepsphere_codec.models.geometry import whole_grid
+from deepsphere_codec.models.payload import InterPayload
+from deepsphere_codec.video import VideoInfo
+
+NSIDE = 64
+"""The least that a network works on; 10 ms for an I-frame, 30 for a P-frame."""
+PIXELS, LARGEST_NSIDE = 1 << 14, NSIDE
+"""Of what is decoded at most. A larger film is as sound, and takes its time and memory with full right."""
+_NARROW = ModelConfig(
+    work_channels=8,
+    middle_channels=8,
+    intra_latents=12,
+    residual_latents=12,
+    motion_latents=4,
+    hyper_channels=4,
+    hyper_hidden=4,
+    motion_channels=8,
+)
+NETWORKS = {"sphere": _NARROW, "plane": replace(_NARROW, geometry="erp")}
+
+
+@dataclass(frozen=True)
+class Seed:
+    """A sound file.
+
+    Attributes:
+        quick: Whether it decodes in no time.
+    """
+
+    data: bytes
+    quick: bool
+
+
+class _ToyState(NamedTuple):
+    x_hat: Float[Tensor, "1 npix 3"]
+    check: int
+
+
+class _ToyCoded(NamedTuple):
+    payload: bytes
+    state: _ToyState
+
+
+class _ToyNetwork:
+    """A frame of one grey, which is what the bytes add up to; nearly all of the time is left for the file."""
+
+    def __init__(self, nside: int) -> None:
+        self._npix = 12 * nside**2
+
+    def encode_intra(self, x: Tensor, quality: float) -> _ToyCoded:
+        payload = (x * 255).byte().numpy().tobytes()[:40]
+        return _ToyCoded(payload, self.decode_intra(payload, quality))
+
+    def encode_inter(self, x: Tensor, state: _ToyState, quality: float) -> _ToyCoded:
+        payload = (x * 255).byte().numpy().tobytes()[:10]
+        return _ToyCoded(payload, self.decode_inter(payload, state, quality))
+
+    def decode_intra(self, payload: bytes, quality: float) -> _ToyState:
+        return self._after(payload, 0)
+
+    def decode_inter(self, payload: bytes, state: _ToyState, quality: float) -> _ToyState:
+        return self._after(payload, state.check)
+
+    def _after(self, payload: bytes, check: int) -> _ToyState:
+        if not payload:
+            raise DamagedStream("an empty frame")
+        check = zlib.crc32(payload, check)
+        return _ToyState(torch.full((1, self._npix, 3), (check & 0xFF) / 255), check)
+
+
+class Toy:
+    """Stands where a LoadedModel stands."""
+
+    name = "toy"
+    geometry = "healpix"
+    nside_multiple = 4
+    device = torch.device("cpu")
+    weights_hash = "a1" * 32
+    tables_hash = "b2" * 32
+
+    def graph_hash(self, nside: int) -> str:
+        return f"{nside:064x}"
+
+    def network(self, nside: int) -> _ToyNetwork:
+        return _ToyNetwork(nside)
+
+
+Models = dict[str, LoadedModel]
+
+
+def make_models(folder: Path) -> Models:
+    """By name: no network at all, and small ones with random weights, on the sphere and on the plane."""
+    models = {"toy": cast(LoadedModel, Toy())}
+    for name, config in NETWORKS.items():
+        save_model(folder / name, name, _lively(config), {})
+        models[name] = load_model(folder / name)
+    return models
+
+
+def make_seeds(models: Models) -> list[Seed]:
+    """Files of every kind: short and long GOPs, frames with times, records beside them, no end, no frames at all."""
+    toy = _header(models["toy"], 16, 8, 4)
+    plain, timed = _toy_film(models["toy"], toy), _toy_film(models["toy"], replace(toy, tick_num=1, tick_den=90000))
+    later = replace(toy, version=toy.version + 1)
+    beside = [Other("t", b"some words"), Other("a", bytes(range(40)))]
+    small = [
+        _file(toy, plain),
+        _file(replace(toy, tick_num=1, tick_den=90000), timed, beside),
+        _file(later, plain[:2], beside[:1]),
+        _file(toy, []),
+        _file(toy, plain)[:-40],
+    ]
+    large = [data for name in NETWORKS for data in _coded(models[name])]
+    return [*(Seed(data, True) for data in small), *(Seed(data, False) for data in large)]
+
+
+def largest_seed(models: Models) -> bytes:
+    """A sound film of as many pixels as are decoded at most, whose memory is what others are compared with."""
+    model = models["sphere"]
+    header = _header(model, 256, 64, NSIDE)
+    return _file(header, _checked(header, model, [("I", _payloads(model)[0])]))
+
+
+def _lively(config: ModelConfig) -> SphereDVC:
+    """With nothing zero any more, as after training, and the same at each call."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(7)
+        network = SphereDVC(config, whole_grid(config.geometry, NSIDE)).eval().requires_grad_(False)
+        for p in network.parameters():
+            if p.dim() > 1 and not p.any():
+                p.copy_(0.002 * torch.randn(p.shape))
+    return network
+
+
+def _header(model: LoadedModel, width: int, height: int, nside: int) -> Header:
+    info = VideoInfo(width, height, Fraction(25), None, False, "bt709")
+    return VideoEncoder(model, info, nside=nside, gop_size=4).header
+
+
+def _toy_film(model: LoadedModel, header: Header) -> list[Frame]:
+    kinds = [("I" if number % 3 == 0 else "P", bytes([number + 1]) * (5 + number)) for number in range(7)]
+    return _checked(header, model, kinds)
+
+
+def _coded(model: LoadedModel) -> list[bytes]:
+    """Every kind of P-frame behind an I-frame, two of them in one file."""
+    header = _header(model, 32, 16, NSIDE)
+    intra, inter, still, turned, moved = _payloads(model)
+    films = [[intra, inter], [intra, still, moved]] + [[intra, turned]] * (model.geometry == "healpix")
+    return [_file(header, _checked(header, model, list(zip("IPP", film, strict=False)))) for film in films]
+
+
+def _payloads(model: LoadedModel) -> list[bytes]:
+    """An I-frame, and P-frames as the encoder makes them, empty, with a turn, and with motion."""
+    network = model.network(NSIDE)
+    npix = (12 if model.geometry == "healpix" else 8) * NSIDE**2
+    x, later = (torch.from_numpy(_waves(npix, shift)) for shift in (0.0, 0.3))
+    intra = network.encode_intra(x, 4.0)
+    residual = InterPayload.unpack(network.encode_inter(later, intra.state, 4.0).payload).residual or intra.payload
+    motion = network.encode_intra(later, 1.0).payload  # bytes of a coder, if of other latents
+    turned = InterPayload(torch.tensor([900, -400, 100]), None, residual)
+    moved = InterPayload(None, motion, residual)
+    return [intra.payload, InterPayload(None, None, residual).pack(), b"\0", turned.pack(), moved.pack()]
+
+
+def _waves(npix: int, shift: float) -> np.ndarray:
+    phase = np.linspace(0, 300, npix) + shift
+    return (0.5 + 0.3 * np.stack([np.sin(phase), np.cos(phase), np.sin(2 * phase)], -1))[None].astype(np.float32)
+
+
+def _checked(header: Header, model: LoadedModel, coded: list[tuple[str, bytes]]) -> list[Frame]:
+    """Frames with the checks that the decoder comes to, and times."""
+    network, frames, state = model.network(header.nside), [], None
+    for number, (kind, payload) in enumerate(coded):
+        if state is None or kind == "I":
+            state = network.decode_intra(payload, header.quality)
+        else:
+            state = network.decode_inter(payload, state, header.quality)
+        time = 3000 * number if header.timed else None
+        frames.append(Frame(kind, number, payload, state.check & CHECK_MASK, time))
+    return frames
+
+
+def _file(header: Header, frames: list[Frame], beside: list[Other] | None = None) -> bytes:
+    file = io.BytesIO()
+    with StreamWriter(file, header) as writer:
+        for other in beside or []:
+            writer.write_other(other)
+        for frame in frames:
+            writer.write(frame.kind, frame.payload, frame.check, frame.time)
+    return file.getvalue()
