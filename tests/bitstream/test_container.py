@@ -16,7 +16,16 @@ from typing import Any
 import pytest
 
 from deepsphere_codec.bitstream import FORMAT_VERSION, Frame, Header, Other, StreamReader, StreamWriter
-from deepsphere_codec.bitstream.layout import CRC, MAX_BODY, TRAILER, VERSION_OFFSET, record_crc
+from deepsphere_codec.bitstream.layout import (
+    CRC,
+    END_MAGIC,
+    MAX_BODY,
+    TRAILER,
+    VERSION_OFFSET,
+    record_crc,
+    trailer_crc,
+)
+from deepsphere_codec.bitstream.records import End, Gop, pack_end
 from deepsphere_codec.cursor import varint
 from deepsphere_codec.errors import CodecError, DamagedStream, IncompatibleStream, UsageError
 
@@ -290,6 +299,72 @@ def test_the_search_ends_whatever_a_file_holds() -> None:
     reader = StreamReader(file, strict=False)
     assert list(reader.frames(on_damage=lambda damage: None)) == []
     assert reader.bytes_read < 40 * len(data)
+
+
+def with_end(data: bytes, frames: int, gops: Sequence[Gop]) -> bytes:
+    """With another end record, whose checksum is right; the bytes before it, too."""
+    front = data[: record_bounds(data)[-1]]
+    body, crc = pack_end(End(frames, gops)), zlib.crc32(data[: first_record() - CRC.size])
+    end = b"E" + varint(len(body)) + CRC.pack(record_crc(crc, 0, ord("E"), body)) + body
+    return front + end + TRAILER.pack(len(front), trailer_crc(crc, len(front)), END_MAGIC)
+
+
+@pytest.mark.parametrize("frames", [6, 12, 1 << 40, (1 << 64) - 1])
+def test_an_end_record_cannot_tell_of_more_frames_than_there_is_room_for(frames: int) -> None:
+    """Those that are lost are filled with others: a film without end, of a few bytes."""
+    data = stream()
+    gops = [Gop(frame.number, frame.offset) for frame in read(data) if frame.kind == "I"]
+    assert StreamReader(io.BytesIO(with_end(data, 5, gops))).frame_count == 5
+    room = record_bounds(data)[-1] - gops[-1].offset
+    assert (8 * (6 - 3) <= room) and (8 * (12 - 3) > room), "two more empty frames would fit, seven not"
+    if frames == 6:
+        assert StreamReader(io.BytesIO(with_end(data, frames, gops))).frame_count == 6
+    else:
+        with pytest.raises(DamagedStream, match="contradicts the file"):
+            read(with_end(data, frames, gops))
+
+
+def test_gops_cannot_begin_closer_to_each_other_than_their_frames_take() -> None:
+    data = stream()
+    offsets = [frame.offset for frame in read(data)]
+    with pytest.raises(DamagedStream, match="contradicts the file"):
+        read(with_end(data, 5, [Gop(0, offsets[0]), Gop(1, offsets[0]), Gop(3, offsets[3])]))
+
+
+@pytest.mark.parametrize(("number", "found"), [(3, True), (30, True), (1 << 40, False)])
+def test_a_number_that_no_file_of_this_size_reaches_is_damage(number: int, found: bool) -> None:
+    """Behind a damage frames may be missing, but not more than a file could hold."""
+    data = stream([("I", bytes(300)), ("P", b"lost"), ("I", b"behind")])
+    start = read(data)[2].offset
+    crc = zlib.crc32(data[: first_record() - CRC.size])
+    body = varint(number) + bytes(2) + b"behind"
+    behind = b"I" + varint(len(body)) + CRC.pack(record_crc(crc, 0, ord("I"), body)) + body
+    changed = damaged(data[:start] + behind, b"lost")
+    frames = StreamReader(io.BytesIO(changed), strict=False).frames(on_damage=lambda damage: None)
+    assert [frame.number for frame in frames] == [0, number][: 1 + found]
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["by the end record", "byte by byte"])
+def test_many_searches_end_too(told: bool) -> None:
+    """Sound I-frames, each before one that promises much and is none: every search would read all that follows."""
+    data = stream([("I", bytes(8))] * 400)
+    bounds, crc = record_bounds(data), zlib.crc32(data[: first_record() - CRC.size])
+    long = b"I" + varint(bounds[-1] // 2) + b"...." + bytes(12)
+    pieces, gops = [data[: bounds[0]]], []
+    for _ in range(400):
+        for _ in range(12):
+            gops.append(Gop(len(gops), sum(map(len, pieces))))
+            pieces.append(long)
+        gops.append(Gop(len(gops), sum(map(len, pieces))))
+        body = varint(gops[-1].number) + bytes(10)
+        pieces.append(b"I" + varint(len(body)) + CRC.pack(record_crc(crc, 0, ord("I"), body)) + body)
+    body, front = pack_end(End(len(gops), gops)), b"".join(pieces)
+    end = b"E" + varint(len(body)) + CRC.pack(record_crc(crc, 0, ord("E"), body)) + body
+    data = front + end + TRAILER.pack(len(front), trailer_crc(crc, len(front)), END_MAGIC)[: 16 if told else 15]
+    reader = StreamReader(io.BytesIO(data), strict=False)
+    assert (reader.frame_count is not None) == told
+    assert list(reader.frames(on_damage=lambda damage: None))
+    assert reader.bytes_read < 90 * len(data)
 
 
 @pytest.mark.parametrize(

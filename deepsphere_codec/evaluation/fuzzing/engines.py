@@ -14,8 +14,8 @@ from deepsphere_codec.evaluation.fuzzing.mutate import LONGEST, mutated
 SLOW_SHARE = 0.2
 """Of the files that a network decodes: 30 ms each, where the others take one or two."""
 _FRESH, _DROPPED = 0.3, 0.6
-"""Share of files that are made of a sound one, whatever libFuzzer's corpus holds by then; and of its files for a network
-that quick ones take the place of, or they would take nine tenths of the time."""
+"""Share of files that are made of a sound one, whatever libFuzzer's corpus holds by then; and of its files for a
+network that quick ones take the place of, or they would take nine tenths of the time."""
 _HEADER = 200  # bytes, in which a model's name lies
 Put = Callable[[bytes], bool]
 """Takes a file; whether more are wanted."""

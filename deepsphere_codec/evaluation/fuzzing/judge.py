@@ -16,13 +16,14 @@ from typing import BinaryIO, NamedTuple, NoReturn, cast
 
 from deepsphere_codec.bitstream import StreamReader
 from deepsphere_codec.codec import VideoDecoder, film_info
-from deepsphere_codec.errors import CodecError, DamagedStream
+from deepsphere_codec.errors import CodecError, DamagedStream, IncompatibleStream, UsageError
 from deepsphere_codec.evaluation.fuzzing.films import LARGEST_NSIDE, PIXELS, Models
 from deepsphere_codec.films import decode_to_file, decode_video
 from deepsphere_codec.models import LoadedModel
 from deepsphere_codec.video import yuv_to_rgb
 
 WHOLE, PARTLY, LARGE = "decoded whole", "decoded past damages", "larger than is decoded here"
+KINDS = (DamagedStream, IncompatibleStream, UsageError)
 MIB = 1 << 20
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
@@ -70,8 +71,8 @@ class Judge:
                 ending = self._decode(data)
         except CodecError as error:
             ending = type(error).__name__
-            if type(error) not in CodecError.__subclasses__():
-                failure = f"an error of no kind: {error}"
+            if type(error) not in KINDS:
+                failure = f"an error of no kind that a file may lead to\n{traceback.format_exc()}"
         except _TooLong:
             failure = f"more than {self._seconds:g} s\n{traceback.format_exc()}"
         except Exception:

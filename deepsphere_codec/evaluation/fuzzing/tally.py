@@ -6,9 +6,9 @@ import mmap
 import struct
 from pathlib import Path
 
-from deepsphere_codec.evaluation.fuzzing.judge import LARGE, PARTLY, WHOLE, Verdict
+from deepsphere_codec.evaluation.fuzzing.judge import KINDS, LARGE, PARTLY, WHOLE, Verdict
 
-ENDINGS = (WHOLE, PARTLY, "DamagedStream", "IncompatibleStream", "UsageError", LARGE)
+ENDINGS = (WHOLE, PARTLY, *(kind.__name__ for kind in KINDS), LARGE)
 _NUMBERS = struct.Struct(f"<QQQdQQ{len(ENDINGS)}Q")
 _ROOM = 1 << 20
 
