@@ -17,10 +17,11 @@ from torch import Tensor
 from deepsphere_codec.bitstream import Frame, Header, Other, StreamWriter
 from deepsphere_codec.codec import CHECK_MASK, VideoEncoder
 from deepsphere_codec.errors import DamagedStream
+from deepsphere_codec.films.beside import PACKETS, preface_of
 from deepsphere_codec.models import LoadedModel, ModelConfig, SphereDVC, load_model, save_model
 from deepsphere_codec.models.geometry import whole_grid
 from deepsphere_codec.models.payload import InterPayload
-from deepsphere_codec.video import VideoInfo
+from deepsphere_codec.video import AudioTrack, TrackPacket, Tracks, VideoInfo, pack_packets
 
 NSIDE = 64
 """The least that a network works on; 10 ms for an I-frame, 30 for a P-frame."""
@@ -122,11 +123,11 @@ def make_seeds(models: Models) -> list[Seed]:
     toy = _header(models["toy"], 16, 8, 4)
     plain, timed = _toy_film(models["toy"], toy), _toy_film(models["toy"], replace(toy, tick_num=1, tick_den=90000))
     later = replace(toy, version=toy.version + 1)
-    beside = [Other("t", b"some words"), Other("a", bytes(range(40)))]
+    beside = [*_sound(), Other("z", b"of a later version")]
     small = [
         _file(toy, plain),
         _file(replace(toy, tick_num=1, tick_den=90000), timed, beside),
-        _file(later, plain[:2], beside[:1]),
+        _file(later, plain[:2], beside[-1:]),
         _file(toy, []),
         _file(toy, plain)[:-40],
     ]
@@ -199,6 +200,14 @@ def _checked(header: Header, model: LoadedModel, coded: list[tuple[str, bytes]])
         time = 3000 * number if header.timed else None
         frames.append(Frame(kind, number, payload, state.check & CHECK_MASK, time))
     return frames
+
+
+def _sound() -> list[Other]:
+    """Tags, a track of audio, and packets of it."""
+    track = AudioTrack("aac", b"\x11\x90", Fraction(1, 48000), 48000, 2, "stereo", True, {"language": "deu"})
+    packets = [TrackPacket(0, 1024 * i, 1024 * i, 1024, True, bytes(20)) for i in range(3)]
+    tracks = Tracks(tags={"title": "A"}, video_tags={"handler_name": "B"}, audio=(track,))
+    return [*preface_of(tracks), Other(PACKETS, pack_packets(packets))]
 
 
 def _file(header: Header, frames: list[Frame], beside: list[Other] | None = None) -> bytes:

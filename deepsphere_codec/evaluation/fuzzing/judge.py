@@ -84,13 +84,13 @@ class Judge:
 
 
 def decoder_of(models: Models, folder: Path) -> Decode:
-    """Decodes a file one of four ways, by its bytes: whole, into a film past damages, from a pipe, and frame by frame
-    without comparing checks, so that a payload that was changed is decoded to pictures, too.
+    """Decodes a file one of five ways, by its bytes: whole, into films past damages, bare and with audio, from a pipe,
+    and frame by frame without comparing checks, so that a payload that was changed is decoded to pictures, too.
 
     Args:
         folder: For the films.
     """
-    ways = (_whole, _from_a_pipe, _unchecked, _film(folder / "film.y4m"))
+    ways = (_whole, _from_a_pipe, _unchecked, _film(folder / "film.y4m"), _film(folder / "film.mkv"))
 
     def decode(data: bytes) -> str:
         with StreamReader(io.BytesIO(data), strict=False) as stream:

@@ -7,7 +7,8 @@ import struct
 from collections.abc import Callable
 from dataclasses import replace
 
-from deepsphere_codec.bitstream.layout import END_MAGIC, MAX_VARINT, varint
+from deepsphere_codec.bitstream.layout import END_MAGIC
+from deepsphere_codec.cursor import MAX_VARINT, varint
 from deepsphere_codec.evaluation.fuzzing.parts import Parts, Record, put_together, take_apart, take_end
 
 LONGEST = 1 << 14

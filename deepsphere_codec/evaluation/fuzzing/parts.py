@@ -11,12 +11,11 @@ from deepsphere_codec.bitstream.layout import (
     MAGIC,
     PROLOGUE,
     TRAILER,
-    Cursor,
     record_crc,
     trailer_crc,
-    varint,
 )
 from deepsphere_codec.bitstream.records import End, Gop, pack_end
+from deepsphere_codec.cursor import Cursor, varint
 
 
 @dataclass(frozen=True)
