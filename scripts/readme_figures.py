@@ -279,6 +279,8 @@ def trust(results: Path) -> str:
     lines = []
     if (path := results / "workers.json").exists():
         lines += workers(json.loads(path.read_text()))
+    if (path := results / "fuzz.json").exists():
+        lines += ["", *fuzz(json.loads(path.read_text()))]
     return "\n".join(lines) + "\n"
 
 
@@ -292,6 +294,28 @@ def workers(measured: dict) -> list[str]:
         f"{several['decode_speedup']:.2f} times as fast as with one ({cpu}; `scripts/benchmark_workers.py`)."
     ]
 
+
+def fuzz(run: dict) -> list[str]:
+    """Sentences on files that were damaged on purpose."""
+    endings = ", ".join(f"{count:,} {_ENDINGS[name]}" for name, count in run["endings"].items() if count)
+    limits, coverage = run["limits"], run["coverage"]
+    guide = f"guided by coverage ({coverage['edges']} edges)" if coverage else "by chance"
+    return [
+        f"Of {run['files']:,} files changed {guide}, {run['failures'] or 'none'} crashed the decoder, hung or took "
+        f"more memory than twice what the largest sound film takes: {endings}. The slowest took "
+        f"{run['slowest_seconds']:.2f} s of the {limits['seconds_each']:g} s that each may, the hungriest "
+        f"{run['peak_memory_mib']:.0f} of {limits['memory_mib']:.0f} MiB (`make fuzz`)."
+    ]
+
+
+_ENDINGS = {
+    "decoded whole": "were decoded whole",
+    "decoded past damages": "past their damages",
+    "DamagedStream": "were refused as damaged",
+    "IncompatibleStream": "as of another model or version",
+    "UsageError": "for holding no such frames",
+    "larger than is decoded here": "were larger than is tried",
+}
 
 PARTS = {"reach": reach, "trust": trust}
 

@@ -68,3 +68,20 @@ def test_choices_of_training_have_their_section(script: ModuleType, tmp_path: Pa
     assert "### What training choices are worth" not in script.reach(tmp_path)
     (tmp_path / "training.json").write_text(json.dumps(choices()))
     assert "### What training choices are worth" in script.reach(tmp_path)
+
+
+def test_fuzzing_and_workers_are_told(script: ModuleType) -> None:
+    endings = {"decoded whole": 3, "decoded past damages": 0, "DamagedStream": 1200, "IncompatibleStream": 4}
+    run = {"files": 1207, "failures": 0, "endings": endings, "slowest_seconds": 0.5, "peak_memory_mib": 70.2}
+    run |= {"limits": {"seconds_each": 2.0, "memory_mib": 100.4}, "coverage": {"edges": 9, "features": 1, "corpus": 1}}
+    (line,) = script.fuzz(run)
+    assert "Of 1,207 files changed guided by coverage (9 edges), none crashed the decoder" in line
+    assert (
+        "3 were decoded whole, 1,200 were refused as damaged, 4 as of another model" in line
+        and "decoded past" not in line
+    )
+    assert "0.50 s of the 2 s" in line and "70 of 100 MiB" in line
+    rows = [{"workers": 1}, {"workers": 2, "encode_speedup": 1.755, "decode_speedup": 1.6}]
+    settings = {"size": "64x32", "frames": 8, "gop": 4}
+    (line,) = script.workers({"settings": settings, "rows": rows, "environment": {"cpu": "a CPU"}})
+    assert "8 frames of 64×32 in GOPs of 4 is encoded 1.75 and decoded 1.60 times as fast" in line
