@@ -9,12 +9,11 @@ from typing import NamedTuple
 import torch
 
 from deepsphere_codec.bitstream import Frame, Header, Other
+from deepsphere_codec.bitstream.layout import KEYFRAME
 from deepsphere_codec.codec import VideoDecoder, VideoEncoder
 from deepsphere_codec.errors import DamagedStream
 from deepsphere_codec.models import LoadedModel
 from deepsphere_codec.video import TimedFrame, VideoInfo, YuvFrame
-
-KEYFRAME = "I"
 
 
 class CodedFrame(NamedTuple):
@@ -132,14 +131,11 @@ def frames_by_gop(frames: Iterable[TimedFrame], gop_size: int) -> Iterator[list[
 def records_by_gop(records: Iterable[Frame | Other]) -> Iterator[list[Frame | Other]]:
     """Records in groups that begin with an I-frame; what lies before the first one belongs to its group."""
     gop: list[Frame | Other] = []
-    has_frames = False
     for record in records:
-        is_frame = isinstance(record, Frame)
-        if has_frames and isinstance(record, Frame) and record.kind == KEYFRAME:
+        if isinstance(record, Frame) and record.kind == KEYFRAME and any(isinstance(each, Frame) for each in gop):
             yield gop
             gop = []
         gop.append(record)
-        has_frames = has_frames or is_frame
     if gop:
         yield gop
 
