@@ -18,8 +18,8 @@ LIMITS = {
     "height": 1 << 14,
     "nside": 1 << 13,
     "gop_size": 1 << 16,
-    "fps_num": 1 << 31,
-    "fps_den": 1 << 31,
+    "fps_num": (1 << 31) - 1,  # as FFmpeg's fractions
+    "fps_den": (1 << 31) - 1,
 }
 """Largest values; the smallest is 1. They bound what a decoder allocates, whatever a file says."""
 
@@ -32,7 +32,7 @@ _HASHES = ("weights_hash", "tables_hash", "graph_hash")
 _HASH_BYTES = 32
 _LENGTH = struct.Struct("<H")
 _BITS, _MONO = 8, 0
-_UINT32 = 1 << 32
+_INT32 = 1 << 31
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class Header:
         for name in ("primaries", "transfer"):
             if not 0 <= values[name] < 256:
                 raise ValueError(f"{name} is {values[name]}, expected 0 ... 255")
-        if (self.tick_num > 0) != (self.tick_den > 0) or not 0 <= max(self.tick_num, self.tick_den) < _UINT32:
+        if (self.tick_num > 0) != (self.tick_den > 0) or not 0 <= max(self.tick_num, self.tick_den) < _INT32:
             raise ValueError(f"a tick is {self.tick_num}/{self.tick_den} s, expected two numbers from 1 on, or 0/0")
         if not math.isfinite(self.quality):
             raise ValueError(f"quality is {self.quality}, expected a finite number")
