@@ -164,12 +164,13 @@ def _begun(file: BinaryIO, name: str) -> Partial | None:
 @contextmanager
 def _encoding(work: EncodeWork, place: Place) -> Iterator[tuple[VideoEncoder, Encode]]:
     """An encoder of this process, and what codes frames, here, as they come, or elsewhere, GOP by GOP."""
-    encoder = work.encoder()
     if place.is_here:
+        encoder = work.encoder()
         with thread_count(place.threads):
             yield encoder, lambda frames: encode_frames(encoder, frames)
     else:
         with workers_at(place, work) as on_tasks:
+            encoder = work.encoder()
             gops = partial(frames_by_gop, gop_size=work.gop_size)
             yield encoder, lambda frames: chain.from_iterable(on_tasks(gops(frames)))
 

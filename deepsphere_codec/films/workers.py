@@ -83,6 +83,8 @@ def local_workers(work: Work, count: int) -> Iterator[OnTasks]:
     before = set(multiprocessing.active_children())
     context = multiprocessing.get_context("spawn")
     executor = ProcessPoolExecutor(count, context, initializer=_begin, initargs=(work,))
+    for _ in range(count):  # all processes start at once, and while this one prepares for them
+        executor.submit(_prepare)
     try:
         yield lambda tasks: in_order(lambda task: executor.submit(_do, task), tasks, ahead=count)
     except BrokenProcessPool as error:
@@ -132,10 +134,15 @@ def _begin(work: Work) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
-def _do(task: Any) -> Any:
+def _prepare() -> None:
     global _doing
     assert _work is not None
     _doing = _doing or _work.start()
+
+
+def _do(task: Any) -> Any:
+    _prepare()
+    assert _doing is not None
     return _doing(task)
 
 
