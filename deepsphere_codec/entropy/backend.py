@@ -2,7 +2,8 @@
 
 CompressAI imports torchvision when it is imported itself, for image transforms that a codec never uses. PyPI's
 torchvision is built against CUDA and does not load beside a CPU build of torch; where it cannot be imported, an empty
-stand-in takes its place before CompressAI looks for it.
+stand-in takes its place before CompressAI looks for it. It imports PyTorch Geometric as well, for transforms of point
+clouds, which takes two seconds: as long as nobody else has imported that, a stand-in takes its place meanwhile.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import importlib
 import sys
 import types
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -26,8 +29,39 @@ def _stand_in_for_torchvision() -> None:
         sys.modules.update({"torchvision": package, "torchvision.transforms": transforms})
 
 
+class _Nothing:
+    """Whatever is asked of a stand-in: a base class, or a decorator that leaves things as they are."""
+
+    def __init__(self, *_: Any, **__: Any) -> None: ...
+
+    def __call__(self, thing: Any) -> Any:
+        return thing
+
+
+class _StandIn(types.ModuleType):
+    __path__: list[str] = []
+
+    def __getattr__(self, name: str) -> type[_Nothing]:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return _Nothing
+
+
+@contextmanager
+def _stand_in_for_torch_geometric() -> Iterator[None]:
+    """As long as CompressAI is imported."""
+    parts = ("", ".data", ".data.datapipes", ".transforms")
+    names = [f"torch_geometric{part}" for part in parts if "torch_geometric" not in sys.modules]
+    sys.modules.update({name: _StandIn(name) for name in names})
+    try:
+        yield
+    finally:
+        for name in names:
+            del sys.modules[name]
+
+
 _stand_in_for_torchvision()
-with warnings.catch_warnings():
+with warnings.catch_warnings(), _stand_in_for_torch_geometric():
     warnings.simplefilter("ignore")  # its dependencies' deprecations are not our users' concern
     from compressai.ans import BufferedRansEncoder, RansDecoder
     from compressai.entropy_models import EntropyBottleneck, GaussianConditional

@@ -22,3 +22,17 @@ def test_imports_beside_a_broken_torchvision(tmp_path, torchvision):
     done = subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": path}, capture_output=True)
     assert done.returncode == 0, done.stderr.decode()
     assert b"BufferedRansEncoder" in done.stdout
+
+
+def test_pytorch_geometric_is_left_to_those_who_use_it():
+    """CompressAI is imported without it, though it asks for it; afterwards it is there for others."""
+    code = (
+        "import sys; from deepsphere_codec.entropy import backend\n"
+        "assert not [name for name in sys.modules if name.startswith('torch_geometric')]\n"
+        "from torch_geometric.nn import ChebConv; from torch_geometric.transforms import BaseTransform\n"
+        "assert BaseTransform.__module__ == 'torch_geometric.transforms.base_transform'\n"
+        "print(ChebConv(2, 3, 2), backend.planar_scale_space_flow().__class__)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "ChebConv(2, 3" in done.stdout and "ScaleSpaceFlow" in done.stdout
