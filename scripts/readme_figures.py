@@ -73,7 +73,7 @@ def fight(summary: dict) -> list[str]:
             lines.append(f"| {' | '.join([codec['name'] + ' itself', *_effort(codec), *[''] * 5])} |")
             continue
         rates = [_interval(against.get(metric)) for metric in metrics]
-        overlap = f"{against[metrics[0]]['overlap']:.0%}" if metrics[0] in against else ""
+        overlap = _overlap(against.get(metrics[0]), len(summary["films"]))
         lines.append(f"| {' | '.join([codec['name'], *_effort(codec), *rates, overlap])} |")
     return lines
 
@@ -91,6 +91,13 @@ def _effort(codec: dict) -> list[str]:
         f"{cost['parameters'] / 1e6:.2f}",
         f"{macs['inter'] / 1e3:.0f} / {macs['inter_decoder'] / 1e3:.0f}",
     ]
+
+
+def _overlap(bd: dict | None, clips: int) -> str:
+    """Of the curves in dB, and on how many clips they meet, if not on all."""
+    if not bd:
+        return ""
+    return f"{bd['overlap']:.0%}" + (f", {bd['clips']} clips" if bd["clips"] < clips else "")
 
 
 def _interval(bd: dict | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -57,3 +58,13 @@ def test_it_is_written_whole_and_is_not_taken_for_results(summary: dict, tmp_pat
 
 def test_a_card_that_tells_of_no_stages_has_no_steps() -> None:
     assert training_steps({}) == {} == training_steps({"training": {"quality": 3, "steps": 9}})
+
+
+def test_costs_are_found_by_the_name_of_a_curve(tmp_path: Path, make_results: MakeResults) -> None:
+    """Which is not the codec's, where that has one of its own: planar-ssf2020 is drawn as "ssf2020 (planar)"."""
+    other = replace(make_results("planar-ssf2020", 3.0), name="ssf2020 (planar)")
+    write_results(tmp_path / "all.json", [make_results("sphere-dvc"), other])
+    gathered = gather([tmp_path / "all.json"])
+    costs = {"ssf2020 (planar)": Complexity(34, Macs(1.0, 2.0, 3.0, 4.0))}
+    found = summarise(gathered, metrics_in(gathered.codecs), {}, costs, [], "report.py …")["codecs"]
+    assert [each["cost"] and each["cost"]["parameters"] for each in found] == [None, 34]
