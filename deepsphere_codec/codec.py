@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from deepsphere_codec.bitstream import FORMAT_VERSION, LIMITS, Header
+from deepsphere_codec.bitstream import FORMAT_VERSION, LIMITS, Header, most_nside
 from deepsphere_codec.errors import DamagedStream, IncompatibleStream, UsageError
 from deepsphere_codec.models import LoadedModel, State
 from deepsphere_codec.resolution import MAX_QUALITY, choose_resolution
@@ -73,6 +73,8 @@ class VideoEncoder:
                 f"{LIMITS['width']}x{LIMITS['height']}: scale the film first"
             )
         nside, worked_at = choose_resolution(model, info.width, quality, nside)
+        if nside > (most := most_nside(info.width)):
+            raise UsageError(f"nside {nside} is too large for frames of {info.width}x{info.height}; use {most} or less")
         self._resampler = make_resampler(model.geometry, info.height, info.width, nside)
         self.header = Header(
             version=FORMAT_VERSION,

@@ -108,6 +108,13 @@ def test_random_access_gives_the_same_frames(stream: Path, frames: tuple[int | N
     assert np.array_equal(np.stack(some), np.stack(everything[slice(*frames)]))
 
 
+def test_a_small_picture_takes_no_large_sphere(tmp_path: Path) -> None:
+    film = make_film(tmp_path / "film.y4m")
+    with pytest.raises(UsageError, match="nside 68 is too large for frames of 64x32; use 64 or less"):
+        encode_video(film, tmp_path / "film.dsc", model=FakeModel(), nside=68)
+    assert not (tmp_path / "film.dsc").exists()
+
+
 def test_random_access_starts_at_the_iframe_before(stream: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     decoded: list[str] = []
     decode = VideoDecoder.decode

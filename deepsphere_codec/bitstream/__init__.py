@@ -1,6 +1,6 @@
 """The `.dsc` file: bytes only, standard library only. FORMAT.md describes it to the byte."""
 
-from deepsphere_codec.bitstream.header import FORMAT_VERSION, LIMITS, Header, version_text
+from deepsphere_codec.bitstream.header import FORMAT_VERSION, LIMITS, Header, most_nside, version_text
 from deepsphere_codec.bitstream.layout import record_size
 from deepsphere_codec.bitstream.partial import Partial, read_partial
 from deepsphere_codec.bitstream.reader import StreamReader
@@ -16,6 +16,7 @@ __all__ = [
     "Partial",
     "StreamReader",
     "StreamWriter",
+    "most_nside",
     "read_partial",
     "record_size",
     "version_text",

@@ -32,6 +32,7 @@ _HASHES = ("weights_hash", "tables_hash", "graph_hash")
 _HASH_BYTES = 32
 _LENGTH = struct.Struct("<H")
 _BITS, _MONO = 8, 0
+_SMALL_NSIDE = 64  # which any picture may have
 _INT32 = 1 << 31
 
 
@@ -85,6 +86,8 @@ class Header:
         for name, limit in LIMITS.items():
             if not 0 < values[name] <= limit:
                 raise ValueError(f"{name} is {values[name]}, expected 1 ... {limit}")
+        if self.nside > most_nside(self.width):
+            raise ValueError(f"nside is {self.nside}, expected {most_nside(self.width)} at most for this width")
         if self.width % 4 or self.height % 2 or self.height < 4:
             size = f"{self.width}x{self.height}"
             raise ValueError(f"the size is {size}, expected a width of fours and an even height of 4 or more")
@@ -102,6 +105,11 @@ class Header:
                 raise ValueError(f"{name} is {values[name]!r}, expected 64 lower-case hexadecimal digits")
         if len(_pack(self)) > MAX_HEADER:
             raise ValueError(f"the header takes {len(_pack(self))} bytes, expected at most {MAX_HEADER}")
+
+
+def most_nside(width: int) -> int:
+    """The largest nside for a picture: so that one of a few pixels cannot ask for a sphere of a billion."""
+    return min(LIMITS["nside"], max(_SMALL_NSIDE, width))
 
 
 class NotHere(ValueError):

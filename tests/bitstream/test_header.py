@@ -47,6 +47,7 @@ def test_every_field_comes_back() -> None:
         ("version", 0),
         ("width", 2**15 + 1),
         ("nside", 2**13 + 1),
+        ("nside", 1025),
         ("width", 0),
         ("height", -1),
         ("width", 1022),

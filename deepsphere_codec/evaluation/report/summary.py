@@ -61,7 +61,8 @@ def summarise(
         "frames": sorted({each.settings["frames"] for each in gathered.codecs if each.settings.get("frames")}),
         "default": DEFAULT_MODEL,
         "codecs": [
-            _codec(each, default, fit, cards.get(each.codec, {})) | {"cost": _cost(costs.get(each.name, costs.get(each.codec)))}
+            _codec(each, default, fit, cards.get(each.codec, {}))
+            | {"cost": _cost(costs.get(each.name, costs.get(each.codec)))}
             for each in gathered.codecs
         ],
         "ceilings": {each.name: max(point.ws_psnr_yuv for point in each.mean) for each in gathered.ceilings},
