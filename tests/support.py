@@ -21,6 +21,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from deepsphere_codec.bitstream import StreamReader
 from deepsphere_codec.errors import UsageError
 from deepsphere_codec.models import ModelConfig
 from deepsphere_codec.sphere import HealpixGrid, log_map, rotation_from_vector
@@ -178,6 +179,17 @@ def make_film(path: Path, width: int = 64, height: int = 32, frames: int = 6) ->
     with create_video(path, info) as writer:
         for number in range(frames):
             writer.write(make_frame(width, height, number))
+    return path
+
+
+def altered(sound: Path, path: Path, *numbers: int) -> Path:
+    """A copy with one bit turned in the payload of each of these frames."""
+    data = bytearray(sound.read_bytes())
+    with StreamReader(sound) as reader:
+        for frame in reader.frames():
+            if frame.number in numbers:
+                data[data.index(frame.payload, frame.offset) + len(frame.payload) // 2] ^= 4
+    path.write_bytes(data)
     return path
 
 

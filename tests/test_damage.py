@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support import FakeModel, make_film, one_thread
+from support import FakeModel, altered, make_film, one_thread
 
 from deepsphere_codec.bitstream import StreamReader
 from deepsphere_codec.cli import main
@@ -39,17 +39,6 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def pictures(sound: Path) -> list[np.ndarray]:
     return list(decode_video(sound, model=FakeModel()))
-
-
-def altered(sound: Path, path: Path, *numbers: int) -> Path:
-    """A copy with one bit turned in the payload of each of these frames."""
-    data = bytearray(sound.read_bytes())
-    with StreamReader(sound) as reader:
-        for frame in reader.frames():
-            if frame.number in numbers:
-                data[data.index(frame.payload, frame.offset) + len(frame.payload) // 2] ^= 4
-    path.write_bytes(data)
-    return path
 
 
 def shown(path: Path, folder: Path, **options) -> tuple[DecodeReport, list[np.ndarray]]:

@@ -17,6 +17,7 @@ class Partial(NamedTuple):
     """The whole GOPs at the front of a stream, at least one.
 
     Attributes:
+        preface: What lies before the first frame.
         keyframe: I-frame of the last GOP.
         last: Last frame of the last GOP.
         size: Bytes up to the last GOP's end.
@@ -24,6 +25,7 @@ class Partial(NamedTuple):
     """
 
     header: Header
+    preface: Sequence[Other]
     gops: Sequence[Gop]
     keyframe: Frame
     last: Frame
@@ -50,6 +52,7 @@ def read_partial(file: BinaryIO) -> Partial | None:
         if MAGIC.startswith(front):  # its header may be half written
             return None
         raise
+    preface = stream.preface()
     gops: list[Gop] = []
     whole: Partial | None = None
     keyframe = last = None
@@ -60,7 +63,7 @@ def read_partial(file: BinaryIO) -> Partial | None:
             continue
         if record.kind == KEYFRAME:
             if keyframe and last:
-                whole = Partial(stream.header, (), keyframe, last, record.offset, beside)
+                whole = Partial(stream.header, preface, (), keyframe, last, record.offset, beside)
             gops.append(Gop(record.number, record.offset))
             keyframe = record
         last = record

@@ -204,6 +204,8 @@ def _skip(film: _Film, encoder: VideoEncoder, output: _Output, begun: Partial) -
     there, due = asdict(begun.header), asdict(encoder.header)
     if differing := [key for key in due if due[key] != there[key]]:
         raise UsageError(f"{output.name} was written with another {', '.join(differing)}; use the same, or remove it")
+    if [other[:2] for other in begun.preface] != [other[:2] for other in preface_of(film.tracks)]:
+        raise UsageError(f"{output.name} was written with other audio or tags; use the same, or remove it")
     number = -1
     for number, frame in zip(range(begun.last.number + 1), film.frames, strict=False):
         film.sound.after(frame.pts)

@@ -10,7 +10,7 @@ import av
 import numpy as np
 import pytest
 from sounding import Tone, audio_of, make_sounding_film
-from support import FakeModel, make_film, make_frame
+from support import FakeModel, altered, make_film, make_frame
 
 from deepsphere_codec.bitstream import Frame, Other, StreamReader, StreamWriter
 from deepsphere_codec.cli import main
@@ -156,7 +156,7 @@ def test_an_even_film_holds_no_times(tmp_path: Path) -> None:
 @pytest.mark.parametrize("lost", [0, 2, 4, 22], ids=["the first GOP", "within", "a later one", "the last"])
 def test_stand_ins_have_times_between_those_of_their_neighbours(lost: int, irregular: Path, tmp_path: Path) -> None:
     encode_video(irregular, tmp_path / "film.dsc", model=FakeModel(), gop_size=GOP)
-    _alter(tmp_path / "film.dsc", lost)
+    altered(tmp_path / "film.dsc", tmp_path / "film.dsc", lost)
     report = decode_to_file(tmp_path / "film.dsc", tmp_path / "film.mp4", model=FakeModel(), keep_going=True)
     times = times_of(tmp_path / "film.mp4")
     assert report.frames == len(times) == len(set(times)) == FRAMES and report.filled == 4 - lost % 4
@@ -199,14 +199,6 @@ def test_audio_that_makes_no_sense_is_damage(streams: dict[str, Path], tmp_path:
         assert not (tmp_path / "o.mkv").exists()
         report = decode_to_file(tmp_path / f"{kind}.dsc", tmp_path / f"{kind}.mkv", model=FakeModel(), keep_going=True)
         assert report.frames == FRAMES and report.filled == 0 and report.damages
-
-
-def _alter(path: Path, number: int) -> None:
-    data = bytearray(path.read_bytes())
-    with StreamReader(path) as stream:
-        (frame,) = (frame for frame in stream.frames() if frame.number == number)
-    data[data.index(frame.payload, frame.offset) + 3] ^= 1
-    path.write_bytes(data)
 
 
 # Where there is no place for it

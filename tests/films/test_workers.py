@@ -15,21 +15,15 @@ from typing import NoReturn
 
 import numpy as np
 import pytest
-from sounding import Tone, audio_of, make_sounding_film
-from support import FakeModel
+from sounding import audio_of
+from support import FakeModel, altered
 
-from deepsphere_codec.bitstream import StreamReader
 from deepsphere_codec.errors import CodecError, DamagedStream, UsageError
 from deepsphere_codec.films import DecodeReport, decode_to_file, encode_video
 from deepsphere_codec.films.workers import OnTasks, Place, Work, in_order, local_workers
 from deepsphere_codec.video import open_video
 
 GOP, FRAMES = 4, 25
-
-
-@pytest.fixture(scope="module")
-def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_sounding_film(tmp_path_factory.mktemp("film") / "film.mp4", [Tone("aac")], tags={"title": "A"})
 
 
 @pytest.fixture(scope="module")
@@ -49,15 +43,6 @@ def quick_workers(monkeypatch: pytest.MonkeyPatch) -> None:
 
     for module in ("encode", "decode"):
         monkeypatch.setattr(f"deepsphere_codec.films.{module}.workers_at", workers_at)
-
-
-def altered(sound: Path, path: Path, number: int) -> Path:
-    data = bytearray(sound.read_bytes())
-    with StreamReader(sound) as reader:
-        (frame,) = (frame for frame in reader.frames() if frame.number == number)
-    data[data.index(frame.payload, frame.offset) + 3] ^= 1
-    path.write_bytes(data)
-    return path
 
 
 def shown(stream: Path, output: Path, **options) -> tuple[DecodeReport, list[np.ndarray], list]:
