@@ -2,8 +2,9 @@
 
 CompressAI imports torchvision when it is imported itself, for image transforms that a codec never uses. PyPI's
 torchvision is built against CUDA and does not load beside a CPU build of torch; where it cannot be imported, an empty
-stand-in takes its place before CompressAI looks for it. It imports PyTorch Geometric as well, for transforms of point
-clouds, which takes two seconds: as long as nobody else has imported that, a stand-in takes its place meanwhile.
+stand-in takes its place before CompressAI looks for it. It imports PyTorch Geometric and pandas as well, for point
+clouds, and scipy.stats, to build tables; that takes three seconds. What of these nobody else has imported, a stand-in
+takes the place of meanwhile; scipy itself imports its part when it is asked for it.
 """
 
 from __future__ import annotations
@@ -47,11 +48,17 @@ class _StandIn(types.ModuleType):
         return _Nothing
 
 
+_SPARED = {
+    "torch_geometric": ("", ".data", ".data.datapipes", ".transforms"),
+    "pandas": ("",),
+    "scipy.stats": ("",),
+}
+
+
 @contextmanager
-def _stand_in_for_torch_geometric() -> Iterator[None]:
+def _stand_ins_for_what_is_spared() -> Iterator[None]:
     """As long as CompressAI is imported."""
-    parts = ("", ".data", ".data.datapipes", ".transforms")
-    names = [f"torch_geometric{part}" for part in parts if "torch_geometric" not in sys.modules]
+    names = [name + part for name, parts in _SPARED.items() if name not in sys.modules for part in parts]
     sys.modules.update({name: _StandIn(name) for name in names})
     try:
         yield
@@ -61,7 +68,7 @@ def _stand_in_for_torch_geometric() -> Iterator[None]:
 
 
 _stand_in_for_torchvision()
-with warnings.catch_warnings(), _stand_in_for_torch_geometric():
+with warnings.catch_warnings(), _stand_ins_for_what_is_spared():
     warnings.simplefilter("ignore")  # its dependencies' deprecations are not our users' concern
     from compressai.ans import BufferedRansEncoder, RansDecoder
     from compressai.entropy_models import EntropyBottleneck, GaussianConditional

@@ -24,15 +24,19 @@ def test_imports_beside_a_broken_torchvision(tmp_path, torchvision):
     assert b"BufferedRansEncoder" in done.stdout
 
 
-def test_pytorch_geometric_is_left_to_those_who_use_it():
-    """CompressAI is imported without it, though it asks for it; afterwards it is there for others."""
+def test_what_takes_long_to_import_is_left_to_those_who_use_it():
+    """CompressAI is imported without it, though it asks for it; afterwards it is there for others, and for itself."""
     code = (
         "import sys; from deepsphere_codec.entropy import backend\n"
-        "assert not [name for name in sys.modules if name.startswith('torch_geometric')]\n"
+        "spared = 'torch_geometric', 'pandas', 'scipy.stats'\n"
+        "assert not [name for name in sys.modules if name.startswith(spared)]\n"
         "from torch_geometric.nn import ChebConv; from torch_geometric.transforms import BaseTransform\n"
         "assert BaseTransform.__module__ == 'torch_geometric.transforms.base_transform'\n"
-        "print(ChebConv(2, 3, 2), backend.planar_scale_space_flow().__class__)"
+        "print(ChebConv(2, 3, 2), backend.planar_scale_space_flow().__class__)\n"
+        "conditional = backend.GaussianConditional([0.1, 1.0, 2.0]); conditional.update()\n"
+        "import pandas; from scipy.stats import norm\n"
+        "print(pandas.DataFrame({'a': [1]}).shape, round(norm.ppf(0.9), 3), conditional.quantized_cdf.shape[0])\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "ChebConv(2, 3" in done.stdout and "ScaleSpaceFlow" in done.stdout
+    assert "ChebConv(2, 3" in done.stdout and "ScaleSpaceFlow" in done.stdout and "(1, 1) 1.282 3" in done.stdout
