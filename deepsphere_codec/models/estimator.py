@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from deepsphere_codec.layers import DirectionalConv, mean_pool
 from deepsphere_codec.layers.padding import Padding
-from deepsphere_codec.models.fields import chart_steps, combine, components, upsample_field
+from deepsphere_codec.models.fields import chart_steps, combine, components, dual_steps, upsample_field
 from deepsphere_codec.models.pyramid import COARSEST_DEPTH, LATENT_DEPTH, WORK_DEPTH, Pyramid
 from deepsphere_codec.models.rotation import rotation_field
 
@@ -43,7 +43,7 @@ class MotionEstimator(nn.Module):
         for depth in self.iterations:
             steps = chart_steps(pyramid.grids[depth])
             self.register_buffer(f"steps_{depth}", steps, persistent=False)
-            self.register_buffer(f"duals_{depth}", _duals(steps), persistent=False)
+            self.register_buffer(f"duals_{depth}", dual_steps(steps.double()).float(), persistent=False)
 
     @torch.no_grad()
     def forward(
@@ -81,7 +81,7 @@ class MotionEstimator(nn.Module):
             steps = chart_steps(self.pyramid.grids[depth])
             if not torch.equal(steps, self._of("steps", depth).cpu()):  # on a plane they are everywhere alike
                 self._of("steps", depth).copy_(steps)
-                self._of("duals", depth).copy_(_duals(steps))
+                self._of("duals", depth).copy_(dual_steps(steps.double()).float())
 
     def stack(self, luma: Float[Tensor, "batch npix 1"]) -> Stack:
         """Means over the HEALPix parents, down to nside / 16."""
@@ -192,8 +192,3 @@ def _gradient(x: Tensor, padding: Padding) -> tuple[Float[Tensor, "batch npix 1"
     gx = padding.flatten((padded[:, :, 1:-1, 2:] - padded[:, :, 1:-1, :-2]) / 2)
     gy = padding.flatten((padded[:, :, 2:, 1:-1] - padded[:, :, :-2, 1:-1]) / 2)
     return gx, gy
-
-
-def _duals(steps: Float[Tensor, "npix 2 3"]) -> Float[Tensor, "npix 2 3"]:
-    """Scalar products with them tell how many chart steps a tangent vector is."""
-    return torch.linalg.pinv(steps.double()).transpose(1, 2).float()

@@ -59,3 +59,10 @@ def combine(field: Float[Tensor, "batch npix 2"], frame: Float[Tensor, "npix 2 3
 def chart_steps(grid: Grid) -> Float[Tensor, "npix 2 3"]:
     """Tangent vectors of one step in x and one in y."""
     return torch.from_numpy(grid.steps).float()
+
+
+def dual_steps(steps: Float[Tensor, "npix 2 3"]) -> Float[Tensor, "npix 2 3"]:
+    """Scalar products with them tell how many of the two steps a tangent vector is: the pseudo-inverse, transposed."""
+    a, b = steps.unbind(1)
+    aa, ab, bb = ((one * other).sum(-1, keepdim=True) for one, other in ((a, a), (a, b), (b, b)))
+    return torch.stack([bb * a - ab * b, aa * b - ab * a], 1) / (aa * bb - ab * ab)[:, None]

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from deepsphere_codec.errors import DamagedStream
 from deepsphere_codec.layers.padding import PlaneGrid
-from deepsphere_codec.models.fields import chart_steps
+from deepsphere_codec.models.fields import chart_steps, dual_steps
 from deepsphere_codec.models.pyramid import Pyramid
 from deepsphere_codec.sphere.rotation import rotation_from_vector, vector_from_rotation
 
@@ -153,7 +153,6 @@ def _turns(pyramid: Pyramid, depth: int) -> Float[Tensor, "npix 2 3"]:
     """p × d for the dual of each chart step d: a gradient in nodes becomes one in radians of turn."""
     grid = pyramid.grids[depth]
     assert not isinstance(grid, PlaneGrid), "a plane does not turn"
-    steps = chart_steps(grid).double()
-    duals = torch.linalg.pinv(steps).transpose(1, 2)
+    duals = dual_steps(chart_steps(grid).double())
     centers = torch.from_numpy(grid.centers).double()
     return torch.linalg.cross(centers[:, None].expand_as(duals), duals).float()

@@ -13,6 +13,7 @@ from deepsphere_codec.models.fields import (
     chart_steps,
     combine,
     components,
+    dual_steps,
     to_frame,
     to_nodes,
     upsample_field,
@@ -36,6 +37,11 @@ def test_charts_steps_lead_to_the_neighbours():
         expected = torch.stack([p[end] for end in ends]).diff(dim=0)[0] / -2
         error = (steps[:, axis] - expected).norm(dim=-1) / expected.norm(dim=-1)
         assert error[inside.flatten()].median() < 0.01 and error[inside.flatten()].quantile(0.95) < 0.1
+
+
+def test_duals_are_the_pseudo_inverse():
+    steps = chart_steps(HealpixGrid(16)).double()
+    torch.testing.assert_close(dual_steps(steps), torch.linalg.pinv(steps).transpose(1, 2), rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("depth, factor", [(2, 4), (3, 2), (6, 2)])
