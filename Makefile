@@ -3,6 +3,7 @@
 # make quick               lint and the fast tests, in the environment that is there
 # make report              measure codecs on five clips, 16 frames, four qualities; out/report/report.html (an hour; then a minute)
 # make report-full         the same on all clips, 32 frames, into results/ (hours); both go on where they were broken off
+# make fair                train the sphere and its planar twins from nothing for as many steps, and measure them (two hours)
 #                          CLIPS=folder of the films, MODELS=folder of models that do not come with the package
 # make fuzz                decode 100,000 damaged files and write results/fuzz.json (half an hour, one core); failures: out/fuzz/
 # PYTHON=python3.12 picks the interpreter that .venv is made with.
@@ -16,7 +17,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test lint quick fuzz report report-full setup setup-test clean
+.PHONY: demo test lint quick fuzz report report-full fair setup setup-test clean
 .DELETE_ON_ERROR:
 
 demo: setup
@@ -67,15 +68,33 @@ define report
 	  --clips $(1) --scene $(REPORT_SCENE) --models $(MODELS) --expect $(REPORT_MODELS) $(REPORT_ANCHORS) --out $(3) --summary $(4)
 endef
 
+# $(call choose,FOLDER): the five clips alone.
+define choose
+	@mkdir -p $(1) && rm -f $(1)/*
+	@for clip in $(REPORT_CLIPS); do ln -s "$(abspath $(CLIPS))/$$clip.mp4" $(1)/; done
+endef
+
 report: $(VENV)/stamp-report
-	@mkdir -p $(REPORT)/clips && rm -f $(REPORT)/clips/*
-	@for clip in $(REPORT_CLIPS); do ln -s "$(abspath $(CLIPS))/$$clip.mp4" $(REPORT)/clips/; done
+	$(call choose,$(REPORT)/clips)
 	$(call measure,$(REPORT)/clips,16,$(REPORT)/results)
 	$(call report,$(REPORT)/clips,$(REPORT)/results,$(REPORT)/report.html,$(REPORT)/report.json)
 
 report-full: $(VENV)/stamp-report
 	$(call measure,$(CLIPS),32,results)
 	$(call report,$(CLIPS),results,out/report-full/report.html,results/report.json)
+
+FAIR := fair-sphere fair-twin fair-twin-360
+
+fair: REPORT_MODELS = $(FAIR)
+fair: REPORT_ANCHORS =
+fair: $(VENV)/stamp-report
+	@for model in $(FAIR); do \
+	  $(BIN)/python scripts/train.py configs/$$model.toml --resume auto --device cpu --threads 1 --workers 0 && \
+	  $(BIN)/python scripts/release.py $$model configs/$$model.toml --out $(MODELS) || exit; done
+	$(call choose,out/fair/clips)
+	$(call measure,out/fair/clips,8,results/fair)
+	@$(BIN)/python scripts/report.py $(FAIR:%=results/fair/%.json) --default fair-sphere --models $(MODELS) \
+	  --out out/fair/report.html --summary results/fair.json
 
 setup: $(VENV)/stamp-package
 setup-test: $(VENV)/stamp-dev $(VENV)/stamp-scatter

@@ -36,6 +36,8 @@ def reach(results: Path) -> str:
     lines += ["", "| x265 medium, crf | bpp | WS-PSNR-YUV, dB |", "|---|---|---|"]
     lines += [f"| {p['quality']:g} | {p['bpp']:.3f} | {p['ws-psnr-yuv']:.2f} |" for p in codecs["x265"]["mean"]]
     lines += ["", *fight(report)]
+    if (path := results / "fair.json").exists():
+        lines += ["", *from_nothing(json.loads(path.read_text()))]
     for name, top in report["ceilings"].items():
         lines += ["", f"The resampling alone at the full resolution ({name}): {top:.1f} dB YUV."]
     benchmark = json.loads((results / "benchmark.json").read_text())
@@ -57,11 +59,12 @@ def fight(summary: dict) -> list[str]:
     """Table of the default model against each of the other codecs."""
     metrics = ("ws-psnr-yuv", "s-psnr-i-y", "ws-ssim-y", "viewport-psnr-y")
     frames = " or ".join(map(str, summary["frames"]))
+    target = "report-full" if "out/report-full" in summary["command"] else "report"
     lines = [
         f"{summary['default']} against each of the others, {len(summary['films'])} clips, {frames} frames. BD-rates "
         "are means over clips with 95 % intervals over the choice of clips, negative where the sphere needs fewer "
         "bits. Steps are those of I- and of P-frames; thousands of multiply-accumulates (kMAC) are those to an ERP "
-        "pixel of a P-frame, at a quarter of the width. Made by `make report`:",
+        f"pixel of a P-frame, at a quarter of the width. Made by `make {target}`:",
         "",
         "| against | steps, I / P | parameters, M | kMAC, encode / decode | WS-PSNR-YUV | S-PSNR-I-Y | WS-SSIM-Y "
         "| viewport PSNR-Y | overlap |",
@@ -75,6 +78,31 @@ def fight(summary: dict) -> list[str]:
         rates = [_interval(against.get(metric)) for metric in metrics]
         overlap = _overlap(against.get(metrics[0]), len(summary["films"]))
         lines.append(f"| {' | '.join([codec['name'], *_effort(codec), *rates, overlap])} |")
+    return lines
+
+
+def from_nothing(summary: dict) -> list[str]:
+    """Table of short trainings of the sphere and of planes, alike in steps and time."""
+    metrics = ("ws-psnr-yuv", "s-psnr-i-y", "ws-ssim-y", "viewport-psnr-y")
+    lines = [
+        "### From nothing",
+        "",
+        "The sphere and its planar twins trained alike, each from random weights, for as many steps of as many samples "
+        f"of as many nodes or pixels; {len(summary['films'])} test clips, {max(summary['frames'])} frames. Minutes are "
+        "those of one core. BD-rates of the sphere against each, as above. Made by `make fair`:",
+        "",
+        "| against | steps, I / P | minutes | WS-PSNR-YUV | S-PSNR-I-Y | WS-SSIM-Y | viewport PSNR-Y | overlap |",
+        "|---" * 8 + "|",
+    ]
+    for codec in summary["codecs"]:
+        training, against = codec["training"], codec["default_against"]
+        effort = [_effort(codec)[0], f"{training['cpu_minutes']:.0f}"]
+        if codec["codec"] == summary["default"]:
+            lines.append(f"| {' | '.join([codec['name'] + ' itself', *effort, *[''] * 5])} |")
+            continue
+        rates = [_interval(against.get(metric)) for metric in metrics]
+        overlap = _overlap(against.get(metrics[0]), len(summary["films"]))
+        lines.append(f"| {' | '.join([codec['name'], *effort, *rates, overlap])} |")
     return lines
 
 

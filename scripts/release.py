@@ -100,7 +100,8 @@ def release_ssf2020(args: argparse.Namespace) -> None:
             "licence": LICENCE,
             "data": f"{_footage(stage.film_frames)}; patches of {stage.data.columns}×{stage.data.rows} pixels",
             "hardware": args.hardware,
-            "training": state["settings"]["train"] | {"steps": state["step"], "frames": stage.data.frames},
+            "training": state["settings"]["train"]
+            | {"steps": state["step"], **_time(state), "frames": stage.data.frames},
             "stages": list(trained),
         }
         save_ssf(args.out / args.name / f"quality-{stage.train.quality}", network, stage.train.quality, card)
@@ -129,9 +130,15 @@ def _training(state: dict) -> dict:
         **schedule,
         "steps": state["step"],
         "steps_planned": schedule["steps"],
+        **_time(state),
         "frames": samples["frames"],
         "samples": samples,
     }
+
+
+def _time(state: dict) -> dict:
+    """Of one processor, where the checkpoint knows it."""
+    return {"cpu_minutes": round(state["cpu_seconds"] / 60, 1)} if "cpu_seconds" in state else {}
 
 
 def _patches(data: dict) -> str:

@@ -21,6 +21,7 @@ spin_briefly()
 from deepsphere_codec.errors import CodecError, UsageError  # noqa: E402
 from deepsphere_codec.evaluation.report.build import ANCHOR, FRAMES, Request, make_report  # noqa: E402
 from deepsphere_codec.evaluation.script import check_positive, run  # noqa: E402
+from deepsphere_codec.models import DEFAULT_MODEL  # noqa: E402
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -31,6 +32,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--scene", metavar="CLIP", help="which one (the first that most codecs were measured on)")
     parser.add_argument("--frames", type=int, metavar="N", help=f"of it (as many as measured, at most {FRAMES})")
     parser.add_argument("--anchor", default=ANCHOR, metavar="NAME", help=f"codec that BD-rates are against ({ANCHOR})")
+    parser.add_argument("--default", default=DEFAULT_MODEL, metavar="NAME", help="codec that the summary is of")
     parser.add_argument("--expect", nargs="+", default=[], metavar="NAME", help="codecs that should be there")
     parser.add_argument("--summary", type=Path, metavar="FILE.json", help="the figures as JSON (beside the page)")
     parser.add_argument("--models", type=Path, metavar="FOLDER", help="of models that do not come with the package")
@@ -51,6 +53,7 @@ def main() -> None:
         expected=args.expect,
         anchor=args.anchor,
         models=args.models,
+        default=args.default,
         summary=args.summary,
         command=" ".join(["scripts/report.py", *map(shlex.quote, sys.argv[1:])]),
     )

@@ -62,6 +62,8 @@ class Loop(ABC, Generic[Samples]):
         self.device, self.workers, self.world = device, workers, world
         self.average = _running_mean(model, settings.train.ema)
         self.step = 0
+        self.cpu_seconds = 0.0
+        """Of this process, for all steps so far and the samples that it made for them; not of validations."""
         self.board: Any = None
         """A TensorBoard writer that is shown what is logged, or None."""
 
@@ -80,7 +82,7 @@ class Loop(ABC, Generic[Samples]):
     def resume(self, path: Path) -> None:
         """Go on from a checkpoint, to the same numbers as if the run had not been interrupted."""
         state = load_checkpoint(path, self.model, self.optimizer, average=self.average)
-        self.step = int(state["step"])
+        self.step, self.cpu_seconds = int(state["step"]), state.get("cpu_seconds", 0.0)
 
     def run(
         self,
@@ -100,10 +102,12 @@ class Loop(ABC, Generic[Samples]):
         if validator and self.world.first and self.step == 0:
             self.validate(validator)  # to see from where it comes
         saved = asked = time.monotonic()
+        worked = time.process_time()
         pace: list[tuple[float, float]] = []  # of the steps since the last line: what is logged is their mean
         for samples in self._steps():
             entry = self._one(samples, waited=time.monotonic() - asked)
             self.step += 1
+            self.cpu_seconds += time.process_time() - worked
             pace.append((entry["seconds"], entry["waited"]))
             if self.step % LOG_EVERY == 0 or self.step == self.settings.train.steps:
                 entry["seconds"], entry["waited"] = (sum(each) / len(pace) for each in zip(*pace, strict=True))
@@ -120,7 +124,7 @@ class Loop(ABC, Generic[Samples]):
                 self.save()  # first: a validation may fail, say on a full disk
                 saved = time.monotonic()
                 self.validate(validator)
-            asked = time.monotonic()
+            asked, worked = time.monotonic(), time.process_time()
         self.save()
         if validator and self.world.first:
             self.validate(validator)
@@ -136,7 +140,7 @@ class Loop(ABC, Generic[Samples]):
     def save(self) -> None:
         """Write the checkpoint."""
         if self.world.first:
-            state = {"step": self.step, "settings": self.settings.to_dict()}
+            state = {"step": self.step, "cpu_seconds": self.cpu_seconds, "settings": self.settings.to_dict()}
             save_checkpoint(self.checkpoint, self.model, self.optimizer, state, self.average)
 
     def _batches(self, dataset: Dataset, firsts: Iterable[int]) -> Iterator[Any]:

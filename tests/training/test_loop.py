@@ -144,7 +144,17 @@ def test_the_checkpoint_tells_the_step_and_the_settings(make):
     one_step(trainer)
     with safe_open(trainer.checkpoint, "pt") as file:
         state = json.loads(file.metadata()["state"])
+    assert state.pop("cpu_seconds") == trainer.cpu_seconds > 0
     assert state == {"step": 1, "settings": json.loads(json.dumps(trainer.settings.to_dict()))}
+
+
+def test_the_time_of_a_run_that_was_broken_off_counts(make):
+    first, second = make("run"), make("run")
+    one_step(first)
+    second.resume(first.checkpoint)
+    assert second.cpu_seconds == first.cpu_seconds
+    one_step(second)
+    assert second.cpu_seconds > first.cpu_seconds
 
 
 def test_the_rate_rises_and_falls_and_each_step_is_told(make, monkeypatch):

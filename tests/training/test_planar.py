@@ -100,6 +100,7 @@ def test_the_scripts_train_and_release_it(configuration, clips, film, tmp_path, 
     assert load_script("release").main(["flat", str(configuration), "--out", str(tmp_path / "models")]) == 0
     model = load_model(tmp_path / "models" / "flat")
     assert model.geometry == "erp" and "patches of 64×64 pixels" in model.card["data"]
+    assert all(stage["cpu_minutes"] >= 0 for stage in model.card["training"].values())
 
 
 def test_it_may_begin_with_the_spheres_weights(clips, tmp_path):

@@ -24,6 +24,7 @@ from deepsphere_codec.evaluation.report.scene import OnCoded, Scene, make_scene
 from deepsphere_codec.evaluation.report.scene_part import scene_part
 from deepsphere_codec.evaluation.report.summary import summarise, write_summary
 from deepsphere_codec.evaluation.report.svg import FigureFolder
+from deepsphere_codec.models import DEFAULT_MODEL
 from deepsphere_codec.models.macs import Complexity
 
 ANCHOR = "x265"
@@ -42,6 +43,7 @@ class Request(NamedTuple):
         expected: Codecs that should be there.
         anchor: Codec that BD-rates are against.
         models: Folder of models that do not come with the package.
+        default: Codec that the summary compares with each of the others.
         command: What to type to have the report again.
         summary: Where its figures go as JSON; beside the page unless given.
     """
@@ -54,6 +56,7 @@ class Request(NamedTuple):
     expected: Sequence[str] = ()
     anchor: str = ANCHOR
     models: Path | None = None
+    default: str = DEFAULT_MODEL
     command: str = ""
     summary: Path | None = None
 
@@ -95,7 +98,7 @@ def make_report(request: Request, on_coded: OnCoded | None = None) -> list[Gap]:
     with atomic_output(request.out, force=True) as place:
         place.write_text(render(page), encoding="utf-8")
     cards = _cards(gathered, request.models)
-    summary = summarise(gathered, metrics, cards, costs, missing, request.command)
+    summary = summarise(gathered, metrics, cards, costs, missing, request.default, request.command)
     write_summary(request.summary or request.out.with_suffix(".json"), summary)
     return missing
 

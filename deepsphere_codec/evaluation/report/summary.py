@@ -1,10 +1,10 @@
-"""A report's figures as JSON: what each codec reaches, and the default model against each of the others.
+"""A report's figures as JSON: what each codec reaches, and one of them (the default) against each of the others.
 
     {"version", "command", "films", "frames", "default", "codecs": [{"name", "codec", "weights", "frames", "mean",
      "training", "cost", "default_against": {metric: {"mean_of_clips", "low", "high", "akima", "clips", "mean_curve",
      "overlap"}}}, …], "ceilings": {name: dB}, "missing": […]}
 
-BD-rates are per cent: negative where the default model needs fewer bits than the other codec.
+BD-rates are per cent: negative where the default needs fewer bits than the other codec.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from deepsphere_codec.evaluation.bootstrap import BdIntervals, bd_intervals
 from deepsphere_codec.evaluation.report.gather import Gathered
 from deepsphere_codec.evaluation.report.metric import Metric
 from deepsphere_codec.evaluation.results import KEYS, Results
-from deepsphere_codec.models import DEFAULT_MODEL
 from deepsphere_codec.models.macs import Complexity
 
 VERSION = 1
@@ -40,6 +39,7 @@ def summarise(
     cards: Mapping[str, Mapping[str, Any]],
     costs: Mapping[str, Complexity],
     missing: Sequence[object],
+    default: str,
     command: str,
 ) -> dict[str, Any]:
     """The object that `write_summary` writes.
@@ -50,18 +50,19 @@ def summarise(
         cards: Of models, by their codecs; they tell how each was trained.
         costs: Of models, by their codecs.
         missing: What the report lacks.
+        default: Codec to compare with each of the others.
         command: That made the report.
     """
-    default = gathered.codec(DEFAULT_MODEL)
+    compared = gathered.codec(default)
     fit = [metric for metric in metrics if not metric.excess]
     return {
         "version": VERSION,
         "command": command,
         "films": gathered.clips,
         "frames": sorted({each.settings["frames"] for each in gathered.codecs if each.settings.get("frames")}),
-        "default": DEFAULT_MODEL,
+        "default": default,
         "codecs": [
-            _codec(each, default, fit, cards.get(each.codec, {}))
+            _codec(each, compared, fit, cards.get(each.codec, {}))
             | {"cost": _cost(costs.get(each.name, costs.get(each.codec)))}
             for each in gathered.codecs
         ],
@@ -79,6 +80,14 @@ def training_steps(card: Mapping[str, Any]) -> dict[str, int]:
     return steps
 
 
+def _training(card: Mapping[str, Any]) -> dict[str, Any]:
+    """Minutes of one processor, too, where those of all stages are known."""
+    stages = [stage for stage in card.get("training", {}).values() if isinstance(stage, Mapping)]
+    minutes = [stage["cpu_minutes"] for stage in stages if "cpu_minutes" in stage]
+    known = {"cpu_minutes": round(sum(minutes), 1)} if stages and len(minutes) == len(stages) else {}
+    return {"steps": training_steps(card), **known, "hardware": card.get("hardware")}
+
+
 def _codec(
     results: Results, default: Results | None, metrics: Sequence[Metric], card: Mapping[str, Any]
 ) -> dict[str, Any]:
@@ -88,7 +97,7 @@ def _codec(
         "codec": results.codec,
         "weights": results.settings.get("weights_hash"),
         "mean": [{KEYS[name]: value for name, value in asdict(point).items()} for point in results.mean],
-        "training": {"steps": training_steps(card), "hardware": card.get("hardware")} if card else None,
+        "training": _training(card) if card else None,
         "default_against": {key: value for key, value in against.items() if value},
     }
 
