@@ -298,6 +298,12 @@ def speed(benchmark: dict) -> list[str]:
     for row in benchmark["codecs"]:
         figures = f"{row['encode_seconds']:.2f} | {row['decode_seconds']:.2f} | {row['peak_gib']:.2f}"
         lines.append(f"| {row['codec']} | {figures} |")
+    if rows := benchmark.get("metrics"):
+        quick, everything = (row["frames_per_second"] for row in rows)
+        lines += [
+            "",
+            f"`compare` measures {everything:.0f} frames of 1024×512 a second there, {quick:.0f} by `--metrics quick`.",
+        ]
     if runs := benchmark.get("training"):
         steps = ", ".join(f"{run['step_seconds']:.2f} s in {run['precision']}" for run in runs)
         waited, sample = max(run["waited"] for run in runs), 1000 * runs[0]["sample_seconds"]

@@ -1,4 +1,4 @@
-"""Seconds and memory of one P-frame at real size: our models, and CompressAI's planar ssf2020 beside them."""
+"""Seconds and memory of one P-frame at real size, CompressAI's planar ssf2020 beside our models; and of metrics."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from functools import partial
-from itertools import cycle
+from itertools import cycle, pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +18,8 @@ import torch
 from deepsphere_codec.bitstream import LIMITS
 from deepsphere_codec.codec import VideoDecoder, VideoEncoder
 from deepsphere_codec.entropy.backend import planar_scale_space_flow
+from deepsphere_codec.evaluation.compare import compare_frames
+from deepsphere_codec.evaluation.frame_metrics import measure_frame, measure_quick
 from deepsphere_codec.models import load_model
 from deepsphere_codec.video import VideoInfo, YuvFrame
 
@@ -69,6 +71,24 @@ def compare_speed(
         }
         for name in names
     ]
+
+
+def metrics_speed(frames: Sequence[YuvFrame], *, rounds: int = 5) -> list[dict[str, Any]]:
+    """Frames of a film a second, each compared with the one after it.
+
+    Returns:
+        {"metrics", "frames_per_second"} of the quick metrics, WS-PSNR among them, and of all; medians over rounds.
+    """
+    pairs = list(pairwise(frames))
+    rows = []
+    for name, measure in (("quick", measure_quick), ("all", measure_frame)):
+        seconds = []
+        for _ in range(rounds + WARM_UP):
+            start = time.perf_counter()
+            compare_frames(pairs, measure=measure)
+            seconds.append(time.perf_counter() - start)
+        rows.append({"metrics": name, "frames_per_second": round(len(pairs) / statistics.median(seconds[WARM_UP:]), 1)})
+    return rows
 
 
 def make_codec(name: str, frames: Sequence[YuvFrame], device: str) -> Codec:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from deepsphere_codec.data.synthetic import synthetic_film
-from deepsphere_codec.evaluation.speed import PLANAR, compare_speed
+from deepsphere_codec.evaluation.speed import PLANAR, compare_speed, metrics_speed
 from deepsphere_codec.models import DEFAULT_MODEL
 
 
@@ -16,3 +16,9 @@ def test_our_model_and_the_planar_one_are_timed_side_by_side():
     for row in rows:
         assert row["encode_seconds"] > 0 and row["decode_seconds"] > 0
         assert 0.1 < row["peak_gib"] < 4
+
+
+def test_metrics_are_timed():
+    quick, everything = metrics_speed(list(synthetic_film(128, 64, 3)), rounds=1)
+    assert (quick["metrics"], everything["metrics"]) == ("quick", "all")
+    assert quick["frames_per_second"] > 0 and everything["frames_per_second"] > 0

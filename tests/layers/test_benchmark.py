@@ -23,7 +23,9 @@ def test_measures_prints_and_writes(benchmark, tmp_path, monkeypatch):
     assert "1.25        0.50    1.00" in benchmark.as_text_of_codecs(codecs)
     training = [{"precision": "float32", "step_seconds": 0.5, "waited": 0.25, "sample_seconds": 0.011}]
     assert "0.50       25.0%\na sample, one thread: 11 ms" in benchmark.as_text_of_training(training)
-    benchmark.write(tmp_path / "results" / "benchmark.json", [table], codecs, training, "cpu")
+    metrics = [{"metrics": "quick", "frames_per_second": 61.25}, {"metrics": "all", "frames_per_second": 15.5}]
+    assert "quick 61.2, all 15.5 (goal: at least 20" in benchmark.as_text_of_metrics(metrics)
+    benchmark.write(tmp_path / "results" / "benchmark.json", "cpu", shapes=[table], codecs=codecs, training=training)
     written = json.loads((tmp_path / "results" / "benchmark.json").read_text())
     assert written["shapes"] == [table] and written["codecs"] == codecs and written["training"] == training
     assert {"cpu", "threads", "torch", "device"} <= written["environment"].keys()
