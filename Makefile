@@ -59,13 +59,15 @@ define measure
 	    --out $(3)/$$anchor.json; [ $$? -ne 130 ] || exit 130; done
 	@$(BIN)/python scripts/evaluate.py --codec ceiling --clips $(1) --frames $(2) --jobs $(JOBS) \
 	  --out $(3)/ceiling.json; [ $$? -ne 130 ]
+	@case "$(REPORT_ANCHORS)" in *cubemap*) $(BIN)/python scripts/run_anchors.py --codecs cubemap-ceiling --clips $(1) \
+	  --frames $(2) --out $(3)/cubemap-ceiling.json; [ $$? -ne 130 ];; esac
 endef
 
-# $(call report,CLIPS,RESULTS,PAGE,SUMMARY): of what was measured; exit code 1 where something is missing.
+# $(call report,RESULTS,PAGE,SUMMARY,OPTIONS): of what was measured; exit code 1 where something is missing.
 define report
-	@$(BIN)/python scripts/report.py $$(for codec in $(REPORT_MODELS) $(REPORT_ANCHORS) ceiling; do \
-	    if [ -f $(2)/$$codec.json ]; then echo $(2)/$$codec.json; fi; done) \
-	  --clips $(1) --scene $(REPORT_SCENE) --models $(MODELS) --expect $(REPORT_MODELS) $(REPORT_ANCHORS) --out $(3) --summary $(4)
+	@$(BIN)/python scripts/report.py $$(for codec in $(REPORT_MODELS) $(REPORT_ANCHORS) ceiling cubemap-ceiling; do \
+	    if [ -f $(1)/$$codec.json ]; then echo $(1)/$$codec.json; fi; done) \
+	  --expect $(REPORT_MODELS) $(REPORT_ANCHORS) --models $(MODELS) --out $(2) --summary $(3) $(4)
 endef
 
 # $(call choose,FOLDER): the five clips alone.
@@ -77,15 +79,16 @@ endef
 report: $(VENV)/stamp-report
 	$(call choose,$(REPORT)/clips)
 	$(call measure,$(REPORT)/clips,16,$(REPORT)/results)
-	$(call report,$(REPORT)/clips,$(REPORT)/results,$(REPORT)/report.html,$(REPORT)/report.json)
+	$(call report,$(REPORT)/results,$(REPORT)/report.html,$(REPORT)/report.json,--clips $(REPORT)/clips --scene $(REPORT_SCENE))
 
+report-full: REPORT_ANCHORS = x264 x264-zerolatency x265 x265-zerolatency x265-cubemap svtav1 vp9
 report-full: $(VENV)/stamp-report
 	$(call measure,$(CLIPS),32,results)
-	$(call report,$(CLIPS),results,out/report-full/report.html,results/report.json)
+	$(call report,results,out/report-full/report.html,results/report.json,--clips $(CLIPS) --scene $(REPORT_SCENE))
 
 FAIR := fair-sphere fair-twin fair-twin-360
 
-fair: REPORT_MODELS = $(FAIR)
+fair: REPORT_MODELS = $(FAIR) planar-ssf2020
 fair: REPORT_ANCHORS =
 fair: $(VENV)/stamp-report
 	@for model in $(FAIR); do \
@@ -93,8 +96,7 @@ fair: $(VENV)/stamp-report
 	  $(BIN)/python scripts/release.py $$model configs/$$model.toml --out $(MODELS) || exit; done
 	$(call choose,out/fair/clips)
 	$(call measure,out/fair/clips,8,results/fair)
-	@$(BIN)/python scripts/report.py $(FAIR:%=results/fair/%.json) --default fair-sphere --models $(MODELS) \
-	  --out out/fair/report.html --summary results/fair.json
+	$(call report,results/fair,out/fair/report.html,results/fair.json,--default fair-sphere)
 
 setup: $(VENV)/stamp-package
 setup-test: $(VENV)/stamp-dev $(VENV)/stamp-scatter

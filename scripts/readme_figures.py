@@ -96,7 +96,8 @@ def from_nothing(summary: dict) -> list[str]:
     ]
     for codec in summary["codecs"]:
         training, against = codec["training"], codec["default_against"]
-        effort = [_effort(codec)[0], f"{training['cpu_minutes']:.0f}"]
+        minutes = training.get("cpu_minutes")
+        effort = [_effort(codec)[0], "" if minutes is None else f"{minutes:.0f}"]
         if codec["codec"] == summary["default"]:
             lines.append(f"| {' | '.join([codec['name'] + ' itself', *effort, *[''] * 5])} |")
             continue
