@@ -20,6 +20,8 @@ from deepsphere_codec.evaluation.report.svg import style
 from deepsphere_codec.evaluation.results import Results
 
 TICKS = (-90, -80, -70, -50, -30, 0, 50, 100, 200, 400, 900, 1900)  # per cent
+DOUBLINGS = (-94, -88, -75, -50, 0, 100, 300, 700, 1500, 3100)  # per cent, where TICKS would stand too close
+WIDE = 4.0  # doublings
 
 
 class BdTable(NamedTuple):
@@ -112,7 +114,7 @@ def _draw_row(axes: Axes, place: int, row: BdIntervals, look: Look) -> None:
         zorder=5,
     )
     part = f", on {row.mean_curve.overlap:.0%} of the dB" if is_partial(row) else ""
-    text = " ".join(interval_text(interval)) + part
+    text = " ".join(filter(None, interval_text(interval))) + part
     axes.annotate(text, (1.01, place), xycoords=("axes fraction", "data"), va="center", fontsize=9, color=SOFT)
 
 
@@ -124,7 +126,9 @@ def _position(value: float) -> float:
 def _dress(axes: Axes) -> None:
     low, high = axes.get_xlim()
     axes.set_xlim(min(low, _position(-30)), max(high, _position(50)))
-    labels = {_position(tick): f"{tick:+d} %".replace("-", "−") if tick else "0" for tick in TICKS}
+    low, high = axes.get_xlim()
+    ticks = DOUBLINGS if high - low > WIDE else TICKS
+    labels = {_position(tick): f"{tick:+d} %".replace("-", "−") if tick else "0" for tick in ticks}
     axes.xaxis.set_major_locator(FixedLocator(sorted(labels)))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda place, _: labels[min(labels, key=lambda at: abs(at - place))]))

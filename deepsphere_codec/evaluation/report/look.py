@@ -12,7 +12,7 @@ from matplotlib.colors import to_hex, to_rgb
 from deepsphere_codec.evaluation.curves import GRID, INK, SOFT, Curve, curves_of
 from deepsphere_codec.evaluation.results import Point, Results
 
-MARKERS = "osD^vPX*"
+MARKERS = "osD^vPXp"
 PAPER = {"--paper": "#ffffff", "--ink": INK, "--soft": SOFT, "--grid": GRID}
 NIGHT = {"--paper": "#161b22", "--ink": "#e6edf3", "--soft": "#9aa7b4", "--grid": "#2f3843"}
 DARK, LIGHT_ENOUGH = 0.35, 0.6  # lightness of a colour that a dark page would swallow, and of one that shows on it
