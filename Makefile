@@ -23,8 +23,11 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 demo: setup
 	$(BIN)/python scripts/demo.py $(if $(VIDEO),--video "$(VIDEO)")
 
+# Two at a time, file by file.
+PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+
 test: setup-test lint
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 lint:
 	$(BIN)/ruff check .
@@ -32,7 +35,7 @@ lint:
 	$(BIN)/mypy
 
 quick: lint
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 fuzz: $(VENV)/stamp-fuzz
 	$(BIN)/python scripts/fuzz.py --files 100000 --seconds-each 2 --out results/fuzz.json
