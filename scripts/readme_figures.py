@@ -78,7 +78,8 @@ def fight(summary: dict) -> list[str]:
         rates = [_interval(against.get(metric)) for metric in metrics]
         overlap = _overlap(against.get(metrics[0]), len(summary["films"]))
         lines.append(f"| {' | '.join([codec['name'], *_effort(codec), *rates, overlap])} |")
-    return lines
+    trained = [(codec["name"], (codec["training"] or {}).get("hardware")) for codec in summary["codecs"]]
+    return [*lines, "", "What the training took:", "", *(f"- {name}: {took}." for name, took in trained if took)]
 
 
 def from_nothing(summary: dict) -> list[str]:
