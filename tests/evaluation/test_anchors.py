@@ -105,7 +105,9 @@ def test_bits_on_the_cubemap_count_per_pixel_of_the_erp(tmp_path: Path) -> None:
     assert point.bpp == stream.bytes * 8 / (128 * 64)
 
 
-@pytest.mark.parametrize("codec", ["x264", "x265", "svtav1"])
+@pytest.mark.parametrize(
+    "codec", ["x264", "x264-zerolatency", "x265", "x265-zerolatency", "x265-cubemap", "svtav1", "vp9"]
+)
 def test_settings_are_those_of_the_results_measured_before(codec: str) -> None:
     # `evaluate` goes on with a results file only where they are equal
     (before,) = read_results(ROOT / "results" / f"{codec}.json")
