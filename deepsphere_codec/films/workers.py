@@ -8,12 +8,10 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
-from functools import cache
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import torch
 
@@ -36,7 +34,7 @@ class Place(NamedTuple):
     """Where GOPs are coded.
 
     Attributes:
-        workers: Processes of this machine, this one among them.
+        workers: Processes of this machine; 1: this one.
         cluster: Address of a Ray cluster, instead of processes.
         threads: Of torch, in each process; unless given all that there are, shared among the processes.
     """
@@ -74,83 +72,42 @@ def workers_at(place: Place, work: Work) -> AbstractContextManager[OnTasks]:
 
 @contextmanager
 def local_workers(work: Work, count: int) -> Iterator[OnTasks]:
-    """This process and `count - 1` more of this machine, each of which does whole tasks.
+    """Processes of this machine, each of which does whole tasks.
 
-    The others are started anew, not forked: what a fork copies of threads does not work on. Until they are there this
-    one does the tasks alone. They end with this process, however it ends.
+    They are started anew, not forked: what a fork copies of threads does not work on. They end with this process,
+    however it ends.
 
     Raises:
         CodecError: where a process dies.
     """
-    others = count - 1
     before = set(multiprocessing.active_children())
     context = multiprocessing.get_context("spawn")
-    executor = ProcessPoolExecutor(others, context, initializer=_begin, initargs=(work,))
-    for _ in range(others):  # all processes start at once, and while this one prepares for them
+    executor = ProcessPoolExecutor(count, context, initializer=_begin, initargs=(work,))
+    for _ in range(count):  # all processes start at once, and while this one prepares for them
         executor.submit(_prepare)
-    # An executor hands its processes tasks before they are free; what waits for a thread can still be done here.
-    threads = ThreadPoolExecutor(others)
-    start_here = cache(work.start)
-    with thread_count(torch.get_num_threads()):
-        try:
-            yield lambda tasks: in_order(
-                lambda task: threads.submit(lambda: executor.submit(_do, task).result()),
-                tasks,
-                ahead=2 * others,
-                here=lambda task: start_here()(task),
-            )
-        except BrokenProcessPool as error:
-            raise CodecError("a worker process died, perhaps for want of memory; use fewer --workers") from error
-        finally:  # at the end nothing is under way; after a failure nobody waits for what is
-            for process in set(multiprocessing.active_children()) - before:
-                process.terminate()
-            executor.shutdown(cancel_futures=True)
-            threads.shutdown(cancel_futures=True)
+    try:
+        yield lambda tasks: in_order(lambda task: executor.submit(_do, task), tasks, ahead=count)
+    except BrokenProcessPool as error:
+        raise CodecError("a worker process died, perhaps for want of memory; use fewer --workers") from error
+    finally:  # at the end nothing is under way; after a failure nobody waits for what is
+        for process in set(multiprocessing.active_children()) - before:
+            process.terminate()
+        executor.shutdown(cancel_futures=True)
 
 
-def in_order(
-    submit: Callable[[Task], Future[Result]],
-    tasks: Iterable[Task],
-    ahead: int,
-    here: Callable[[Task], Result] | None = None,
-) -> Iterator[Result]:
+def in_order(submit: Callable[[Task], Future[Result]], tasks: Iterable[Task], ahead: int) -> Iterator[Result]:
     """Results in the order of the tasks.
 
     Args:
         ahead: Tasks beside the one whose result is due next, that are submitted and not yet handed on.
-        here: Does a task that nobody has begun, while the one that is due is not done.
     """
-    turns: deque[_Turn[Task, Result]] = deque()
+    waiting: deque[Future[Result]] = deque()
     for task in tasks:
-        turns.append(_Turn(task, submit(task)))
-        yield from _finished(turns, ahead, here)
-    yield from _finished(turns, 0, here)
-
-
-@dataclass
-class _Turn(Generic[Task, Result]):
-    task: Task
-    result: Future[Result]
-
-
-def _finished(turns: deque[_Turn[Task, Result]], most: int, here: Callable[[Task], Result] | None) -> Iterator[Result]:
-    """The first results, until no more than `most` turns are left."""
-    while len(turns) > most:
-        not_begun = (turn for turn in turns if not turn.result.done() and turn.result.cancel())
-        if here and not turns[0].result.done() and (turn := next(not_begun, None)):
-            turn.result = _outcome(here, turn.task)
-        else:
-            yield turns.popleft().result.result()
-
-
-def _outcome(call: Callable[[Task], Result], task: Task) -> Future[Result]:
-    """Of a call; what it raises is raised when its turn comes."""
-    outcome: Future[Result] = Future()
-    try:
-        outcome.set_result(call(task))
-    except Exception as error:
-        outcome.set_exception(error)
-    return outcome
+        waiting.append(submit(task))
+        if len(waiting) > ahead:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
 
 
 @contextmanager

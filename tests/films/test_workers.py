@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import subprocess
@@ -11,7 +10,6 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from itertools import count, islice
 from pathlib import Path
 from typing import NoReturn
 
@@ -123,10 +121,9 @@ def own_number(task: int) -> int:
     return os.getpid()
 
 
-def die(task: int) -> None:
-    """Of a process beside the first."""
-    if multiprocessing.parent_process():
-        os.kill(os.getpid(), signal.SIGKILL)
+def die(task: int) -> NoReturn:
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError
 
 
 def fail(task: int) -> NoReturn:
@@ -134,18 +131,13 @@ def fail(task: int) -> NoReturn:
 
 
 def test_errors_come_back_and_processes_end() -> None:
-    with pytest.raises(DamagedStream, match="task 3"), local_workers(Calls(fail), 2) as on_tasks:
-        list(on_tasks(range(3, 9)))
-    with pytest.raises(CodecError, match="a worker process died"), local_workers(Calls(die), 2) as on_tasks:
-        list(on_tasks(count()))
-    with local_workers(Calls(own_number), 2) as on_tasks:
-        other = _first_of_another(on_tasks)
-    assert not _is_alive(other)
-
-
-def _first_of_another(on_tasks: OnTasks) -> int:
-    """The process that does tasks beside this one, once it is there."""
-    return next(number for number in on_tasks(count()) if number != os.getpid())
+    with pytest.raises(DamagedStream, match="task 3"), local_workers(Calls(fail), 1) as on_tasks:
+        list(on_tasks([3]))
+    with pytest.raises(CodecError, match="a worker process died"), local_workers(Calls(die), 1) as on_tasks:
+        list(on_tasks([0]))
+    with local_workers(Calls(own_number), 1) as on_tasks:
+        (number,) = on_tasks([0])
+    assert number != os.getpid() and not _is_alive(number)
 
 
 def test_processes_end_with_the_one_that_started_them(tmp_path: Path) -> None:
@@ -154,8 +146,8 @@ def test_processes_end_with_the_one_that_started_them(tmp_path: Path) -> None:
         "import sys, time; sys.path.insert(0, sys.argv[1])\n"
         "import test_workers\n"
         "if __name__ == '__main__':\n"
-        "    with test_workers.local_workers(test_workers.Calls(test_workers.own_number), 2) as on_tasks:\n"
-        "        print(test_workers._first_of_another(on_tasks), flush=True)\n"
+        "    with test_workers.local_workers(test_workers.Calls(test_workers.own_number), 1) as on_tasks:\n"
+        "        print(*on_tasks([0]), flush=True)\n"
         "        time.sleep(60)\n"
     )
     (tmp_path / "program.py").write_text(program)
@@ -196,27 +188,3 @@ def test_no_more_tasks_are_taken_than_are_needed() -> None:
     results = in_order(submit, tasks(), ahead=2)
     assert [next(results) for _ in range(5)] == [0, 2, 4, 6, 8] and taken == list(range(7))
     assert list(results) == list(range(10, 200, 2))
-
-
-def test_what_nobody_has_begun_is_done_here() -> None:
-    """Here, as long as the result that is due is not there; in order all the same, errors too."""
-    elsewhere: list[Future[str]] = []
-
-    def submit(task: int) -> Future[str]:
-        elsewhere.append(Future())
-        if task % 3 == 0:  # another has begun it
-            elsewhere[-1].set_running_or_notify_cancel()
-        return elsewhere[-1]
-
-    def here(task: int) -> str:
-        if task == 2:  # meanwhile the other has done the first
-            elsewhere[0].set_result("0 there")
-        if task == 4:
-            elsewhere[3].set_result("3 there")
-            raise DamagedStream("task 4")
-        return f"{task} here"
-
-    results = in_order(submit, range(9), ahead=2, here=here)
-    assert list(islice(results, 4)) == ["0 there", "1 here", "2 here", "3 there"]
-    with pytest.raises(DamagedStream, match="task 4"):
-        next(results)
