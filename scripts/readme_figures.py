@@ -6,6 +6,7 @@ import argparse
 import json
 import re
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from deepsphere_codec.evaluation.ablation import in_percent
@@ -13,6 +14,7 @@ from deepsphere_codec.evaluation.bdrate import bd_rows
 from deepsphere_codec.evaluation.results import Results, read_results
 
 ROOT = Path(__file__).resolve().parents[1]
+METRICS = ("ws-psnr-yuv", "s-psnr-i-y", "ws-ssim-y", "viewport-psnr-y")
 MARKERS = re.compile(r"(<!-- figures: (\w+);.*?-->\n).*?(<!-- /figures -->)", re.S)
 
 
@@ -57,7 +59,6 @@ def reach(results: Path) -> str:
 
 def fight(summary: dict) -> list[str]:
     """Table of the default model against each of the other codecs."""
-    metrics = ("ws-psnr-yuv", "s-psnr-i-y", "ws-ssim-y", "viewport-psnr-y")
     frames = " or ".join(map(str, summary["frames"]))
     target = "report-full" if "out/report-full" in summary["command"] else "report"
     lines = [
@@ -70,21 +71,13 @@ def fight(summary: dict) -> list[str]:
         "| viewport PSNR-Y | overlap |",
         "|---" * 9 + "|",
     ]
-    for codec in summary["codecs"]:
-        against = codec["default_against"]
-        if codec["codec"] == summary["default"]:
-            lines.append(f"| {' | '.join([codec['name'] + ' itself', *_effort(codec), *[''] * 5])} |")
-            continue
-        rates = [_interval(against.get(metric)) for metric in metrics]
-        overlap = _overlap(against.get(metrics[0]), len(summary["films"]))
-        lines.append(f"| {' | '.join([codec['name'], *_effort(codec), *rates, overlap])} |")
+    lines += _duels(summary, _effort)
     trained = [(codec["name"], (codec["training"] or {}).get("hardware")) for codec in summary["codecs"]]
     return [*lines, "", "What the training took:", "", *(f"- {name}: {took}." for name, took in trained if took)]
 
 
 def from_nothing(summary: dict) -> list[str]:
     """Table of short trainings of the sphere and of planes, alike in steps and time."""
-    metrics = ("ws-psnr-yuv", "s-psnr-i-y", "ws-ssim-y", "viewport-psnr-y")
     lines = [
         "### From nothing",
         "",
@@ -95,17 +88,23 @@ def from_nothing(summary: dict) -> list[str]:
         "| against | steps, I / P | minutes | WS-PSNR-YUV | S-PSNR-I-Y | WS-SSIM-Y | viewport PSNR-Y | overlap |",
         "|---" * 8 + "|",
     ]
+    return [*lines, *_duels(summary, _steps_and_minutes)]
+
+
+def _duels(summary: dict, effort: Callable[[dict], list[str]]) -> Iterator[str]:
+    """A row for each codec: what it took, and BD-rates of the default against it."""
     for codec in summary["codecs"]:
-        training, against = codec["training"], codec["default_against"]
-        minutes = training.get("cpu_minutes")
-        effort = [_effort(codec)[0], "" if minutes is None else f"{minutes:.0f}"]
+        against = codec["default_against"]
+        figures = [_interval(against.get(metric)) for metric in METRICS]
+        name, overlap = codec["name"], _overlap(against.get(METRICS[0]), len(summary["films"]))
         if codec["codec"] == summary["default"]:
-            lines.append(f"| {' | '.join([codec['name'] + ' itself', *effort, *[''] * 5])} |")
-            continue
-        rates = [_interval(against.get(metric)) for metric in metrics]
-        overlap = _overlap(against.get(metrics[0]), len(summary["films"]))
-        lines.append(f"| {' | '.join([codec['name'], *effort, *rates, overlap])} |")
-    return lines
+            name += " itself"
+        yield f"| {' | '.join([name, *effort(codec), *figures, overlap])} |"
+
+
+def _steps_and_minutes(codec: dict) -> list[str]:
+    minutes = codec["training"].get("cpu_minutes")
+    return [_effort(codec)[0], "" if minutes is None else f"{minutes:.0f}"]
 
 
 def _effort(codec: dict) -> list[str]:
