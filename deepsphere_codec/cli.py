@@ -23,6 +23,7 @@ from deepsphere_codec.arguments import (
     viewports_argument,
 )
 from deepsphere_codec.errors import CodecError, DamagedStream, UsageError
+from deepsphere_codec.memory import keep_freed_memory
 from deepsphere_codec.progress import progress_bar
 from deepsphere_codec.threads import spin_briefly
 
@@ -53,6 +54,7 @@ class _Parser(argparse.ArgumentParser):
 def console() -> None:
     """Entry point of the installed command."""
     spin_briefly()
+    keep_freed_memory()
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _terminate)
     code = main()

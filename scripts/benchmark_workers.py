@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Time whole films coded by one process and by several, and look that the bytes are the same.
 
-    scripts/benchmark_workers.py [--workers 2] [--frames 64] [--gop 8] [--size 1024x512] [--model NAME|DIR]
+    scripts/benchmark_workers.py [--workers 2] [--frames 128] [--gop 8] [--size 1024x512] [--model NAME|DIR]
         [--rounds 2] [--out results/workers.json]
 
 Each process has one thread. The film is generated. One process and several take turns; the figures are medians of whole
@@ -38,7 +38,7 @@ Reports = dict[int, list[tuple[EncodeReport, DecodeReport]]]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workers", type=int, default=2, metavar="N")
-    parser.add_argument("--frames", type=int, default=64, metavar="N")
+    parser.add_argument("--frames", type=int, default=128, metavar="N")
     parser.add_argument("--gop", type=int, default=8, metavar="N")
     parser.add_argument("--size", type=size_argument, default=(1024, 512), metavar="WxH")
     parser.add_argument("--model", default=DEFAULT_MODEL, metavar="NAME|DIR")

@@ -12,6 +12,7 @@ from typing import Any
 
 from deepsphere_codec.errors import CodecError, UsageError
 from deepsphere_codec.films.workers import OnTasks, Work, in_order
+from deepsphere_codec.memory import keep_freed_memory
 
 _SECONDS = 10.0
 """That a machine has to answer."""
@@ -80,6 +81,7 @@ _doing: dict[str, Callable[[Any], Any]] = {}
 
 def _do(shared: list[Any], key: str, task: Any) -> Any:
     if key not in _doing:
+        keep_freed_memory()
         _doing.clear()
         _doing[key] = _ray().get(shared[0]).start()
     return _doing[key](task)

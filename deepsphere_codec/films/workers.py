@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 import torch
 
 from deepsphere_codec.errors import CodecError, UsageError
+from deepsphere_codec.memory import keep_freed_memory
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -130,6 +131,7 @@ _doing: Callable[[Any], Any] | None = None
 def _begin(work: Work) -> None:
     global _work
     _work = work
+    keep_freed_memory()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is told to all: the first process ends the others
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

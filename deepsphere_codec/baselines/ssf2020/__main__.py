@@ -16,9 +16,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from deepsphere_codec.memory import keep_freed_memory
 from deepsphere_codec.threads import spin_briefly
 
 spin_briefly()
+keep_freed_memory()
 
 from deepsphere_codec.baselines.ssf2020.films import decode_film, encode_film  # noqa: E402
 from deepsphere_codec.baselines.ssf2020.weights import RELEASED  # noqa: E402
