@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import os
 
-SPINS = 300
+SPINS = 600
 
 
 def spin_briefly() -> None:
-    """Let threads without work look for more a few hundred times, then sleep; what the user has set stays.
+    """Let threads without work look for more some hundred times, then sleep; what the user has set stays.
 
     libgomp's threads spin for milliseconds, and on a busy machine keep each other from working; threads that sleep at
     once lose time on an idle one. Seconds to code and decode a P-frame of 1024×512 on two threads and two cores:
 
         spins       both cores idle    one busy with other work of higher priority
-        default     1.8   0.6          more than 20
-        1000        1.9   0.6          5.3   3.1
-        300         1.8   0.8          3.7   1.7
-        none        3.4   2.1          3.1   1.1
+        default     1.6   0.6          more than 10
+        1000        2.0   0.7          4.5   2.7
+        600         2.1   0.7          3.6   1.9
+        300         2.8   1.3          3.6   1.6
+        none        3.7   2.2          3.0   1.0
 
     Call it before anything imports torch.
     """
