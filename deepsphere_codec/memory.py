@@ -12,7 +12,7 @@ def keep_freed_memory() -> None:
     """Let this process keep the memory that it frees for what it needs next; where there is no glibc, nothing is done.
 
     glibc gives every large piece back to the system, and a frame's tensors are large pieces: each of them is mapped,
-    faulted in page by page, cleared, and unmapped again, hundreds of times a frame. What is kept is no more than the
+    faulted in page by page, cleared, and unmapped again, hundreds of times a frame. What is kept is about the
     peak. Processor seconds to decode a GOP of eight frames of 1024×512, on one thread, the other core busy:
 
                        ours    the system's    page faults
