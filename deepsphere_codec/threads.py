@@ -11,7 +11,8 @@ def spin_briefly() -> None:
     """Let threads without work look for more some hundred times, then sleep; what the user has set stays.
 
     libgomp's threads spin for milliseconds, and on a busy machine keep each other from working; threads that sleep at
-    once lose time on an idle one. Seconds to code and decode a P-frame of 1024×512 on two threads and two cores:
+    once lose time on an idle one. Seconds to code and decode a P-frame of 1024×512 on two threads and two cores
+    (`GOMP_SPINCOUNT=N scripts/benchmark.py --threads 2`):
 
         spins       both cores idle    one busy with other work of higher priority
         default     1.6   0.6          more than 10

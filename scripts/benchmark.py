@@ -38,6 +38,7 @@ from deepsphere_codec.evaluation.script import run
 from deepsphere_codec.evaluation.speed import compare_speed, metrics_speed
 from deepsphere_codec.graph import SphereGraph, build_graph
 from deepsphere_codec.layers import ChebConv, DirectionalConv, RescaledLaplacian
+from deepsphere_codec.memory import keep_freed_memory
 from deepsphere_codec.models import list_models
 from deepsphere_codec.sphere import HealpixGrid
 from deepsphere_codec.training.speed import BATCH, FRAMES, training_speed
@@ -247,4 +248,5 @@ def write(path: Path, device: str, **figures: list) -> None:
 
 
 if __name__ == "__main__":
+    keep_freed_memory()
     sys.exit(run(main, "benchmark", "nothing is kept"))

@@ -28,6 +28,7 @@ from deepsphere_codec.evaluation.environment import environment
 from deepsphere_codec.evaluation.json_file import write_json
 from deepsphere_codec.evaluation.script import check_positive, run
 from deepsphere_codec.films import DecodeReport, EncodeReport, decode_to_file, encode_video
+from deepsphere_codec.memory import keep_freed_memory
 from deepsphere_codec.models import DEFAULT_MODEL
 from deepsphere_codec.video import VideoInfo, create_video
 
@@ -123,4 +124,5 @@ def _hash(path: Path) -> str:
 
 
 if __name__ == "__main__":
+    keep_freed_memory()
     sys.exit(run(main, "benchmark_workers", "nothing is kept"))

@@ -23,6 +23,7 @@ from deepsphere_codec.evaluation.model import CodingOptions, ModelCodec, identif
 from deepsphere_codec.evaluation.results import Results
 from deepsphere_codec.evaluation.script import check_positive, point_bar, report_missing, run
 from deepsphere_codec.evaluation.ssf2020 import SsfCodec
+from deepsphere_codec.memory import keep_freed_memory
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -83,4 +84,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    keep_freed_memory()
     sys.exit(run(main))

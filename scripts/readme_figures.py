@@ -291,7 +291,8 @@ def speed(benchmark: dict) -> list[str]:
     """Table of the codecs' times."""
     threads, cpu = (benchmark["environment"][key] for key in ("threads", "cpu"))
     lines = [
-        f"Seconds for a P-frame and peak memory on {threads} threads ({cpu}), side by side in one run:",
+        f"Seconds for a P-frame and peak memory on {threads} threads ({cpu}), which wait for one another as libgomp "
+        "has it (the commands' wait less long, `deepsphere_codec/threads.py` says why), side by side in one run:",
         "",
         "| codec | encode | decode | GiB |",
         "|---|---|---|---|",

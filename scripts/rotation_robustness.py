@@ -27,6 +27,7 @@ from deepsphere_codec.evaluation.rotation_results import read_rotations
 from deepsphere_codec.evaluation.rotation_summary import spread_table
 from deepsphere_codec.evaluation.script import point_bar, run
 from deepsphere_codec.evaluation.ssf2020 import SsfCodec
+from deepsphere_codec.memory import keep_freed_memory
 
 MODEL_QUALITY = 4.0
 CRF = {"svtav1": 50.0}
@@ -127,4 +128,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    keep_freed_memory()
     sys.exit(run(main))

@@ -11,7 +11,6 @@ from typing import TextIO
 from deepsphere_codec.errors import CodecError, UsageError
 from deepsphere_codec.evaluation.evaluate import Measured, OnPoint
 from deepsphere_codec.evaluation.results import Missing, Results
-from deepsphere_codec.memory import keep_freed_memory
 
 INCOMPLETE = 1
 INTERRUPTED = 130
@@ -26,7 +25,6 @@ def run(main: Callable[[], int | None], name: str = "", kept: str = POINTS_ARE_K
         kept: What is said of the work that was done before an interrupt.
     """
     head = f"{name}: " if name else ""
-    keep_freed_memory()
     try:
         return main() or 0
     except CodecError as error:
