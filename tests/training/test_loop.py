@@ -13,7 +13,8 @@ from deepsphere_codec.errors import CodecError
 from deepsphere_codec.models.dvc import SphereDVC
 from deepsphere_codec.training import loop, objective
 from deepsphere_codec.training.loop import learning_rate
-from deepsphere_codec.training.settings import Schedule, TrainSettings, load_settings
+from deepsphere_codec.training.schedule import Schedule
+from deepsphere_codec.training.settings import TrainSettings, load_settings
 from deepsphere_codec.training.trainer import Trainer
 
 

@@ -9,7 +9,8 @@ import pytest
 
 from deepsphere_codec.errors import UsageError
 from deepsphere_codec.models import ModelConfig
-from deepsphere_codec.training.settings import PARTS, Schedule, TrainSettings, load_settings, load_stages
+from deepsphere_codec.training.schedule import PARTS, Schedule
+from deepsphere_codec.training.settings import TrainSettings, load_settings, load_stages
 from deepsphere_codec.training.ssf2020_settings import is_ssf2020
 
 FOLDER = Path(__file__).resolve().parents[2] / "configs"
