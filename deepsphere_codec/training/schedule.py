@@ -1,4 +1,4 @@
-"""How a stage is trained: its part, its steps, and what counts as an error."""
+"""How a stage is trained: its part, its steps, its optimiser, and what counts as an error."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ CHOICES = {
     "part": PARTS,
     "precision": ("float32", "bfloat16"),
     "fall": ("cosine", "step"),
+    "optimizer": ("adam", "muon"),
     "distortion": tuple(dict.fromkeys(kind for kinds in DISTORTIONS.values() for kind in kinds)),
 }
 
@@ -28,6 +29,8 @@ class Schedule:
         batch: Patches of a share of a step.
         shares: Of a step; several processes share them out, one takes them in turn, to the same numbers.
         rate, rate_last, warmup: Learning rate, its end, and steps until it is reached.
+        optimizer: "adam"; or "muon" for the weights of convolutions, as matrices, and Adam for all other weights.
+        rate_muon: Muon's learning rate after the warm-up; it rises and falls in proportion to `rate`, which is Adam's.
         fall: "cosine", or "step": halfway between the two (in logarithms) after 60 % of the steps, the last after 85 %.
         distortion: Of decoded frames: squared error of "nodes", of "erp" (pixels, weighted by area), or "ms-ssim";
             on a plane of "nodes" (pixels, all alike), or "wmse" (weighted by area).
@@ -54,6 +57,8 @@ class Schedule:
     rate: float = 5e-4
     rate_last: float = 1e-5
     warmup: int = 200
+    optimizer: str = "adam"
+    rate_muon: float = 5e-3
     fall: str = "cosine"
     distortion: str = "nodes"
     margin: int = 0
@@ -73,6 +78,8 @@ class Schedule:
         for name, known in CHOICES.items():
             if (value := getattr(self, name)) not in known:
                 raise UsageError(f"train.{name} is {value!r}: expected one of {', '.join(known)}")
+        if self.optimizer == "muon" and min(self.rate, self.rate_muon) <= 0:
+            raise UsageError(f"train.rate is {self.rate}, rate_muon {self.rate_muon}: Muon needs both above 0")
         for name in ("skipped", "ema"):
             if not 0 <= getattr(self, name) < 1:
                 raise UsageError(f"train.{name} is {getattr(self, name)}: expected 0 or more, below 1")

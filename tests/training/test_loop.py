@@ -56,6 +56,7 @@ def equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
         {"part": "inter", "skipped": 0.5},
         {"part": "all", "precision": "bfloat16"},
         {"part": "field", "margin": 16},
+        {"part": "all", "optimizer": "muon", "skipped": 0.5},
         {"part": "intra", "distortion": "erp", "ema": 0.9, "shares": 2, "fall": "step"},
     ],
     ids=lambda schedule: " ".join(map(str, schedule.values())),
