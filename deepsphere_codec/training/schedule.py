@@ -1,4 +1,4 @@
-"""How a stage is trained: its part, its steps, its optimiser, and what counts as an error."""
+"""Settings of a training stage: its part, its steps, its optimiser, and what counts as an error."""
 
 from __future__ import annotations
 
