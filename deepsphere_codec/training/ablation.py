@@ -212,16 +212,21 @@ class Run:
 
     def measured(self) -> dict[str, Any]:
         """Of the mean of the weights."""
-        if not self.average.n_averaged:
-            self._remember()
-        model = self.average.module
-        assert isinstance(model, SphereDVC)
-        points = measure(model, self.job.part, self.samples, QUALITIES)
+        points = measure(self.mean, self.job.part, self.samples, QUALITIES)
         return {
             "steps": self.trainer.step,
             "seconds": round(self.seconds, 1),
             "points": [point._asdict() for point in points],
         }
+
+    @property
+    def mean(self) -> SphereDVC:
+        """The codec with the running mean of its weights; with its weights as they are before there is a mean."""
+        if not self.average.n_averaged:
+            self._remember()
+        model = self.average.module
+        assert isinstance(model, SphereDVC)
+        return model
 
     def _remember(self) -> None:
         self.average.update_parameters(self.trainer.model)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Container
+from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +12,18 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
-from torch.optim import Adam
+from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
 from deepsphere_codec.errors import UsageError
 
-_MODEL, _MEAN, _ADAM = "model.", "mean.", "adam."
+_MODEL, _MEAN = "model.", "mean."
+_STATES = {"adam": ("step", "exp_avg", "exp_avg_sq"), "muon": ("momentum_buffer",)}
+"""What an optimiser keeps of a weight, by the "rule" of the weight's group; groups without one are Adam's."""
 
 
 def save_checkpoint(
-    path: Path, model: nn.Module, optimizer: Adam, state: dict[str, Any], average: AveragedModel | None = None
+    path: Path, model: nn.Module, optimizer: Optimizer, state: dict[str, Any], average: AveragedModel | None = None
 ) -> None:
     """Write beside and rename, so that a run that is killed leaves the last whole one.
 
@@ -36,9 +38,9 @@ def save_checkpoint(
         tensors |= {_MEAN + name: p.detach().cpu().contiguous() for name, p in means}
         state = state | {"averaged": int(average.n_averaged)}
     names = {id(p): name for name, p in model.named_parameters()}
-    for p, moments in optimizer.state.items():
-        for key, value in moments.items():
-            tensors[f"{_ADAM}{key}.{names[id(p)]}"] = torch.as_tensor(value).cpu().contiguous()
+    for rule, p in _with_rules(optimizer):
+        for key, value in optimizer.state.get(p, {}).items():
+            tensors[f"{rule}.{key}.{names[id(p)]}"] = torch.as_tensor(value).cpu().contiguous()
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -53,7 +55,7 @@ def save_checkpoint(
 def load_checkpoint(
     path: Path,
     model: nn.Module,
-    optimizer: Adam | None = None,
+    optimizer: Optimizer | None = None,
     only: str = "",
     leave: Container[str] = (),
     average: AveragedModel | None = None,
@@ -116,9 +118,16 @@ def _fill(file: Any, path: Path, stored: set[str], parameters: dict[str, nn.Para
             p.data.copy_(value)
 
 
-def _load_moments(file: Any, stored: set[str], parameters: dict[str, nn.Parameter], optimizer: Adam) -> None:
-    trained = {id(p) for group in optimizer.param_groups for p in group["params"]}
-    for name, p in parameters.items():
-        if id(p) in trained and f"{_ADAM}step.{name}" in stored:
-            moments = {key: file.get_tensor(f"{_ADAM}{key}.{name}") for key in ("step", "exp_avg", "exp_avg_sq")}
+def _load_moments(file: Any, stored: set[str], parameters: dict[str, nn.Parameter], optimizer: Optimizer) -> None:
+    """Moments that another rule kept of a weight are left out: it begins anew."""
+    names = {id(p): name for name, p in parameters.items()}
+    for rule, p in _with_rules(optimizer):
+        keys = {key: f"{rule}.{key}.{names[id(p)]}" for key in _STATES[rule]} if id(p) in names else {}
+        if keys and stored.issuperset(keys.values()):
+            moments = {key: file.get_tensor(name) for key, name in keys.items()}
             optimizer.state[p] = {k: v if k == "step" else v.to(p.device) for k, v in moments.items()}
+
+
+def _with_rules(optimizer: Optimizer) -> Iterator[tuple[str, nn.Parameter]]:
+    for group in optimizer.param_groups:
+        yield from ((group.get("rule", "adam"), p) for p in group["params"])

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import torch
 from torch import nn
-from torch.optim import Adam
+from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset
 
@@ -20,7 +20,8 @@ from deepsphere_codec.errors import CodecError
 from deepsphere_codec.models.dvc import SphereDVC
 from deepsphere_codec.training.checkpoint import load_checkpoint, save_checkpoint
 from deepsphere_codec.training.parallel import World
-from deepsphere_codec.training.settings import Schedule, TrainSettings
+from deepsphere_codec.training.schedule import Schedule
+from deepsphere_codec.training.settings import TrainSettings
 from deepsphere_codec.training.ssf2020_settings import SsfSchedule, SsfSettings
 
 if TYPE_CHECKING:  # it draws and opens films, which a machine that only trains need not be able to
@@ -38,8 +39,8 @@ class Loop(ABC, Generic[Samples]):
         settings: Of the stage.
         folder: Where its checkpoint and log go.
         model: Whose weights move.
-        optimizer: Its first group of weights learns at the schedule's rate, and its gradients are clipped; others keep
-            the rate that they have.
+        optimizer: Groups of weights that have a "relative_rate" learn at the schedule's rate times it, and their
+            gradients are clipped; others keep the rate that they have.
         device: To train on.
         workers: Processes that make samples; 0 makes them in this one.
         world: The processes that train together.
@@ -53,7 +54,7 @@ class Loop(ABC, Generic[Samples]):
         settings: Stage,
         folder: Path,
         model: nn.Module,
-        optimizer: Adam,
+        optimizer: Optimizer,
         device: torch.device,
         workers: int,
         world: World,
@@ -157,13 +158,17 @@ class Loop(ABC, Generic[Samples]):
 
     def _one(self, samples: Samples, waited: float = 0.0) -> dict[str, Any]:
         started = time.monotonic()
-        schedule, learning = self.settings.train, self.optimizer.param_groups[0]
-        learning["lr"] = rate = learning_rate(schedule, self.step)
+        schedule = self.settings.train
+        rate = learning_rate(schedule, self.step)
+        learning = [group for group in self.optimizer.param_groups if "relative_rate" in group]
+        for group in learning:
+            group["lr"] = rate * group["relative_rate"]
         self.optimizer.zero_grad(set_to_none=True)
         told = self._gradients(samples)
         if not math.isfinite(told["loss"]):
             raise CodecError(f"the loss is {told['loss']} at step {self.step}: go on from {self.checkpoint}")
-        norm = nn.utils.clip_grad_norm_([p for p in learning["params"] if p.grad is not None], schedule.clip)
+        clipped = [p for group in learning for p in group["params"] if p.grad is not None]
+        norm = nn.utils.clip_grad_norm_(clipped, schedule.clip)
         self.optimizer.step()
         if self.average is not None:
             self.average.update_parameters(self.model)

@@ -9,7 +9,7 @@ from deepsphere_codec.models.dvc import SphereDVC
 from deepsphere_codec.models.pyramid import Patch
 from deepsphere_codec.training.distortion import make_distortion
 from deepsphere_codec.training.loss import Loss, Measure, field_loss, inter_loss, intra_loss, motion_loss
-from deepsphere_codec.training.settings import Schedule
+from deepsphere_codec.training.schedule import Schedule
 
 WARP_WEIGHT = 0.1  # as DVC's first stages
 

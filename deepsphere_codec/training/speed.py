@@ -14,7 +14,8 @@ import torch
 from deepsphere_codec.data.generated import generate_films
 from deepsphere_codec.data.patches import PatchDataset, PatchSettings
 from deepsphere_codec.training.loop import LOG_EVERY
-from deepsphere_codec.training.settings import Schedule, TrainSettings
+from deepsphere_codec.training.schedule import Schedule
+from deepsphere_codec.training.settings import TrainSettings
 from deepsphere_codec.training.trainer import Trainer
 
 PRECISIONS = ("float32", "bfloat16")

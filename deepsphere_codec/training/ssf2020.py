@@ -78,6 +78,6 @@ def _groups(network: PlanarFlow, schedule: SsfSchedule) -> list[dict[str, Any]]:
     """Transforms and entropy models, and the quantiles, which have a loss and a rate of their own."""
     named = list(network.named_parameters())
     return [
-        {"params": [p for name, p in named if not name.endswith(".quantiles")]},
+        {"params": [p for name, p in named if not name.endswith(".quantiles")], "relative_rate": 1.0},
         {"params": [p for name, p in named if name.endswith(".quantiles")], "lr": schedule.aux_rate},
     ]

@@ -8,7 +8,8 @@ from typing import Any
 
 from deepsphere_codec.data.planar import PlanarSettings
 from deepsphere_codec.errors import UsageError
-from deepsphere_codec.training.settings import CHOICES, build, stage_trees
+from deepsphere_codec.training.schedule import CHOICES
+from deepsphere_codec.training.settings import build, stage_trees
 
 KIND = "ssf2020"
 MULTIPLE = 128  # of which a patch's sides are multiples, as `baselines.ssf2020.network` says

@@ -10,7 +10,6 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim import Adam
 
 from deepsphere_codec.data.patches import PatchDataset
 from deepsphere_codec.data.planar import PlanarPatches, PlanarSettings
@@ -19,6 +18,7 @@ from deepsphere_codec.training.adopt import begin_from
 from deepsphere_codec.training.loop import Loop
 from deepsphere_codec.training.loss import Loss
 from deepsphere_codec.training.objective import Objective
+from deepsphere_codec.training.optimizer import make_optimizer
 from deepsphere_codec.training.parallel import World
 from deepsphere_codec.training.settings import TrainSettings
 
@@ -59,7 +59,7 @@ class Trainer(Loop[list[tuple[Tensor, Tensor]]]):
         for start, only in ((schedule.start, ""), (schedule.start_intra, "intra.")):
             if start:
                 begin_from(Path(start), model, only)
-        optimizer = Adam(_trained(model, schedule.part), lr=schedule.rate)
+        optimizer = make_optimizer(model, _trained(model, schedule.part), schedule)
         super().__init__(settings, folder, model, optimizer, device, workers, world)
         self.objective: nn.Module = Objective(model, schedule)
         if world.size > 1:  # frames that are repeated leave weights without a gradient, hence "unused"

@@ -13,7 +13,8 @@ from deepsphere_codec.errors import CodecError
 from deepsphere_codec.models.dvc import SphereDVC
 from deepsphere_codec.training import loop, objective
 from deepsphere_codec.training.loop import learning_rate
-from deepsphere_codec.training.settings import Schedule, TrainSettings, load_settings
+from deepsphere_codec.training.schedule import Schedule
+from deepsphere_codec.training.settings import TrainSettings, load_settings
 from deepsphere_codec.training.trainer import Trainer
 
 
@@ -55,6 +56,7 @@ def equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
         {"part": "inter", "skipped": 0.5},
         {"part": "all", "precision": "bfloat16"},
         {"part": "field", "margin": 16},
+        {"part": "all", "optimizer": "muon", "skipped": 0.5},
         {"part": "intra", "distortion": "erp", "ema": 0.9, "shares": 2, "fall": "step"},
     ],
     ids=lambda schedule: " ".join(map(str, schedule.values())),

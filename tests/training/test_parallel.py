@@ -34,7 +34,9 @@ def arguments(configuration: Path, clips: Path) -> list[str]:
     return [str(configuration), *words, *(part for change in changes for part in ("--set", change))]
 
 
-def test_two_processes_come_to_the_same_losses_as_one_with_twice_the_batch(arguments, tmp_path):
+@pytest.mark.parametrize("optimizer", ["adam", "muon"])
+def test_two_processes_come_to_the_same_losses_as_one_with_twice_the_batch(arguments, tmp_path, optimizer):
+    arguments = [*arguments, "--set", f"train.optimizer={optimizer}"]
     runs = [trained(tmp_path / str(processes), processes, arguments) for processes in (1, 2)]
     assert [run.returncode for run in runs] == [0, 0], runs[-1].stderr
     folders = [tmp_path / str(processes) / "runs" / "narrow" for processes in (1, 2)]

@@ -9,7 +9,8 @@ import pytest
 
 from deepsphere_codec.errors import UsageError
 from deepsphere_codec.models import ModelConfig
-from deepsphere_codec.training.settings import PARTS, Schedule, TrainSettings, load_settings, load_stages
+from deepsphere_codec.training.schedule import PARTS, Schedule
+from deepsphere_codec.training.settings import TrainSettings, load_settings, load_stages
 from deepsphere_codec.training.ssf2020_settings import is_ssf2020
 
 FOLDER = Path(__file__).resolve().parents[2] / "configs"
@@ -68,6 +69,8 @@ def test_changes_come_after_the_file_and_are_spelled_as_in_toml(tmp_path):
         ),
         ("[train]\nprecision = 'float16'\n", "train.precision is 'float16': expected one of float32, bfloat16"),
         ("[train]\nfall = 'line'\n", "train.fall is 'line': expected one of cosine, step"),
+        ("[train]\noptimizer = 'sgd'\n", "train.optimizer is 'sgd': expected one of adam, muon"),
+        ("[train]\noptimizer = 'muon'\nrate_muon = 0.0\n", "rate_muon 0.0: Muon needs both above 0"),
         ("[train]\ndistortion = 'ssim'\n", "train.distortion is 'ssim': expected one of nodes, erp, ms-ssim, wmse"),
         ("[train]\nema = 1.0\n", "train.ema is 1.0: expected 0 or more, below 1"),
         ("[train]\nskipped = 1.0\n", "train.skipped is 1.0: expected 0 or more, below 1"),

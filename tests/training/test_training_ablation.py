@@ -22,7 +22,7 @@ from deepsphere_codec.evaluation.training_choices import YARDSTICKS, bring_toget
 from deepsphere_codec.training.ablation import PARTS, QUALITIES, Budget, Job, Run, Stage, Variant
 from deepsphere_codec.training.choices import ANCHOR, VARIANTS
 from deepsphere_codec.training.loss import field_loss, inter_loss
-from deepsphere_codec.training.settings import Schedule
+from deepsphere_codec.training.schedule import Schedule
 
 BY_NAME = {variant.name: variant for variant in VARIANTS}
 ERP = "distortion over ERP pixels"

@@ -1,0 +1,143 @@
+"""Variants of a codec that train for the same processor time, and the loss that each of them reaches on the way.
+
+What a step costs is measured first, of all variants in turn: whatever else the machine does slows all of them alike. A
+moment is then a number of steps, so a run comes to the same numbers wherever it is repeated with these costs.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+import statistics
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import torch
+
+from deepsphere_codec.errors import UsageError
+from deepsphere_codec.evaluation.json_file import write_json
+from deepsphere_codec.models.dvc import SphereDVC
+from deepsphere_codec.models.quality import PLANE_WEIGHTS
+from deepsphere_codec.training.ablation import Job, Run, finished
+from deepsphere_codec.training.distortion import squared_error
+from deepsphere_codec.training.held_out import HeldOut
+from deepsphere_codec.training.loop import LOG_EVERY
+from deepsphere_codec.training.loss import lmbda
+from deepsphere_codec.training.trainer import Trainer
+
+LOSS_QUALITIES = (2.0, 4.0, 6.0)
+_TURNS, _TURN_STEPS = 9, 4
+
+
+class Moment(NamedTuple):
+    """Progress of one run at one moment.
+
+    Attributes:
+        steps: Steps so far.
+        seconds: Processor time that this run spent on them, samples included; other load on the machine stretches it.
+        loss: Mean loss of held-out I-frames at LOSS_QUALITIES, with the running mean of the weights.
+        losses: The loss at each of these qualities.
+    """
+
+    steps: int
+    seconds: float
+    loss: float
+    losses: list[float]
+
+
+def seconds_per_step(jobs: Sequence[Job]) -> dict[str, float]:
+    """Measure the processor time of a step, samples included: the median of turns that the jobs take, after the first.
+
+    Returns:
+        Seconds by the name of the job's variant.
+    """
+    trainers = [Trainer(job.settings, job.folder / job.name, job.films, torch.device("cpu"), workers=0) for job in jobs]
+    times: list[list[float]] = [[] for _ in jobs]
+    for _ in range(_TURNS):
+        for trainer, own in zip(trainers, times, strict=True):
+            own.append(_time_of_turn(trainer))
+    for trainer in trainers:
+        shutil.rmtree(trainer.folder)
+    return {job.variant.name: round(statistics.median(own[1:]), 4) for job, own in zip(jobs, times, strict=True)}
+
+
+def _time_of_turn(trainer: Trainer) -> float:
+    schedule, before = trainer.settings.train, trainer.cpu_seconds
+    trainer.settings = replace(trainer.settings, train=replace(schedule, steps=trainer.step + _TURN_STEPS))
+    trainer.run()
+    return (trainer.cpu_seconds - before) / _TURN_STEPS
+
+
+def steps_after(seconds: float, per_step: float) -> int:
+    """Steps that take so many seconds, rounded down to where the running mean of the weights is brought up to date."""
+    return max(1, int(seconds / per_step) // LOG_EVERY) * LOG_EVERY
+
+
+def measured_run(job: Job, moments: Sequence[int]) -> dict[str, Any] | None:
+    """Read the result of `train_to`, also where it was broken off; None if there is none yet.
+
+    Args:
+        job: The run.
+        moments: Numbers of steps that it is measured at, rising.
+    Raises:
+        UsageError: it ran with other settings, or was measured at other moments.
+    """
+    result = finished(job)
+    if result and [each["steps"] for each in result["moments"]] != list(moments[: len(result["moments"])]):
+        raise UsageError(f"{job.result} was measured at other moments; remove it, or keep runs in another folder")
+    return result
+
+
+def train_to(job: Job, moments: Sequence[int]) -> dict[str, Any]:
+    """Train one variant for I-frames, measure it at each moment, and write the result so far to `job.result`.
+
+    Args:
+        job: The run.
+        moments: Numbers of steps, rising.
+    Returns:
+        {"variant", "part", "seed", "settings", "moments": [`Moment` as a dict], "points": [`Measured` as a dict]}; the
+        points are those of the last moment, none before it.
+    """
+    run, result = Run(job), job.heading | {"moments": [], "points": []}
+    for steps in moments:
+        result["moments"].append(_moment(run, steps)._asdict())
+        if steps == moments[-1]:
+            result["points"] = run.measured()["points"]
+        write_json(job.result, result)
+    run.trainer.checkpoint.unlink()
+    return result
+
+
+@torch.no_grad()
+def held_out_losses(model: SphereDVC, samples: Sequence[HeldOut], qualities: Sequence[float]) -> list[float]:
+    """Compute the loss of I-frames on held-out patches at each quality.
+
+    loss = bits per node + lmbda · 255² · squared error (Y, Cb and Cr weighted 6 : 1 : 1). The rate is that of rounded
+    latents, so the result does not depend on random numbers.
+
+    Args:
+        model: The codec; it is left in evaluation mode, placed on the last sample's patch.
+        samples: Patches of films that the codec is not trained on; frames after the first are not used.
+        qualities: Trade-offs, 1 … 8.
+    Returns:
+        One loss for each quality, averaged over films and places.
+    """
+    model.eval()
+    losses: dict[float, list[float]] = {quality: [] for quality in qualities}
+    for block, frames in samples:
+        model.pyramid.place(block)
+        x = frames[:, 0]
+        for quality in qualities:
+            asked = x.new_full((len(x),), quality)
+            picture, rate = model.intra(x, asked, straight=True)
+            error = (squared_error(x, picture.x_hat) @ x.new_tensor(PLANE_WEIGHTS)).mean()
+            losses[quality].append(float(rate.bits / x[..., 0].numel() + lmbda(asked)[0] * error))
+    return [math.fsum(each) / len(each) for each in losses.values()]
+
+
+def _moment(run: Run, steps: int) -> Moment:
+    run.train(steps, math.inf)
+    losses = held_out_losses(run.mean, run.samples, LOSS_QUALITIES)
+    loss = math.fsum(losses) / len(losses)
+    return Moment(run.trainer.step, round(run.seconds, 1), round(loss, 4), [round(each, 4) for each in losses])

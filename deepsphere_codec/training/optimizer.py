@@ -1,0 +1,134 @@
+"""The optimisers: Adam for all weights, or Muon for the weights of convolutions and Adam for all others."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.optim import Adam, Optimizer
+
+from deepsphere_codec.layers import ChebConv
+from deepsphere_codec.layers.hybrid import HybridConv
+from deepsphere_codec.training.schedule import Schedule
+
+MOMENTUM = 0.95
+_ITERATIONS = 5
+_QUINTIC = (3.4445, -4.7750, 2.0315)
+"""a, b and c of X ← a X + (b X Xᵀ + c (X Xᵀ)²) X, which brings singular values close to 1 in five iterations."""
+
+
+class MatrixWeight(NamedTuple):
+    """A weight that Muon takes as a matrix.
+
+    Attributes:
+        parameter: The weight, [out, in, …], or [in, out].
+        inputs_first: Whether it is [in, out].
+    """
+
+    parameter: nn.Parameter
+    inputs_first: bool
+
+    def matrix(self, values: Tensor) -> Float[Tensor, "out rest"]:
+        """Values of the weight's shape, as a matrix."""
+        return values.t() if self.inputs_first else values.flatten(1)
+
+    def values(self, matrix: Float[Tensor, "out rest"]) -> Tensor:
+        """The inverse of `matrix`."""
+        return matrix.t() if self.inputs_first else matrix.view_as(self.parameter)
+
+
+class MuonAdam(Optimizer):
+    """Muon for weights that are matrices, Adam for all others.
+
+    Muon's step is the momentum of the gradient (Nesterov's), its singular values brought close to 1, times the rate
+    and sqrt(max(1, out / rest)). There is no weight decay.
+
+    Args:
+        matrices: The weights that Muon moves.
+        others: The weights that Adam moves.
+        rate: Adam's learning rate.
+        rate_muon: Muon's learning rate.
+    Source: Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024. Equal to `torch.optim.Muon`
+        (PyTorch 2.9 and later), which takes parameters of two dimensions alone.
+    """
+
+    def __init__(
+        self, matrices: Sequence[MatrixWeight], others: Sequence[nn.Parameter], rate: float, rate_muon: float
+    ) -> None:
+        weights = [each.parameter for each in matrices]
+        groups = [
+            {"params": list(others), "lr": rate, "relative_rate": 1.0},
+            {"params": weights, "lr": rate_muon, "relative_rate": rate_muon / rate, "rule": "muon"},
+        ]
+        super().__init__(groups, {})
+        self._matrices = list(matrices)
+        self._adam = Adam(self.param_groups[:1])  # it shares the group, hence the rate, and the state
+        self._adam.state = self.state
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        """Move all weights that have a gradient; a closure is not supported."""
+        assert closure is None
+        self._adam.step()
+        for weight in self._matrices:
+            if weight.parameter.grad is not None:
+                self._step(weight, self.param_groups[1]["lr"])
+
+    def _step(self, weight: MatrixWeight, rate: float) -> None:
+        p, gradient = weight.parameter, weight.parameter.grad
+        assert gradient is not None
+        state = self.state[p]
+        if not state:
+            state["momentum_buffer"] = torch.zeros_like(p)
+        momentum = state["momentum_buffer"].lerp_(gradient, 1 - MOMENTUM)
+        direction = _orthogonal(weight.matrix(gradient.lerp(momentum, MOMENTUM)))
+        out, rest = direction.shape
+        p.add_(weight.values(direction), alpha=-rate * math.sqrt(max(1, out / rest)))
+
+
+def make_optimizer(model: nn.Module, trained: Iterable[nn.Parameter], schedule: Schedule) -> Optimizer:
+    """Make the optimiser that the schedule asks for.
+
+    Every group of weights has a "relative_rate", which the schedule's learning rate is multiplied by.
+
+    Args:
+        model: The codec, whose layers tell which weights are matrices.
+        trained: The weights that move.
+        schedule: The stage's settings.
+    Returns:
+        The optimiser, at the schedule's highest rate.
+    """
+    trained = list(trained)
+    if schedule.optimizer == "adam":
+        return Adam([{"params": trained, "relative_rate": 1.0}], lr=schedule.rate)
+    moving = {id(p) for p in trained}
+    matrices = [weight for weight in matrix_weights(model) if id(weight.parameter) in moving]
+    taken = {id(weight.parameter) for weight in matrices}
+    others = [p for p in trained if id(p) not in taken]
+    return MuonAdam(matrices, others, schedule.rate, schedule.rate_muon)
+
+
+def matrix_weights(model: nn.Module) -> list[MatrixWeight]:
+    """The weights of a model's convolutions and linear layers; not biases, gains, GDN, quality banks and priors."""
+    weights = []
+    for module in model.modules():
+        p = dict(module.named_parameters(recurse=False)).get("weight")
+        if p is not None and p.ndim >= 2:
+            weights.append(MatrixWeight(p, isinstance(module, ChebConv | HybridConv)))
+    return weights
+
+
+def _orthogonal(matrix: Float[Tensor, "out rest"]) -> Float[Tensor, "out rest"]:
+    """A matrix of the same singular vectors with singular values of about 0.7 to 1.2, in bfloat16."""
+    a, b, c = _QUINTIC
+    tall = matrix.shape[0] > matrix.shape[1]
+    x = (matrix.t() if tall else matrix).bfloat16()
+    x = x / x.norm().clamp_min(1e-7)
+    for _ in range(_ITERATIONS):
+        gram = x @ x.t()
+        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return x.t() if tall else x

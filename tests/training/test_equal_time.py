@@ -1,0 +1,117 @@
+"""scripts/ablate_equal_time.py: costs of steps, moments in steps, tiny runs to results and a table."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+from support import load_script, same_signals
+
+from deepsphere_codec.data.patches import PatchSettings
+from deepsphere_codec.errors import UsageError
+from deepsphere_codec.evaluation.equal_time import bring_together, loss_table
+from deepsphere_codec.models.config import ModelConfig
+from deepsphere_codec.models.dvc import SphereDVC
+from deepsphere_codec.training import equal_time
+from deepsphere_codec.training.ablation import Budget, Job
+from deepsphere_codec.training.equal_time import held_out_losses, steps_after
+from deepsphere_codec.training.equal_time_choices import ANCHOR, VARIANTS
+from deepsphere_codec.training.held_out import held_out, measure
+
+MUON = "Chebyshev K=2, Muon"
+
+
+@pytest.fixture(scope="module")
+def script() -> Iterator[ModuleType]:
+    with same_signals():
+        yield load_script("ablate_equal_time")
+
+
+@pytest.fixture
+def arguments(configuration: Path, clips: Path, tmp_path: Path) -> list[str]:
+    """Two choices, measured after 20 steps and after 40, whatever a step costs."""
+    folders = ["--prepared", str(clips), "--prepared-test", str(clips), "--runs", str(tmp_path / "runs")]
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "seconds-per-step.json").write_text(json.dumps({ANCHOR: 0.5, MUON: 0.5}))
+    choices = ["--variants", ANCHOR, MUON, "--moments", "10", "20.1", "--clips", str(clips)]
+    return ["--config", str(configuration), *folders, *choices, "--out", str(tmp_path / "equal_time.json")]
+
+
+def test_every_choice_is_one_that_training_takes(configuration):
+    for variant in VARIANTS:
+        job = Job(configuration, Path(), Path(), Path(), variant, "intra", 1, Budget(20), VARIANTS[0])
+        settings = job.settings
+        assert settings.train.optimizer == ("muon" if "Muon" in variant.name else "adam")
+        assert settings.model.kinds == (variant.name.split()[0].strip(",").lower(),) * 2
+    assert VARIANTS[0].name == ANCHOR and len({variant.name for variant in VARIANTS}) == len(VARIANTS)
+
+
+def test_a_moment_is_whole_turns_of_the_running_mean():
+    assert steps_after(10.0, 0.1) == 100 and steps_after(10.0, 0.099) == 100 and steps_after(0.01, 0.1) == 20
+
+
+@pytest.mark.slow
+def test_trains_measures_and_goes_on_where_it_was(script, arguments, tmp_path, capsys):
+    with pytest.raises(UsageError, match="holds no run; run it without --finished"):
+        script.main([*arguments, "--finished"])
+    script.main(arguments)
+    results = json.loads((tmp_path / "equal_time.json").read_text())
+    assert [variant["name"] for variant in results["variants"]] == [ANCHOR, MUON]
+    assert results["settings"]["moments"] == [10.0, 20.1] and results["settings"]["nside"] == 128
+    for variant in results["variants"]:
+        (run,) = variant["runs"]
+        assert [(each["after"], each["steps"]) for each in run["moments"]] == [(10.0, 20), (20.1, 40)]
+        for each in run["moments"]:
+            assert each["loss"] == pytest.approx(math.fsum(each["losses"]) / 3, abs=1e-4) and each["seconds"] > 0
+        assert variant["parameters"] > 0 and all(math.isfinite(point["psnr"]) for point in run["points"])
+    assert results["variants"][0]["bd_rate"] == {"mean": 0.0, "per_seed": [0.0]}
+    assert MUON in capsys.readouterr().out and not list((tmp_path / "runs").rglob("*.safetensors"))
+
+    made = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").glob("*.json")}
+    script.main(arguments)
+    script.main([*arguments, "--finished"])
+    assert made == {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").glob("*.json")}
+    with pytest.raises(UsageError, match="was measured at other moments"):
+        script.main([*arguments, "--moments", "20.1"])
+    script.main([*arguments, "--finished", "--moments", "10", "20.1", "30"])
+    assert capsys.readouterr().out.splitlines()[1].split()[4] == "40", "two moments of three"
+    with pytest.raises(UsageError, match="must be greater than 0"):
+        script.main([*arguments, "--moments", "0", "10"])
+
+
+def test_costs_are_measured_in_turn(script, arguments, monkeypatch):
+    monkeypatch.setattr(equal_time, "_TURNS", 2)
+    jobs = script.list_jobs(script.parse(arguments))
+    costs = equal_time.seconds_per_step(jobs)
+    assert list(costs) == [ANCHOR, MUON] and all(cost > 0 for cost in costs.values())
+    assert not any((job.folder / job.name).exists() for job in jobs)
+
+
+def test_the_loss_is_the_rate_and_the_weighted_error(clips, narrow):
+    samples = held_out(clips, PatchSettings(nside=128, side=64, frames=1))
+    model = SphereDVC(ModelConfig(**narrow), samples[0].block)
+    torch.manual_seed(1)
+    low, high = held_out_losses(model, samples, (1.0, 7.0))
+    assert 0 < low < high and [low, high] == held_out_losses(model, samples, (1.0, 7.0))
+    (point,) = measure(model, "intra", samples, (1.0,))
+    assert low > point.bits_per_node
+
+
+def run_of(name: str, losses: list[float]) -> dict:
+    moments = [{"steps": 20, "seconds": 1.0, "loss": loss, "losses": [loss]} for loss in losses]
+    points = [{"quality": q, "frame": 0, "bits_per_node": 2.0**q, "psnr": 30.0 + q, "ws_psnr": 30.0} for q in range(4)]
+    return {"variant": name, "seed": 1, "moments": moments, "points": points}
+
+
+def test_a_run_that_was_broken_off_has_no_bd_rate():
+    rows = [{"name": name, "parameters": 1000, "seconds_per_step": 0.1} for name in ("a", "b", "c", "not run")]
+    runs = [run_of("a", [0.6, 0.5]), run_of("b", [0.7, 0.4]), run_of("c", [0.65]) | {"points": []}]
+    results = bring_together(rows, runs, "a", {"moments": [10.0, 20.0]})
+    assert [variant["bd_rate"]["mean"] for variant in results["variants"]] == [0.0, 0.0, None]
+    lines = loss_table(results).splitlines()
+    assert len(lines) == 4 and "0.4000" in lines[2] and lines[3].split()[1:] == ["0.6500", "20", "0.100", "1,000", "-"]
