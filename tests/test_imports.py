@@ -18,7 +18,7 @@ BORDERS = FOUNDATION | {"sphere", "bitstream", "video"}
 OPERATORS = BORDERS | {"graph"}
 PARTS = OPERATORS | {"layers", "entropy"}  # the hyperprior is made of layers, no layer needs an entropy model
 MODELS = PARTS | {"models"}
-CODEC = MODELS | {"codec", "films", "resolution"}
+CODEC = MODELS | {"codec", "films", "resolution", "lookahead", "grouping", "reference_buffer"}
 MEASURED = CODEC | {"baselines"}
 
 MAY_IMPORT = {
@@ -37,8 +37,11 @@ MAY_IMPORT = {
     "entropy": OPERATORS | {"layers"},
     "models": PARTS,
     "resolution": MODELS,
-    "codec": MODELS | {"resolution"},
-    "films": MODELS | {"codec"},
+    "lookahead": BORDERS,
+    "grouping": BORDERS | {"lookahead"},
+    "reference_buffer": MODELS,
+    "codec": MODELS | {"resolution", "lookahead", "grouping", "reference_buffer"},
+    "films": MODELS | {"codec", "lookahead", "grouping", "reference_buffer"},
     "baselines": MODELS,  # others' codecs, for `evaluation` to measure and `training` to train
     "evaluation": MEASURED,
     "cli": CODEC | {"evaluation", "arguments"},

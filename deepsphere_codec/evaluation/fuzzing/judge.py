@@ -139,9 +139,8 @@ def _unchecked(data: bytes, model: LoadedModel | None) -> str:
         decoder = VideoDecoder(stream.header, model)
         for frame in stream.frames(on_damage=damages.append):
             try:
-                yuv_to_rgb(decoder.frame(decoder.decode(frame.kind, frame.payload)), film_info(stream.header))
+                yuv_to_rgb(decoder.frame(decoder.decode(frame.position, frame.payload)), film_info(stream.header))
             except DamagedStream as damage:
-                decoder.forget()
                 damages.append(damage)
     return PARTLY if damages else WHOLE
 
