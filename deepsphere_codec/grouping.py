@@ -35,7 +35,7 @@ class Grouping:
         self._gop_size = gop_size
         self._lookahead = lookahead
         self._queue: deque[tuple[TimedFrame, Look]] = deque()
-        self._anchor: Look | None = None
+        self._before: list[Look] = []  # of the GOP, the last ones
         self._left = 0  # frames that the GOP may still take
 
     def push(self, frame: TimedFrame) -> Iterator[Group]:
@@ -60,16 +60,17 @@ class Grouping:
             is_key = span == 0
             taken = [self._queue.popleft() for _ in range(max(span, 1))]
             self._left = (self._gop_size if is_key else self._left) - len(taken)
-            self._anchor = taken[-1][1]
+            before = [] if is_key else self._before
+            self._before = [*before, *(look for _, look in taken)][-SPANS[-1] :]
             yield Group([frame for frame, _ in taken], is_key)
 
     def _span(self) -> int:
         """Frames of the next group; 0 where the next frame begins a GOP."""
-        assert self._anchor is not None
-        looks = [self._anchor, *(look for _, look in self._queue)]
-        most = min(len(self._queue), self._left, SPANS[-1])
-        before_cut = next((i for i in range(most) if self._lookahead.is_cut(looks[i:])), most)
-        return self._lookahead.choose_span(looks[: 1 + before_cut]) if before_cut else 0
+        past, coming = self._before, [look for _, look in self._queue]
+        most = min(len(coming), self._left, SPANS[-1])
+        cuts = (i for i in range(most) if self._lookahead.is_cut([*past, *coming[:i]], coming[i:]))
+        count = next(cuts, most)
+        return self._lookahead.choose_span([past[-1], *coming[:count]]) if count else 0
 
 
 def groups_of(frames: Iterable[TimedFrame], grouping: Grouping) -> Iterator[Group]:

@@ -164,7 +164,7 @@ class Spans:
     def look(self, frame: YuvFrame) -> Look:
         return Look(*3 * [np.zeros((1, 1), np.float32)])
 
-    def is_cut(self, looks: Sequence[Look]) -> bool:
+    def is_cut(self, before: Sequence[Look], after: Sequence[Look]) -> bool:
         return False
 
     def choose_span(self, looks: Sequence[Look]) -> int:
