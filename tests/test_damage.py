@@ -240,6 +240,22 @@ def test_a_pipe_gives_each_frame_before_the_next_one_comes(sound: Path, pictures
         assert len(list(frames)) == FRAMES - 2
 
 
+def test_a_pipe_of_groups_gives_each_frame_as_soon_as_it_can_be_shown(grouped: Path) -> None:
+    """Behind the records of 0, 8, 4, 2, 1 these: 0, none, none, none, 1 and 2."""
+    pictures, data = list(decode_video(grouped, model=FakeModel())), grouped.read_bytes()
+    with StreamReader(grouped) as reader:
+        ends = [frame.offset for frame in reader.frames()][1:]
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb") as there, os.fdopen(writing, "wb", buffering=0) as here:
+        here.write(data[: ends[0]])
+        frames = decode_video(there, model=FakeModel())
+        assert np.array_equal(next(frames), pictures[0])
+        here.write(data[ends[0] : ends[4]])
+        assert np.array_equal(next(frames), pictures[1]) and np.array_equal(next(frames), pictures[2])
+        threading.Thread(target=lambda: (here.write(data[ends[4] :]), here.close())).start()
+        assert all(map(np.array_equal, frames, pictures[3:]))
+
+
 @pytest.mark.parametrize("frames", [(2, 5), (None, 3), (6, None)])
 def test_a_range_of_a_pipe(sound: Path, pictures: list[np.ndarray], frames, tmp_path: Path) -> None:
     with subprocess.Popen(["cat", str(sound)], stdout=subprocess.PIPE) as cat:
