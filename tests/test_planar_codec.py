@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import io
 import subprocess
 import sys
 from collections.abc import Iterator
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from support import TINY, FakeModel, make_frame, one_thread
+from support import TINY, FakeModel, Spans, make_frame, one_thread
 
+from deepsphere_codec.bitstream import StreamReader, StreamWriter
 from deepsphere_codec.cli import main
 from deepsphere_codec.codec import (
     VideoDecoder,
@@ -128,3 +131,18 @@ def test_random_access_begins_at_an_i_frame(model: LoadedModel) -> None:
     decoder = VideoDecoder(encoder.header, copy.copy(model))
     for frame in coded[2:]:
         assert torch.equal(decoder.decode(frame.position, frame.payload), frame.x_hat)
+
+
+def test_groups_are_decoded_as_they_were_coded(model: LoadedModel) -> None:
+    """With a network's own states as references, from the bytes of a file, in order of display."""
+    encoder, file, kept = VideoEncoder(model, INFO, lookahead=Spans(4)), io.BytesIO(), {}
+    frames = [make_frame(256, 128, 4 * number) for number in range(6)]
+    with StreamWriter(file, encoder.header) as writer:
+        for coded in [*chain(*map(encoder.encode, frames)), *encoder.flush()]:
+            writer.write(coded.position.kind, coded.payload, coded.check, span=coded.position.span)
+            kept[coded.position.number] = encoder.reconstruction(coded.x_hat)
+    assert list(kept) == [0, 4, 2, 1, 3, 5]
+    with StreamReader(io.BytesIO(file.getvalue())) as reader:
+        shown = list(VideoDecoder(encoder.header, model).show(reader.frames()))
+    for number, frame in enumerate(shown):
+        assert all(map(np.array_equal, frame, kept[number]))
