@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
@@ -13,22 +12,20 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from deepsphere_codec.bitstream import FORMAT_VERSION, LIMITS, Frame, Header, PictureOrder, Position, most_nside
-from deepsphere_codec.errors import DamagedStream, IncompatibleStream, UsageError
+from deepsphere_codec.errors import DamagedStream, UsageError
 from deepsphere_codec.grouping import Group, Grouping
 from deepsphere_codec.lookahead import ContentLookahead, Lookahead
 from deepsphere_codec.models import LoadedModel
 from deepsphere_codec.reference_buffer import DisplayOrder, ReferenceBuffer
 from deepsphere_codec.resolution import MAX_QUALITY, choose_resolution
 from deepsphere_codec.sphere import ErpPixels, ErpResampler, ErpScaler, chroma_down, chroma_up
+from deepsphere_codec.stream_info import PIXEL_ORDERS, check_header, film_info
 from deepsphere_codec.video import TimedFrame, VideoInfo, YuvFrame
 
 FIT_ITERATIONS = 3  # least-squares steps from ERP to the sphere: past the knee, at a third of a second
 MIN_QUALITY = 1.0
 CHECK_MASK = 0xFFFF
 """As much of a checksum of latents as a record holds."""
-PIXEL_ORDERS = {"healpix": "face-major", "erp": "erp-rows"}
-"""How a signal's nodes lie, by the model's geometry."""
-
 Resampler = ErpResampler | ErpPixels | ErpScaler
 
 
@@ -265,47 +262,6 @@ def check_quality(quality: float) -> None:
     """Raise UsageError unless 1 <= quality <= 8 (NaN is not)."""
     if not (math.isfinite(quality) and MIN_QUALITY <= quality <= MAX_QUALITY):
         raise UsageError(f"quality {quality:g} is out of range; use 1 (smallest file) to 8 (best picture)")
-
-
-def check_header(header: Header, model: LoadedModel) -> None:
-    """Compare what the stream was written with to what is here, before anything is decoded.
-
-    Raises:
-        IncompatibleStream: naming each part that differs.
-    """
-    if header.pixel_order != (order := PIXEL_ORDERS[model.geometry]):
-        raise IncompatibleStream(f"pixel order {header.pixel_order!r} is not that of {model.name}; expected {order!r}")
-    if header.nside < 1 or header.nside % model.nside_multiple:
-        raise IncompatibleStream(
-            f"nside {header.nside} is none that {model.name} works with (multiples of {model.nside_multiple}); "
-            f"the stream was written by another model"
-        )
-    pairs = {
-        "weights": (header.weights_hash, model.weights_hash),
-        "entropy tables": (header.tables_hash, model.tables_hash),
-        "graph": (header.graph_hash, model.graph_hash(header.nside)),
-    }
-    wrong = [f"{name} {got[:12]} (here {here[:12]})" for name, (got, here) in pairs.items() if got != here]
-    if wrong:
-        raise IncompatibleStream(
-            f"the stream was written by another version of {header.model}: {', '.join(wrong)}; "
-            f"decode it with the version that wrote it, or name its folder with --model"
-        )
-
-
-def film_info(header: Header, size: tuple[int, int] | None = None) -> VideoInfo:
-    """What the decoded film is, at the source's size or another.
-
-    Raises:
-        UsageError: size is not 2:1 or not even.
-    """
-    width, height = size or (header.width, header.height)
-    if size and (height < 4 or height % 2 or width != 2 * height):
-        raise UsageError(f"size {width}x{height} is not 2:1 with even sides of at least 4; use for example 1024x512")
-    fps = Fraction(header.fps_num, header.fps_den)
-    info = VideoInfo(width, height, fps, None, header.full_range, header.matrix)
-    time_base = Fraction(header.tick_num, header.tick_den) if header.timed else None
-    return info._replace(primaries=header.primaries, transfer=header.transfer, time_base=time_base)
 
 
 def _to_uint8(plane: Float[Tensor, "h w"]) -> UInt8[np.ndarray, "h w"]:

@@ -22,9 +22,7 @@ from deepsphere_codec.codec import (
     EncodedFrame,
     VideoDecoder,
     VideoEncoder,
-    check_header,
     check_quality,
-    film_info,
     frame_from_signal,
     signal_from_frame,
 )
@@ -34,6 +32,7 @@ from deepsphere_codec.models import list_models, load_model
 from deepsphere_codec.progress import Progress
 from deepsphere_codec.reference_buffer import ReferenceBuffer
 from deepsphere_codec.sphere import ErpResampler
+from deepsphere_codec.stream_info import check_header, film_info
 from deepsphere_codec.video import VideoInfo, open_video, yuv_to_rgb
 
 INFO = VideoInfo(64, 32, fps=Fraction(25), frames=None, full_range=False, matrix="bt709")

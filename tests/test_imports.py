@@ -18,7 +18,7 @@ BORDERS = FOUNDATION | {"sphere", "bitstream", "video"}
 OPERATORS = BORDERS | {"graph"}
 PARTS = OPERATORS | {"layers", "entropy"}  # the hyperprior is made of layers, no layer needs an entropy model
 MODELS = PARTS | {"models"}
-CODEC = MODELS | {"codec", "films", "resolution", "lookahead", "grouping", "reference_buffer"}
+CODEC = MODELS | {"codec", "films", "resolution", "lookahead", "grouping", "reference_buffer", "stream_info"}
 MEASURED = CODEC | {"baselines"}
 
 MAY_IMPORT = {
@@ -40,8 +40,9 @@ MAY_IMPORT = {
     "lookahead": BORDERS,
     "grouping": BORDERS | {"lookahead"},
     "reference_buffer": MODELS,
-    "codec": MODELS | {"resolution", "lookahead", "grouping", "reference_buffer"},
-    "films": MODELS | {"codec", "lookahead", "grouping", "reference_buffer"},
+    "stream_info": MODELS,
+    "codec": MODELS | {"resolution", "lookahead", "grouping", "reference_buffer", "stream_info"},
+    "films": MODELS | {"codec", "lookahead", "grouping", "reference_buffer", "stream_info"},
     "baselines": MODELS,  # others' codecs, for `evaluation` to measure and `training` to train
     "evaluation": MEASURED,
     "cli": CODEC | {"evaluation", "arguments"},
