@@ -144,17 +144,18 @@ def _inner_bits(looks: Sequence[Look]) -> float:
     return own + _inner_bits(looks[: middle + 1]) + _inner_bits(looks[middle:])
 
 
-# Pictures come in many pairs and groups: what was computed of one is kept while its neighbours may ask again.
+# Pictures come in many pairs and groups. What was computed of a pair is kept while it may be asked for again: for eight
+# frames, with seven pairs of each.
 
 
-@lru_cache(256)
+@lru_cache(64)
 def p_bits(x: Look, ref: Look) -> float:
     """Estimated bits of a sample where `x` is predicted from `ref`."""
     errors = _block_errors(x.fine, predict(x, ref))
     return 0.0 if errors.max() <= REPEATED else _bits(errors + NOISE)
 
 
-@lru_cache(256)
+@lru_cache(64)
 def b_bits(x: Look, first: Look, second: Look) -> float:
     """Estimated bits of a sample where each block of `x` is predicted from either picture, or the mean of both."""
     predicted = predict(x, first), predict(x, second)
@@ -164,7 +165,7 @@ def b_bits(x: Look, first: Look, second: Look) -> float:
     return _bits(np.minimum(np.minimum(errors[0], errors[1]), errors[2] - NOISE / 2) + NOISE)
 
 
-@lru_cache(256)
+@lru_cache(16)
 def novelty(x: Look, ref: Look) -> float:
     """Error of the prediction, apart from the blocks' brightness, over what the picture holds of its own."""
     predicted = predict(x, ref)
@@ -197,7 +198,7 @@ def small_picture(frame: YuvFrame) -> Look:
     return Look(fine, middle, _averaged(middle, 2))
 
 
-@lru_cache(128)
+@lru_cache(64)
 def predict(x: Look, ref: Look) -> Plane:
     """The picture `x` made of blocks of `ref`, each from where it fits best."""
     rows, columns = (side // BLOCK for side in x.fine.shape)
