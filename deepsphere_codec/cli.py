@@ -157,6 +157,7 @@ def _encode(args: argparse.Namespace) -> Result:
             quality=args.quality,
             nside=args.nside,
             gop_size=args.gop,
+            low_delay=args.low_delay,
             frames=args.frames,
             force=args.force,
             resume=args.resume,
@@ -215,11 +216,16 @@ def _info(args: argparse.Namespace) -> Result:
 
     sizes: dict[str, list[int]] = {}
     preface: list[Other] = []
+    rows: list[Result] = []
     beside = 0
     with StreamReader(args.input) as stream:
         for record in stream.records():
             if isinstance(record, Frame):
-                sizes.setdefault(record.kind, []).append(len(record.payload))
+                position, size = record.position, len(record.payload)
+                sizes.setdefault(record.kind, []).append(size)
+                if args.frames:
+                    row = {"number": position.number, "type": position.kind, "layer": position.layer, "bytes": size}
+                    rows.append(row)
             else:
                 beside += record_size(record.body)
                 preface += [record] * (not sizes)
@@ -234,6 +240,7 @@ def _info(args: argparse.Namespace) -> Result:
         "bpp": (total - beside) * 8 / (frames * header.width * header.height) if frames else None,
         "frame_types": {kind: {"count": len(each), "bytes": sum(each)} for kind, each in sorted(sizes.items())},
         **({"beside": {"bytes": beside, **_beside(preface)}} if beside else {}),
+        **({"coded_frames": rows} if args.frames else {}),
     }
 
 
@@ -296,6 +303,8 @@ def _table(result: Result, indent: str = "") -> Iterator[str]:
     for key, value in result.items():
         if isinstance(value, Mapping):
             yield from [f"{indent}{key}", *_table(value, indent + "  ")]
+        elif key == "coded_frames" and isinstance(value, list):
+            yield from (" ".join(f"{name} {each[name]}" for name in each) for each in value)
         elif isinstance(value, list) and all(isinstance(each, Mapping) for each in value):
             for each in value if key != "per_frame" else ():
                 yield from _table(each, indent)
@@ -325,7 +334,10 @@ def _parser() -> argparse.ArgumentParser:
     encode.add_argument(
         "--nside", type=int, metavar="N", help="resolution (by quality, at most a quarter of the width)"
     )
-    encode.add_argument("--gop", type=int, default=32, metavar="N", help="frames from I-frame to I-frame (32)")
+    encode.add_argument("--gop", type=int, default=32, metavar="N", help="frames from I-frame to I-frame, at most (32)")
+    encode.add_argument(
+        "--low-delay", action="store_true", help="code each frame as soon as it is read, without B-frames"
+    )
     encode.add_argument("--assume-erp", action="store_true", help="take a film that is not 2:1 for a whole ERP")
     encode.add_argument("--pictures-only", action="store_true", help="leave out audio and tags")
     encode.add_argument(
@@ -346,6 +358,9 @@ def _parser() -> argparse.ArgumentParser:
 
     info = command("info", _info, "Show what a .dsc file holds, and check every record.")
     info.add_argument("input", metavar="INPUT.dsc")
+    info.add_argument(
+        "--frames", action="store_true", help="also number, type, layer and bytes of each frame, in order of coding"
+    )
 
     compare = command("compare", _compare, "Measure a decoded film against its source.")
     compare.add_argument("reference", metavar="REFERENCE")

@@ -1,49 +1,60 @@
-"""The codec over frames: pictures in, records out, and back. The state is one reference frame, whatever the length."""
+"""The codec over frames: pictures in, records out, and back. The state is a few pictures, whatever the length."""
 
 from __future__ import annotations
 
 import math
-from fractions import Fraction
-from typing import Literal, NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from deepsphere_codec.bitstream import FORMAT_VERSION, LIMITS, Header, most_nside
-from deepsphere_codec.errors import DamagedStream, IncompatibleStream, UsageError
-from deepsphere_codec.models import LoadedModel, State
+from deepsphere_codec.bitstream import FORMAT_VERSION, LIMITS, Frame, Header, PictureOrder, Position, most_nside
+from deepsphere_codec.errors import DamagedStream, UsageError
+from deepsphere_codec.grouping import Group, Grouping
+from deepsphere_codec.lookahead import ContentLookahead, Lookahead
+from deepsphere_codec.models import LoadedModel
+from deepsphere_codec.reference_buffer import DisplayOrder, ReferenceBuffer
 from deepsphere_codec.resolution import MAX_QUALITY, choose_resolution
 from deepsphere_codec.sphere import ErpPixels, ErpResampler, ErpScaler, chroma_down, chroma_up
-from deepsphere_codec.video import VideoInfo, YuvFrame
+from deepsphere_codec.stream_info import PIXEL_ORDERS, check_header, film_info
+from deepsphere_codec.video import TimedFrame, VideoInfo, YuvFrame
 
 FIT_ITERATIONS = 3  # least-squares steps from ERP to the sphere: past the knee, at a third of a second
 MIN_QUALITY = 1.0
 CHECK_MASK = 0xFFFF
 """As much of a checksum of latents as a record holds."""
-PIXEL_ORDERS = {"healpix": "face-major", "erp": "erp-rows"}
-"""How a signal's nodes lie, by the model's geometry."""
-
 Resampler = ErpResampler | ErpPixels | ErpScaler
 
 
 class EncodedFrame(NamedTuple):
-    frame_type: Literal["I", "P"]
+    """A coded picture.
+
+    Attributes:
+        position: Its place in the order of coding; numbers count from the encoder's first frame.
+        payload: Bytes for its record.
+        x_hat: What the decoder will have, bit for bit on the same machine.
+        check: Of the latents, which it must have on any machine.
+    """
+
+    position: Position
     payload: bytes
-    x_hat: Float[Tensor, "1 npix 3"]  # what the decoder will have, bit for bit on the same machine
-    check: int  # of the latents, which it must have on any machine
+    x_hat: Float[Tensor, "1 npix 3"]
+    check: int
 
 
 class VideoEncoder:
-    """Turns frames into records, in order: an I-frame every gop_size frames, P-frames between.
+    """Turns frames in order of display into coded ones in order of coding, in GOPs that the look-ahead divides.
 
     Args:
         model: What `load_model` gives.
         info: The film's size, rate and colour.
         quality: 1 (smallest) to 8 (best), real-valued.
         nside: Resolution; chosen by quality (see `resolution`), a quarter of the width at most, unless given.
-        gop_size: Frames from one I-frame to the next.
+        gop_size: Frames from one I-frame to the next, at most.
+        lookahead: Finds cuts, and chooses how many frames form a group; `LowDelay` codes each as soon as it is there.
         fit_iterations: Least-squares steps of the resampling; the decoder need not know.
     Raises:
         UsageError: quality, nside or gop_size out of range, or a size that 4:2:0 on a sphere cannot have.
@@ -57,6 +68,7 @@ class VideoEncoder:
         quality: float = 4.0,
         nside: int | None = None,
         gop_size: int = 32,
+        lookahead: Lookahead | None = None,
         fit_iterations: int = FIT_ITERATIONS,
     ) -> None:
         if info.width % 4 or info.height % 2 or info.height < 4:
@@ -100,27 +112,47 @@ class VideoEncoder:
         self._network = model.network(nside)
         self._device = model.device
         self._iterations = fit_iterations
-        self._state: State | None = None
-        self._count = 0
+        self._grouping = Grouping(gop_size, lookahead or ContentLookahead())
+        self._order, self._pictures = PictureOrder(), ReferenceBuffer()
+
+    def encode(self, frame: YuvFrame) -> list[EncodedFrame]:
+        """Take the next frame in order of display.
+
+        Args:
+            frame: Its picture.
+        Returns:
+            What is coded with it, in order of coding; nothing while frames are waited for.
+        """
+        groups = self._grouping.push(TimedFrame(frame, 0))
+        return [coded for group in groups for coded in self.encode_group(group)]
+
+    def flush(self) -> list[EncodedFrame]:
+        """Code all frames that are left; the next one begins a GOP."""
+        return [coded for group in self._grouping.flush() for coded in self.encode_group(group)]
+
+    def encode_group(self, group: Group) -> Iterator[EncodedFrame]:
+        """Code a group that was divided elsewhere.
+
+        Args:
+            group: The one behind those that were coded before.
+        Yields:
+            Its frames in order of coding.
+        """
+        start = self._order.frames
+        for kind in ("I" if group.is_key else "P", *"B" * (len(group.frames) - 1)):
+            position = self._order.next(kind, len(group.frames) if kind == "P" else 1)
+            yield self._encode(position, group.frames[position.number - start].frame)
 
     @torch.inference_mode()
-    def encode(self, frame: YuvFrame) -> EncodedFrame:
-        """Code the next frame; its reconstruction becomes the reference of the one after it."""
+    def _encode(self, position: Position, frame: YuvFrame) -> EncodedFrame:
         x = signal_from_frame(frame, self._resampler, self._iterations).to(self._device)
         quality = self.header.quality
-        if self._state is None or self._count % self.header.gop_size == 0:
-            frame_type: Literal["I", "P"] = "I"
+        if position.kind == "I":
             coded = self._network.encode_intra(x, quality)
         else:
-            frame_type = "P"
-            coded = self._network.encode_inter(x, self._state, quality)
-        self._state = coded.state
-        self._count += 1
-        return EncodedFrame(frame_type, coded.payload, coded.state.x_hat, coded.state.check & CHECK_MASK)
-
-    def restart(self) -> None:
-        """Forget all that came before: the next frame begins a GOP."""
-        self._state, self._count = None, 0
+            coded = self._network.encode_inter(x, self._pictures.references(position), quality, position.layer)
+        self._pictures.keep(position, coded.state)
+        return EncodedFrame(position, coded.payload, coded.state.x_hat, coded.state.check & CHECK_MASK)
 
     def reconstruction(self, x_hat: Float[Tensor, "1 npix 3"]) -> YuvFrame:
         """The frame that the decoder will show for x_hat."""
@@ -128,7 +160,7 @@ class VideoEncoder:
 
 
 class VideoDecoder:
-    """Turns records into frames, in order from any I-frame.
+    """Turns records in order of coding, from any I-frame on, into frames.
 
     Args:
         header: Of the stream.
@@ -145,35 +177,56 @@ class VideoDecoder:
         self._quality = header.quality
         self._network = model.network(header.nside)
         self._resampler = make_resampler(model.geometry, self.info.height, self.info.width, header.nside)
-        self._state: State | None = None
+        self._pictures = ReferenceBuffer()
 
-    @torch.inference_mode()
-    def decode(self, frame_type: str, payload: bytes, check: int | None = None) -> Float[Tensor, "1 npix 3"]:
-        """Decode the next record to the sphere.
+    def show(self, frames: Iterable[Frame]) -> Iterator[YuvFrame]:
+        """Decode records to pictures.
 
         Args:
-            check: Of the latents, as the record holds it; not compared where it is None.
+            frames: In order of coding.
+        Yields:
+            Pictures in order of display, each as early as can be.
         Raises:
-            DamagedStream: a P-frame comes first, the payload is not what the model writes, or it leads to other latents
-                here than in the encoder.
+            DamagedStream: as `decode`.
         """
-        if frame_type == "I":
-            self._state = self._network.decode_intra(payload, self._quality)
-        elif self._state is not None:
-            self._state = self._network.decode_inter(payload, self._state, self._quality)
+        shown = DisplayOrder[YuvFrame]()
+        for frame in frames:
+            picture = self.frame(self.decode(frame.position, frame.payload, frame.check))
+            yield from shown.push(frame.position, picture)
+        yield from shown.rest()
+
+    @torch.inference_mode()
+    def decode(self, position: Position, payload: bytes, check: int | None = None) -> Float[Tensor, "1 npix 3"]:
+        """Decode the next record in order of coding to the sphere.
+
+        Args:
+            position: Of the frame.
+            payload: Of its record.
+            check: Of the latents, as the record holds it; not compared where it is None.
+        Returns:
+            The picture's signal.
+        Raises:
+            LostReference: a frame that it refers to was not decoded.
+            DamagedStream: the payload is not what the model writes, or it leads to other latents here than in the
+                encoder. The frame is lost then, and so are those that refer to it.
+        """
+        if position.kind == "I":
+            self._pictures.clear()
+            state = self._network.decode_intra(payload, self._quality)
         else:
-            raise DamagedStream(f"a {frame_type}-frame comes before any I-frame; the stream has lost its beginning")
-        if check is not None and self._state.check & CHECK_MASK != check:
+            references = self._pictures.references(position)
+            state = self._network.decode_inter(payload, references, self._quality, position.layer)
+        if check is not None and state.check & CHECK_MASK != check:
             raise DamagedStream(
-                f"a frame decodes to other latents than were encoded ({self._state.check & CHECK_MASK:04x}, not "
+                f"a frame decodes to other latents than were encoded ({state.check & CHECK_MASK:04x}, not "
                 f"{check:04x}): this machine computes otherwise than the encoder's, or one of the two is faulty"
             )
-        return self._state.x_hat
+        self._pictures.keep(position, state)
+        return state.x_hat
 
-    def forget(self) -> bool:
-        """Let go of the reference, so that only an I-frame can come next; whether there was one."""
-        there, self._state = self._state is not None, None
-        return there
+    def restart(self) -> None:
+        """Let go of all references, so that only an I-frame can come next."""
+        self._pictures.clear()
 
     @torch.inference_mode()
     def frame(self, x_hat: Float[Tensor, "1 npix 3"]) -> YuvFrame:
@@ -209,47 +262,6 @@ def check_quality(quality: float) -> None:
     """Raise UsageError unless 1 <= quality <= 8 (NaN is not)."""
     if not (math.isfinite(quality) and MIN_QUALITY <= quality <= MAX_QUALITY):
         raise UsageError(f"quality {quality:g} is out of range; use 1 (smallest file) to 8 (best picture)")
-
-
-def check_header(header: Header, model: LoadedModel) -> None:
-    """Compare what the stream was written with to what is here, before anything is decoded.
-
-    Raises:
-        IncompatibleStream: naming each part that differs.
-    """
-    if header.pixel_order != (order := PIXEL_ORDERS[model.geometry]):
-        raise IncompatibleStream(f"pixel order {header.pixel_order!r} is not that of {model.name}; expected {order!r}")
-    if header.nside < 1 or header.nside % model.nside_multiple:
-        raise IncompatibleStream(
-            f"nside {header.nside} is none that {model.name} works with (multiples of {model.nside_multiple}); "
-            f"the stream was written by another model"
-        )
-    pairs = {
-        "weights": (header.weights_hash, model.weights_hash),
-        "entropy tables": (header.tables_hash, model.tables_hash),
-        "graph": (header.graph_hash, model.graph_hash(header.nside)),
-    }
-    wrong = [f"{name} {got[:12]} (here {here[:12]})" for name, (got, here) in pairs.items() if got != here]
-    if wrong:
-        raise IncompatibleStream(
-            f"the stream was written by another version of {header.model}: {', '.join(wrong)}; "
-            f"decode it with the version that wrote it, or name its folder with --model"
-        )
-
-
-def film_info(header: Header, size: tuple[int, int] | None = None) -> VideoInfo:
-    """What the decoded film is, at the source's size or another.
-
-    Raises:
-        UsageError: size is not 2:1 or not even.
-    """
-    width, height = size or (header.width, header.height)
-    if size and (height < 4 or height % 2 or width != 2 * height):
-        raise UsageError(f"size {width}x{height} is not 2:1 with even sides of at least 4; use for example 1024x512")
-    fps = Fraction(header.fps_num, header.fps_den)
-    info = VideoInfo(width, height, fps, None, header.full_range, header.matrix)
-    time_base = Fraction(header.tick_num, header.tick_den) if header.timed else None
-    return info._replace(primaries=header.primaries, transfer=header.transfer, time_base=time_base)
 
 
 def _to_uint8(plane: Float[Tensor, "h w"]) -> UInt8[np.ndarray, "h w"]:

@@ -25,3 +25,7 @@ class IncompatibleStream(CodecError):
     """A sound stream that this installation cannot decode: another model, or a newer version."""
 
     exit_code = 4
+
+
+class LostReference(DamagedStream):
+    """A frame that cannot be decoded, since one that it refers to was lost before."""

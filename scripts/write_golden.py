@@ -132,9 +132,9 @@ def decoded(stream: Path) -> Iterator[tuple[str, YuvFrame]]:
     """Each frame's check, which the decoder compares, and its picture."""
     with StreamReader(stream) as reader:
         decoder = VideoDecoder(reader.header, load_model(reader.header.model))
-        for frame in reader.frames():
-            x_hat = decoder.decode(frame.kind, frame.payload, frame.check)
-            yield f"{frame.check:04x}", decoder.frame(x_hat)
+        frames = list(reader.frames())
+        checks = [f"{frame.check:04x}" for frame in sorted(frames, key=lambda frame: frame.number)]
+        yield from zip(checks, decoder.show(frames), strict=True)
 
 
 def this_machine() -> dict[str, str]:

@@ -19,6 +19,7 @@ import torch
 from deepsphere_codec.bitstream import StreamReader
 from deepsphere_codec.codec import frame_from_signal, make_resampler
 from deepsphere_codec.models import load_model
+from deepsphere_codec.reference_buffer import ReferenceBuffer
 from deepsphere_codec.threads import SPINS
 from deepsphere_codec.video import YuvFrame
 
@@ -93,11 +94,14 @@ def decode(stream: Path, setting: Setting) -> Seen:
         model = load_model(header.model, device=setting.device)
         network = model.network(header.nside)
         resampler = make_resampler(model.geometry, header.height, header.width, header.nside)
+        buffer = ReferenceBuffer()
         for frame in reader.frames():
             if frame.kind == "I":
                 state = network.decode_intra(frame.payload, header.quality)
             else:
-                state = network.decode_inter(frame.payload, state, header.quality)
+                references = buffer.references(frame.position)
+                state = network.decode_inter(frame.payload, references, header.quality, frame.position.layer)
+            buffer.keep(frame.position, state)
             checks.append((state.check, state.check & 0xFFFF == frame.check))
             signals.append(state.x_hat[0].cpu().numpy())
             pictures.append(frame_from_signal(state.x_hat, resampler))

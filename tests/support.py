@@ -7,9 +7,10 @@ import json
 import math
 import resource
 import signal
+import struct
 import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -21,9 +22,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from deepsphere_codec.bitstream import StreamReader
+from deepsphere_codec.bitstream import SPANS, StreamReader
 from deepsphere_codec.errors import UsageError
-from deepsphere_codec.models import ModelConfig
+from deepsphere_codec.lookahead import Look
+from deepsphere_codec.models import ModelConfig, References
 from deepsphere_codec.sphere import HealpixGrid, log_map, rotation_from_vector
 from deepsphere_codec.video import VideoInfo, YuvFrame, create_video
 
@@ -82,7 +84,7 @@ def on_threads() -> OnThreads:
 
 
 class FakeState(NamedTuple):
-    """The last picture, and how many frames the I-frame lies back, which each P-frame's payload repeats."""
+    """A picture, and how many others lie between it and the I-frame."""
 
     x_hat: torch.Tensor
     frames: int
@@ -98,7 +100,13 @@ class Coded(NamedTuple):
 
 
 class FakeNetwork:
-    """Stores the signal's 8-bit values, or their difference from the reference's, through zlib."""
+    """Stores the signal's 8-bit values, or their difference from the references' mean, through zlib.
+
+    Before them lies what the encoder had: how far the I-frame is, the references' distances and the layer. A decoder
+    that has other references fails.
+    """
+
+    HEAD = struct.Struct("<Hbbb")
 
     def __init__(self, nside: int, delay: float) -> None:
         self.shape = (1, 12 * nside**2, 3)
@@ -107,36 +115,68 @@ class FakeNetwork:
     def encode_intra(self, x: torch.Tensor, quality: float) -> Coded:
         time.sleep(self.delay)
         assert tuple(x.shape) == self.shape and x.dtype == torch.float32
-        return self._coded(_levels(x), torch.zeros(self.shape), 0)
+        return self._coded(_levels(x), torch.zeros(self.shape), (0, 0, 0, 0))
 
-    def encode_inter(self, x: torch.Tensor, state: FakeState, quality: float) -> Coded:
+    def encode_inter(self, x: torch.Tensor, references: References, quality: float, layer: int) -> Coded:
         time.sleep(self.delay)
-        assert x.shape == state.x_hat.shape
-        before = _levels(state.x_hat)
-        return self._coded(_levels(x) - before, before, state.frames + 1)
+        base = self._base(references)
+        return self._coded(_levels(x) - base, base, self._head(references, layer))
 
     def decode_intra(self, payload: bytes, quality: float) -> FakeState:
         time.sleep(self.delay)
-        return self._read(payload, torch.zeros(self.shape))
+        return self._read(payload, torch.zeros(self.shape), (0, 0, 0, 0))
 
-    def decode_inter(self, payload: bytes, state: FakeState, quality: float) -> FakeState:
+    def decode_inter(self, payload: bytes, references: References, quality: float, layer: int) -> FakeState:
         time.sleep(self.delay)
-        decoded = self._read(payload, _levels(state.x_hat))
-        assert decoded.frames == state.frames + 1, "the state is not the one that the encoder had"
-        return decoded
+        return self._read(payload, self._base(references), self._head(references, layer))
 
-    def _coded(self, levels: torch.Tensor, base: torch.Tensor, frames: int) -> Coded:
+    def _base(self, references: References) -> torch.Tensor:
+        levels = [_levels(each.x_hat) for each in references[:2] if each is not None]
+        return torch.stack(levels).mean(0).floor()
+
+    def _head(self, references: References, layer: int) -> tuple[int, ...]:
+        return references.first.frames + 1, *references.distances, layer
+
+    def _coded(self, levels: torch.Tensor, base: torch.Tensor, head: tuple[int, ...]) -> Coded:
         payload = zlib.compress(levels.to(torch.int16).numpy().tobytes(), 1)
-        return Coded(frames.to_bytes(2, "little") + payload, FakeState((base + levels) / 255, frames))
+        return Coded(self.HEAD.pack(*head) + payload, FakeState((base + levels) / 255, head[0]))
 
-    def _read(self, payload: bytes, base: torch.Tensor) -> FakeState:
-        levels = np.frombuffer(zlib.decompress(payload[2:]), np.int16).copy()
-        x_hat = (base + torch.from_numpy(levels).float().reshape(self.shape)) / 255
-        return FakeState(x_hat, int.from_bytes(payload[:2], "little"))
+    def _read(self, payload: bytes, base: torch.Tensor, head: tuple[int, ...]) -> FakeState:
+        assert self.HEAD.unpack_from(payload) == head, "the references are not those that the encoder had"
+        levels = np.frombuffer(zlib.decompress(payload[self.HEAD.size :]), np.int16).copy()
+        return FakeState((base + torch.from_numpy(levels).float().reshape(self.shape)) / 255, head[0])
 
 
 def _levels(x: torch.Tensor) -> torch.Tensor:
     return (x * 255).round()
+
+
+class Spans:
+    """Groups of one size as far as there are frames, and of smaller ones before a GOP's end; no cuts.
+
+    Args:
+        span: Their size.
+    """
+
+    def __init__(self, span: int = 8) -> None:
+        self.span = self.depth = span
+
+    def look(self, frame: YuvFrame) -> Look:
+        return Look(*3 * [np.zeros((1, 1), np.float32)])
+
+    def is_cut(self, before: Sequence[Look], after: Sequence[Look]) -> bool:
+        return False
+
+    def choose_span(self, looks: Sequence[Look]) -> int:
+        return max(span for span in SPANS if span <= min(self.span, len(looks) - 1))
+
+
+@contextmanager
+def spans_of(span: int) -> Iterator[None]:
+    """Films are coded in groups of one size."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("deepsphere_codec.films.encode.ContentLookahead", lambda: Spans(span))
+        yield
 
 
 class FakeModel:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support import load_fake, make_film, one_thread
+from support import load_fake, make_film, one_thread, spans_of
 
 from deepsphere_codec import films
 from deepsphere_codec.cli import main
@@ -63,7 +63,7 @@ def run_json(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> dict
 
 def test_encode_info_decode(film: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     stream = tmp_path / "o.dsc"
-    encoded = run_json(capsys, "encode", film, stream, "--quality", "2.5", "--gop", "4", "--nside", "20")
+    encoded = run_json(capsys, "encode", film, stream, "--quality", "2.5", "--gop", "4", "--nside", "20", "--low-delay")
     assert list(encoded) == ENCODE_KEYS
     assert (encoded["frames"], encoded["nside"], encoded["quality"]) == (6, 20, 2.5)
     assert encoded["bytes"] == stream.stat().st_size
@@ -73,11 +73,26 @@ def test_encode_info_decode(film: Path, tmp_path: Path, capsys: pytest.CaptureFi
     assert (info["quality"], info["gop_size"], info["frames"]) == (2.5, 4, 6)
     assert info["weights_hash"] and info["tables_hash"] and info["graph_hash"]
     assert {kind: each["count"] for kind, each in info["frame_types"].items()} == {"I": 2, "P": 4}
+    assert "coded_frames" not in info
     assert 0 < sum(each["bytes"] for each in info["frame_types"].values()) < info["bytes"] == encoded["bytes"]
 
     decoded = run_json(capsys, "decode", stream, tmp_path / "o.mkv", "--frames", "1:4", "--size", "48x24")
     assert list(decoded) == DECODE_KEYS
     assert (decoded["frames"], decoded["width"], decoded["height"]) == (3, 48, 24)
+
+
+def test_info_tells_of_each_frame(film: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with spans_of(4):
+        run_json(capsys, "encode", film, tmp_path / "o.dsc")
+    info = run_json(capsys, "info", tmp_path / "o.dsc", "--frames")
+    rows = info["coded_frames"]
+    assert [(row["number"], row["type"], row["layer"]) for row in rows] == [
+        (0, "I", 0), (4, "P", 0), (2, "B", 1), (1, "B", 2), (3, "B", 2), (5, "P", 0),
+    ]  # fmt: skip
+    assert sum(row["bytes"] for row in rows) == sum(each["bytes"] for each in info["frame_types"].values())
+    assert {kind: each["count"] for kind, each in info["frame_types"].items()} == {"B": 3, "I": 1, "P": 2}
+    assert main(["info", str(tmp_path / "o.dsc"), "--frames"]) == 0
+    assert f"number 4 type P layer 0 bytes {rows[1]['bytes']}" in capsys.readouterr().out.splitlines()
 
 
 @pytest.mark.parametrize("output", ["o.mkv", "o.mp4", "o.y4m", "frames"])

@@ -9,28 +9,30 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from support import FakeModel, make_film, make_frame, one_thread
+from support import FakeModel, FakeState, Spans, make_film, make_frame, one_thread, spans_of
 
-from deepsphere_codec.bitstream import LIMITS, StreamWriter
+from deepsphere_codec.bitstream import LIMITS, Frame, PictureOrder, Position, StreamReader, StreamWriter
 from deepsphere_codec.codec import (
+    EncodedFrame,
     VideoDecoder,
     VideoEncoder,
-    check_header,
     check_quality,
-    film_info,
     frame_from_signal,
     signal_from_frame,
 )
-from deepsphere_codec.errors import DamagedStream, IncompatibleStream, UsageError
+from deepsphere_codec.errors import DamagedStream, IncompatibleStream, LostReference, UsageError
 from deepsphere_codec.films import decode_to_file, decode_video, encode_video
 from deepsphere_codec.models import list_models, load_model
 from deepsphere_codec.progress import Progress
+from deepsphere_codec.reference_buffer import ReferenceBuffer
 from deepsphere_codec.sphere import ErpResampler
+from deepsphere_codec.stream_info import check_header, film_info
 from deepsphere_codec.video import VideoInfo, open_video, yuv_to_rgb
 
 INFO = VideoInfo(64, 32, fps=Fraction(25), frames=None, full_range=False, matrix="bt709")
@@ -42,13 +44,21 @@ def _one_thread() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="module")
-def stream(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Ten frames, an I-frame every four."""
+@pytest.fixture(scope="module", params=[1, 2, 8])
+def stream(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Ten frames, an I-frame every five, in groups of one, two or up to eight frames."""
     folder = tmp_path_factory.mktemp("codec")
     film = make_film(folder / "film.y4m", frames=10)
-    encode_video(film, folder / "film.dsc", model=FakeModel(), gop_size=4)
+    with spans_of(request.param):
+        encode_video(film, folder / "film.dsc", model=FakeModel(), gop_size=5)
     return folder / "film.dsc"
+
+
+def coded_film(encoder: VideoEncoder, frames: int) -> list[EncodedFrame]:
+    """The coded frames of a film, from an I-frame on."""
+    width, height = encoder.header.width, encoder.header.height
+    coded = [encoder.encode(make_frame(width, height, number)) for number in range(frames)]
+    return [*chain(*coded), *encoder.flush()]
 
 
 def test_a_frame_survives_the_way_to_the_sphere_and_back() -> None:
@@ -61,17 +71,49 @@ def test_a_frame_survives_the_way_to_the_sphere_and_back() -> None:
 
 
 def test_the_decoder_has_what_the_encoder_kept_bit_for_bit() -> None:
-    encoder = VideoEncoder(FakeModel(), INFO, gop_size=3)
+    encoder = VideoEncoder(FakeModel(), INFO, gop_size=7, lookahead=Spans(4))
     decoder = VideoDecoder(encoder.header, FakeModel())
-    types = []
-    for number in range(7):
-        coded = encoder.encode(make_frame(64, 32, number))
-        x_hat = decoder.decode(coded.frame_type, coded.payload)
-        types.append(coded.frame_type)
-        assert torch.equal(x_hat, coded.x_hat)
-        for ours, theirs in zip(encoder.reconstruction(coded.x_hat), decoder.frame(x_hat), strict=True):
+    coded = coded_film(encoder, 13)
+    for each in coded:
+        x_hat = decoder.decode(each.position, each.payload)
+        assert torch.equal(x_hat, each.x_hat)
+        for ours, theirs in zip(encoder.reconstruction(each.x_hat), decoder.frame(x_hat), strict=True):
             assert np.array_equal(ours, theirs)
-    assert "".join(types) == "IPPIPPI"
+    assert "".join(each.position.kind for each in coded) == "IPBBBPBIPBBBP"
+    assert [each.position.number for each in coded] == [0, 4, 2, 1, 3, 6, 5, 7, 11, 9, 8, 10, 12]
+
+
+def test_frames_are_coded_and_shown_as_early_as_can_be() -> None:
+    encoder = VideoEncoder(FakeModel(), INFO, lookahead=Spans(8))
+    counts = [len(encoder.encode(make_frame(64, 32, number))) for number in range(10)]
+    assert counts == [1, *[0] * 7, 8, 0] and len(encoder.flush()) == 1
+    frames = [Frame(each.position, each.payload, each.check) for each in coded_film(encoder, 9)]
+    shown, given = [], []
+
+    def records() -> Iterator[Frame]:
+        for frame in frames:
+            given.append(frame.position.number - frames[0].number)
+            yield frame
+
+    for number, picture in enumerate(VideoDecoder(encoder.header, FakeModel()).show(records())):
+        assert np.abs(picture.y.astype(int) - make_frame(64, 32, number).y).max() <= 2
+        shown.append(given[-1])
+    assert shown == [0, 1, 1, 3, 3, 5, 5, 7, 7], "the record behind which each picture is shown"
+
+
+@pytest.mark.parametrize("span", [1, 2, 4, 8])
+def test_five_pictures_are_kept_however_long_a_gop_is(span: int) -> None:
+    pictures, order, most = ReferenceBuffer(), PictureOrder(), 0
+    pictures.keep(order.next("I"), FakeState(torch.zeros(1, 1, 3), 0))
+    for _ in range(50):
+        for kind in ("P", *"B" * (span - 1)):
+            position = order.next(kind, span if kind == "P" else 1)
+            references = pictures.references(position)
+            assert references.distances[0] < 0 and (references.second is None) == (references.distances[1] == 0)
+            pictures.keep(position, FakeState(torch.zeros(1, 1, 3), position.number))
+            assert references.first.frames == position.first
+            most = max(most, len(pictures))
+    assert most == {1: 2, 2: 3, 4: 4, 8: 5}[span]
 
 
 def test_the_report_counts_the_file(tmp_path: Path) -> None:
@@ -83,6 +125,7 @@ def test_the_report_counts_the_file(tmp_path: Path) -> None:
         model=FakeModel(),
         frames=(1, 4),
         quality=2.5,
+        low_delay=True,
         on_progress=lambda done, total: seen.append((done, total)),
     )
     size = (tmp_path / "o.dsc").stat().st_size
@@ -101,7 +144,7 @@ def test_decoded_frames_are_the_films(stream: Path) -> None:
             assert np.abs(yuv_to_rgb(frame, reader.info).astype(int) - rgb).mean() < 2
 
 
-@pytest.mark.parametrize("frames", [(0, 1), (3, 5), (4, 8), (5, 6), (9, None), (None, 2), (8, 99)])
+@pytest.mark.parametrize("frames", [(0, 1), (1, 3), (2, 5), (4, 8), (5, 6), (7, 8), (9, None), (None, 2), (8, 99)])
 def test_random_access_gives_the_same_frames(stream: Path, frames: tuple[int | None, int | None]) -> None:
     everything = list(decode_video(stream, model=FakeModel()))
     some = list(decode_video(stream, model=FakeModel(), frames=frames))
@@ -115,14 +158,17 @@ def test_a_small_picture_takes_no_large_sphere(tmp_path: Path) -> None:
     assert not (tmp_path / "film.dsc").exists()
 
 
-def test_random_access_starts_at_the_iframe_before(stream: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_random_access_decodes_what_it_needs(stream: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The I-frame, and the pictures that the one of the range rests on."""
+    with StreamReader(stream) as reader:
+        longest = max(frame.position.span for frame in reader.frames())
     decoded: list[str] = []
     decode = VideoDecoder.decode
     monkeypatch.setattr(
-        VideoDecoder, "decode", lambda self, kind, *rest: (decoded.append(kind), decode(self, kind, *rest))[1]
+        VideoDecoder, "decode", lambda self, at, *rest: (decoded.append(at.kind), decode(self, at, *rest))[1]
     )
     list(decode_video(stream, model=FakeModel(), frames=(6, 7)))
-    assert decoded == ["I", "P", "P"]
+    assert "".join(decoded) == {1: "IP", 2: "IPB", 4: "IPBB"}[longest]
 
 
 def test_frames_may_have_another_size(stream: Path, tmp_path: Path) -> None:
@@ -147,8 +193,21 @@ def test_threads_are_put_back(stream: Path, tmp_path: Path) -> None:
 
 def test_a_film_without_its_beginning_is_damaged() -> None:
     encoder = VideoEncoder(FakeModel(), INFO)
-    with pytest.raises(DamagedStream, match="before any I-frame"):
-        VideoDecoder(encoder.header, FakeModel()).decode("P", b"")
+    for position in (Position("P", 4, 3), Position("B", 4, 3, 5)):
+        with pytest.raises(LostReference, match=f"a {position.kind}-frame refers to frame 3, which is lost"):
+            VideoDecoder(encoder.header, FakeModel()).decode(position, b"")
+
+
+def test_what_refers_to_a_lost_frame_is_lost_and_nothing_else() -> None:
+    encoder = VideoEncoder(FakeModel(), INFO, lookahead=Spans(8))
+    decoder, lost = VideoDecoder(encoder.header, FakeModel()), []
+    for position, payload, _, check in coded_film(encoder, 13):
+        try:
+            decoder.decode(position, payload, check ^ (position.number == 4))
+        except DamagedStream as damage:
+            lost.append(position.number)
+            assert isinstance(damage, LostReference) == (position.number != 4)
+    assert lost == [4, 2, 1, 3, 6, 5, 7]
 
 
 @pytest.mark.parametrize(
@@ -221,13 +280,13 @@ def test_colours_are_those_of_the_film() -> None:
 def test_other_latents_than_the_encoders_are_noticed() -> None:
     """At the frame where they first differ, whatever the picture looks like."""
     info = VideoInfo(128, 64, fps=Fraction(25), frames=None, full_range=False, matrix="bt709")
-    encoder = VideoEncoder(FakeModel(), info, gop_size=3)
-    coded = [encoder.encode(make_frame(128, 64, number)) for number in range(3)]
+    encoder = VideoEncoder(FakeModel(), info, gop_size=3, lookahead=Spans(1))
+    coded = coded_film(encoder, 3)
     decoder = VideoDecoder(encoder.header, FakeModel())
     for each in coded[:2]:
-        decoder.decode(each.frame_type, each.payload, each.check)
+        decoder.decode(each.position, each.payload, each.check)
     with pytest.raises(DamagedStream, match=r"decodes to other latents than were encoded \([0-9a-f]{4}, not "):
-        decoder.decode(coded[2].frame_type, coded[2].payload, coded[2].check ^ 1)
+        decoder.decode(coded[2].position, coded[2].payload, coded[2].check ^ 1)
 
 
 @pytest.mark.slow
@@ -237,14 +296,14 @@ def test_another_process_decodes_what_the_encoder_kept_with_any_number_of_thread
     encoder = VideoEncoder(load_model(name), info, quality=4.5, gop_size=3)
     kept = []
     with (tmp_path / "o.dsc").open("wb") as file, StreamWriter(file, encoder.header) as writer:
-        for number in range(4):
-            coded = encoder.encode(make_frame(256, 128, 3 * number))
-            writer.write(coded.frame_type, coded.payload, coded.check)
-            kept.append(encoder.reconstruction(coded.x_hat))
+        frames = [encoder.encode(make_frame(256, 128, 3 * number)) for number in range(4)]
+        for coded in [*chain(*frames), *encoder.flush()]:
+            writer.write(coded.position.kind, coded.payload, coded.check, span=coded.position.span)
+            kept.append((coded.position.number, encoder.reconstruction(coded.x_hat)))
     for threads in ("1", "2", "3"):
         run_command("decode", tmp_path / "o.dsc", tmp_path / f"{threads}.mkv", "--threads", threads, "--device", "cpu")
         with open_video(tmp_path / f"{threads}.mkv") as reader:
-            for frame, ours in zip(reader, kept, strict=True):
+            for frame, (_, ours) in zip(reader, sorted(kept, key=lambda each: each[0]), strict=True):
                 assert all(map(np.array_equal, frame, ours)), f"{threads} threads"
 
 

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support import FakeModel, altered, make_film, one_thread
+from support import FakeModel, altered, make_film, one_thread, spans_of
 
-from deepsphere_codec.bitstream import StreamReader
+from deepsphere_codec.bitstream import Position, StreamReader
 from deepsphere_codec.cli import main
+from deepsphere_codec.codec import VideoDecoder
 from deepsphere_codec.errors import DamagedStream, UsageError
 from deepsphere_codec.films import DecodeReport, decode_to_file, decode_video, encode_video
 from deepsphere_codec.video import open_video
@@ -32,7 +33,17 @@ def _one_thread() -> Iterator[None]:
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sound")
     film = make_film(folder / "film.y4m", frames=FRAMES)
-    encode_video(film, folder / "film.dsc", model=FakeModel(), gop_size=GOP)
+    encode_video(film, folder / "film.dsc", model=FakeModel(), gop_size=GOP, low_delay=True)
+    return folder / "film.dsc"
+
+
+@pytest.fixture(scope="module")
+def grouped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two GOPs, an I-frame and a group of eight each: 0, 8, 4, 2, 1, 3, 6, 5, 7 in order of coding."""
+    folder = tmp_path_factory.mktemp("grouped")
+    film = make_film(folder / "film.y4m", frames=18)
+    with spans_of(8):
+        encode_video(film, folder / "film.dsc", model=FakeModel(), gop_size=9)
     return folder / "film.dsc"
 
 
@@ -49,8 +60,12 @@ def shown(path: Path, folder: Path, **options) -> tuple[DecodeReport, list[np.nd
 
 @pytest.fixture
 def luma(sound: Path, tmp_path: Path) -> list[np.ndarray]:
-    decode_to_file(sound, tmp_path / "sound.mkv", model=FakeModel())
-    with open_video(tmp_path / "sound.mkv") as reader:
+    return luma_of(sound, tmp_path)
+
+
+def luma_of(stream: Path, folder: Path) -> list[np.ndarray]:
+    decode_to_file(stream, folder / "sound.mkv", model=FakeModel())
+    with open_video(folder / "sound.mkv") as reader:
         return [frame.y for frame in reader]
 
 
@@ -74,6 +89,42 @@ def test_a_damage_costs_its_gop_and_no_more(
         assert np.array_equal(frame, luma[stands_in.get(number, number)]), number
     for number, line in zip(numbers, report.damages, strict=True):
         assert f"frame {number} at byte" in line and "checksum differs" in line
+
+
+@pytest.mark.parametrize(
+    ("number", "stands_in"),
+    [
+        (0, {n: 9 for n in range(9)}),
+        (8, {n: 0 for n in range(1, 9)}),
+        (4, {n: 0 for n in range(1, 8)}),
+        (1, {1: 0, 3: 2, 5: 4, 6: 4, 7: 4}),
+        (6, {5: 4, 6: 4, 7: 4}),
+        (7, {7: 6}),
+        (16, {16: 15}),
+    ],
+    ids=["the I-frame", "the anchor", "the middle", "layer 3", "layer 2", "the last one", "the next GOP"],
+)
+def test_a_damage_in_a_group_costs_what_is_coded_behind_it(
+    number: int, stands_in: dict[int, int], grouped: Path, tmp_path: Path
+) -> None:
+    luma = luma_of(grouped, tmp_path)
+    report, frames = shown(altered(grouped, tmp_path / "bad.dsc", number), tmp_path)
+    assert (report.frames, report.filled, len(report.damages)) == (18, len(stands_in), 1)
+    named = 1 if number == 8 else number  # an altered anchor does not tell how long its group is
+    assert f"frame {named} at byte" in report.damages[0] and "checksum differs" in report.damages[0]
+    for shown_number, frame in enumerate(frames):
+        assert np.array_equal(frame, luma[stands_in.get(shown_number, shown_number)]), shown_number
+
+
+def test_a_truncated_group_gives_every_whole_frame_before_the_cut(grouped: Path, tmp_path: Path) -> None:
+    luma, data = luma_of(grouped, tmp_path), grouped.read_bytes()
+    with StreamReader(grouped) as reader:
+        offsets = {frame.number: frame.offset for frame in reader.frames()}
+    for cut_at, numbers in ((8, [0]), (2, [0, 4, 8]), (6, [0, 1, 2, 3, 4, 8]), (9, list(range(9)))):
+        (tmp_path / "cut.dsc").write_bytes(data[: offsets[cut_at] + 5])
+        report, frames = shown(tmp_path / "cut.dsc", tmp_path, force=True)
+        assert len(frames) == numbers[-1] + 1 and report.filled == len(frames) - len(numbers) and report.damages
+        assert all(np.array_equal(frames[number], luma[number]) for number in numbers)
 
 
 def test_a_truncated_file_gives_every_whole_frame_before_the_cut(
@@ -114,6 +165,49 @@ def test_a_decoder_that_comes_to_other_latents_says_so(
     ]
 
 
+def test_other_latents_in_a_group_cost_the_frames_that_refer_to_them(
+    grouped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another machine, where frames 6 and 13 alone decode otherwise; the group's other half is sound."""
+    luma = luma_of(grouped, tmp_path)
+    decode = VideoDecoder.decode
+
+    def decode_wrong(self: VideoDecoder, position: Position, payload: bytes, check: int) -> object:
+        return decode(self, position, payload, check ^ (position.number in (6, 13)))
+
+    monkeypatch.setattr(VideoDecoder, "decode", decode_wrong)
+    report, frames = shown(grouped, tmp_path)
+    assert ["frame 6 at byte" in report.damages[0], "frame 13 at byte" in report.damages[1]] == [True, True]
+    stands_in = {5: 4, 6: 4, 7: 4} | {n: 9 for n in range(10, 17)}
+    assert report.filled == len(stands_in) and len(report.damages) == 2
+    assert all(np.array_equal(frame, luma[stands_in.get(n, n)]) for n, frame in enumerate(frames))
+
+
+@pytest.mark.parametrize(
+    ("number", "message"),
+    [(7, "frame 7 is due at byte"), (6, "frame 6 at byte"), (8, "frame 1 at byte")],
+    ids=["at the end", "within", "the anchor"],
+)
+def test_a_group_without_one_of_its_frames_is_damage(
+    number: int, message: str, grouped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    """Its record is taken out whole, the file has no end."""
+    monkeypatch.setattr("deepsphere_codec.films.decode.model_of", lambda *_: FakeModel())
+    data = grouped.read_bytes()
+    with StreamReader(grouped) as reader:
+        frames = list(reader.frames())
+    at = [frame.number for frame in frames].index(number)
+    bad = tmp_path / "bad.dsc"
+    bad.write_bytes(data[: frames[at].offset] + data[frames[at + 1].offset :])
+    assert main(["decode", str(bad), str(tmp_path / "o.mkv")]) == 3
+    assert main(["decode", str(bad), str(tmp_path / "o.mkv"), "--keep-going"]) == 3
+    assert message in capsys.readouterr().err
+    with open_video(tmp_path / "o.mkv") as film:
+        shown_frames = [frame.y for frame in film]
+    luma = luma_of(grouped, tmp_path)
+    assert np.array_equal(shown_frames[0], luma[0]) and all(map(np.array_equal, shown_frames[9:], luma[9:]))
+
+
 def test_the_command_names_damages_and_ends_with_3(
     sound: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -144,6 +238,22 @@ def test_a_pipe_gives_each_frame_before_the_next_one_comes(sound: Path, pictures
         assert np.array_equal(next(frames), pictures[1])
         threading.Thread(target=lambda: (here.write(data[ends[1] :]), here.close())).start()
         assert len(list(frames)) == FRAMES - 2
+
+
+def test_a_pipe_of_groups_gives_each_frame_as_soon_as_it_can_be_shown(grouped: Path) -> None:
+    """Behind the records of 0, 8, 4, 2, 1 these: 0, none, none, none, 1 and 2."""
+    pictures, data = list(decode_video(grouped, model=FakeModel())), grouped.read_bytes()
+    with StreamReader(grouped) as reader:
+        ends = [frame.offset for frame in reader.frames()][1:]
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb") as there, os.fdopen(writing, "wb", buffering=0) as here:
+        here.write(data[: ends[0]])
+        frames = decode_video(there, model=FakeModel())
+        assert np.array_equal(next(frames), pictures[0])
+        here.write(data[ends[0] : ends[4]])
+        assert np.array_equal(next(frames), pictures[1]) and np.array_equal(next(frames), pictures[2])
+        threading.Thread(target=lambda: (here.write(data[ends[4] :]), here.close())).start()
+        assert all(map(np.array_equal, frames, pictures[3:]))
 
 
 @pytest.mark.parametrize("frames", [(2, 5), (None, 3), (6, None)])

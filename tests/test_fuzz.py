@@ -25,6 +25,7 @@ from deepsphere_codec.evaluation.fuzzing.mutate import LONGEST, mutated, scrambl
 from deepsphere_codec.evaluation.fuzzing.parts import put_together, take_apart
 from deepsphere_codec.evaluation.fuzzing.tally import ENDINGS, Tally
 from deepsphere_codec.evaluation.script import run
+from deepsphere_codec.models import References
 
 QUICKLY = settings(max_examples=200, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 DICE = st.integers(0, 2**32).map(random.Random)
@@ -105,7 +106,7 @@ def test_any_payload_is_decoded_or_damage(place: Range, payload: bytes, name: st
         try:
             state = network.decode_intra(intra, 4.0)
             assert state.x_hat.isfinite().all()
-            network.decode_inter(bytes([flags]) + payload, state, 4.0)
+            network.decode_inter(bytes([flags]) + payload, References(state), 4.0, 0)
         except DamagedStream:
             continue
 

@@ -18,7 +18,7 @@ BORDERS = FOUNDATION | {"sphere", "bitstream", "video"}
 OPERATORS = BORDERS | {"graph"}
 PARTS = OPERATORS | {"layers", "entropy"}  # the hyperprior is made of layers, no layer needs an entropy model
 MODELS = PARTS | {"models"}
-CODEC = MODELS | {"codec", "films", "resolution"}
+CODEC = MODELS | {"codec", "films", "resolution", "lookahead", "grouping", "reference_buffer", "stream_info"}
 MEASURED = CODEC | {"baselines"}
 
 MAY_IMPORT = {
@@ -37,8 +37,12 @@ MAY_IMPORT = {
     "entropy": OPERATORS | {"layers"},
     "models": PARTS,
     "resolution": MODELS,
-    "codec": MODELS | {"resolution"},
-    "films": MODELS | {"codec"},
+    "lookahead": BORDERS,
+    "grouping": BORDERS | {"lookahead"},
+    "reference_buffer": MODELS,
+    "stream_info": MODELS,
+    "codec": MODELS | {"resolution", "lookahead", "grouping", "reference_buffer", "stream_info"},
+    "films": MODELS | {"codec", "lookahead", "grouping", "reference_buffer", "stream_info"},
     "baselines": MODELS,  # others' codecs, for `evaluation` to measure and `training` to train
     "evaluation": MEASURED,
     "cli": CODEC | {"evaluation", "arguments"},

@@ -4,29 +4,33 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import io
 import subprocess
 import sys
 from collections.abc import Iterator
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from support import TINY, FakeModel, make_frame, one_thread
+from support import TINY, FakeModel, Spans, make_frame, one_thread
 
+from deepsphere_codec.bitstream import StreamReader, StreamWriter
 from deepsphere_codec.cli import main
 from deepsphere_codec.codec import (
     VideoDecoder,
     VideoEncoder,
-    check_header,
     frame_from_signal,
     make_resampler,
     signal_from_frame,
 )
 from deepsphere_codec.errors import IncompatibleStream, UsageError
+from deepsphere_codec.lookahead import LowDelay
 from deepsphere_codec.models import LoadedModel, SphereDVC, load_model, save_model
 from deepsphere_codec.sphere import ErpGrid, ErpPixels, ErpResampler
+from deepsphere_codec.stream_info import check_header
 from deepsphere_codec.video import VideoInfo, YuvFrame, open_video
 
 INFO = VideoInfo(256, 128, fps=Fraction(25), frames=None, full_range=False, matrix="bt709")
@@ -68,11 +72,11 @@ def test_a_plane_keeps_its_pixels() -> None:
 @pytest.mark.slow
 def test_another_process_decodes_what_the_encoder_kept(folder: Path, model: LoadedModel, film: Path, tmp_path: Path):
     """With any number of threads, from a file that the command wrote."""
-    asked = ["--quality", "5", "--frames", "0:3", "--threads", "1"]
+    asked = ["--quality", "5", "--frames", "0:3", "--threads", "1", "--low-delay"]
     assert main(["encode", str(film), str(tmp_path / "o.dsc"), "--model", str(folder), *asked]) == 0
     with open_video(film, frames=(0, 3)) as reader:
-        encoder = VideoEncoder(model, reader.info, quality=5.0)
-        kept = [encoder.reconstruction(encoder.encode(frame).x_hat) for frame in reader]
+        encoder = VideoEncoder(model, reader.info, quality=5.0, lookahead=LowDelay())
+        kept = [encoder.reconstruction(coded.x_hat) for frame in reader for coded in encoder.encode(frame)]
     for threads in ("1", "2"):
         arguments = ["decode", tmp_path / "o.dsc", tmp_path / f"{threads}.mkv", "--threads", threads]
         line = [sys.executable, "-m", "deepsphere_codec", *map(str, arguments), "--model", str(folder)]
@@ -101,18 +105,18 @@ def test_nside_is_what_the_model_divides(model: LoadedModel) -> None:
 def test_a_film_of_another_size_is_scaled_on_the_way(model: LoadedModel, size, nside) -> None:
     encoder = VideoEncoder(model, INFO._replace(width=size[0], height=size[1]), quality=8.0, nside=nside)
     frame = make_frame(*size)
-    coded = encoder.encode(frame)
+    (coded,) = encoder.encode(frame)
     decoder = VideoDecoder(encoder.header, model)
-    shown = decoder.frame(decoder.decode(coded.frame_type, coded.payload, coded.check))
+    shown = decoder.frame(decoder.decode(coded.position, coded.payload, coded.check))
     assert coded.x_hat.shape[1] == 8 * encoder.header.nside**2 and shown.y.shape == frame.y.shape
     assert psnr(frame, shown) > 30
 
 
 def test_a_plane_is_decoded_at_any_size(model: LoadedModel) -> None:
     encoder = VideoEncoder(model, INFO, quality=8.0)
-    coded = encoder.encode(make_frame(256, 128))
+    (coded,) = encoder.encode(make_frame(256, 128))
     decoder = VideoDecoder(encoder.header, model, size=(128, 64))
-    small = decoder.frame(decoder.decode(coded.frame_type, coded.payload))
+    small = decoder.frame(decoder.decode(coded.position, coded.payload))
     assert psnr(make_frame(128, 64), small) > 25
 
 
@@ -122,8 +126,23 @@ def psnr(frame: YuvFrame, frame_hat: YuvFrame) -> float:
 
 
 def test_random_access_begins_at_an_i_frame(model: LoadedModel) -> None:
-    encoder = VideoEncoder(model, INFO, gop_size=2)
-    coded = [encoder.encode(make_frame(256, 128, 4 * number)) for number in range(4)]
+    encoder = VideoEncoder(model, INFO, gop_size=2, lookahead=LowDelay())
+    coded = [coded for number in range(4) for coded in encoder.encode(make_frame(256, 128, 4 * number))]
     decoder = VideoDecoder(encoder.header, copy.copy(model))
     for frame in coded[2:]:
-        assert torch.equal(decoder.decode(frame.frame_type, frame.payload), frame.x_hat)
+        assert torch.equal(decoder.decode(frame.position, frame.payload), frame.x_hat)
+
+
+def test_groups_are_decoded_as_they_were_coded(model: LoadedModel) -> None:
+    """With a network's own states as references, from the bytes of a file, in order of display."""
+    encoder, file, kept = VideoEncoder(model, INFO, lookahead=Spans(4)), io.BytesIO(), {}
+    frames = [make_frame(256, 128, 4 * number) for number in range(6)]
+    with StreamWriter(file, encoder.header) as writer:
+        for coded in [*chain(*map(encoder.encode, frames)), *encoder.flush()]:
+            writer.write(coded.position.kind, coded.payload, coded.check, span=coded.position.span)
+            kept[coded.position.number] = encoder.reconstruction(coded.x_hat)
+    assert list(kept) == [0, 4, 2, 1, 3, 5]
+    with StreamReader(io.BytesIO(file.getvalue())) as reader:
+        shown = list(VideoDecoder(encoder.header, model).show(reader.frames()))
+    for number, frame in enumerate(shown):
+        assert all(map(np.array_equal, frame, kept[number]))

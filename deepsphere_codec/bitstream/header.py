@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 from deepsphere_codec.bitstream.layout import CRC, MAGIC, MAX_HEADER, PROLOGUE
 from deepsphere_codec.cursor import Cursor
 
-FORMAT_VERSION = 0x0100
-"""1.0: major version in the high byte, minor in the low one. A reader takes all minor versions of its major one."""
+FORMAT_VERSION = 0x0101
+"""1.1: major version in the high byte, minor in the low one. A reader takes all minor versions of its major one."""
 
 LIMITS = {
     "width": 1 << 15,
@@ -142,7 +142,7 @@ def unpack_header(version: int, body: bytes) -> Header:
         raise NotHere(f"layout {layout} with {bits} bits, this installation reads layout {_MONO} with {_BITS} bits")
     texts = [cursor.take(cursor.unpack(_LENGTH)[0]).decode() for _ in _TEXTS]
     hashes = [cursor.take(_HASH_BYTES).hex() for _ in _HASHES]
-    if version == FORMAT_VERSION:
+    if version <= FORMAT_VERSION:
         cursor.end()
     names = {number: name for name, number in MATRICES.items()}
     if full_range > 1 or matrix not in names:

@@ -16,8 +16,10 @@ CRC = struct.Struct("<I")
 CHECK = struct.Struct("<H")  # of decoded latents
 TRAILER = struct.Struct("<QI4s")  # offset of the end record, crc, end magic
 
-KEYFRAME, PREDICTED, END = "I", "P", "E"
-FRAME_TYPES = (KEYFRAME, PREDICTED)
+KEYFRAME, PREDICTED, BETWEEN = "I", "P", "B"
+FRAME_TYPES = (KEYFRAME, PREDICTED, BETWEEN)
+ANCHOR, END = "A", "E"
+FRAME_RECORDS = (*FRAME_TYPES, ANCHOR)  # a P-frame before B-frames has a kind of its own
 
 MAX_HEADER = 1 << 16
 MAX_BODY = 1 << 28
@@ -32,7 +34,7 @@ def record_crc(prologue_crc: int, place: int, kind: int, body: bytes) -> int:
 
     Args:
         prologue_crc: Of the file that it is in.
-        place: Of a frame, counted from its GOP's I-frame; 0 for other records.
+        place: Of a frame, frames coded since its GOP's I-frame, it included; 0 of the I-frame and other records.
     """
     return zlib.crc32(body, zlib.crc32(_SEED.pack(prologue_crc, place, kind, len(body))))
 

@@ -19,7 +19,7 @@ class Partial(NamedTuple):
     Attributes:
         preface: What lies before the first frame.
         keyframe: I-frame of the last GOP.
-        last: Last frame of the last GOP.
+        frames: Frames of all of them.
         size: Bytes up to the last GOP's end.
         beside: Of them, those of records that are no frames.
     """
@@ -28,7 +28,7 @@ class Partial(NamedTuple):
     preface: Sequence[Other]
     gops: Sequence[Gop]
     keyframe: Frame
-    last: Frame
+    frames: int
     size: int
     beside: int
 
@@ -55,18 +55,17 @@ def read_partial(file: BinaryIO) -> Partial | None:
     preface = stream.preface()
     gops: list[Gop] = []
     whole: Partial | None = None
-    keyframe = last = None
+    keyframe: Frame | None = None
     beside = 0
     for record in _sound_records(stream):
         if isinstance(record, Other):
             beside += record_size(record.body)
             continue
         if record.kind == KEYFRAME:
-            if keyframe and last:
-                whole = Partial(stream.header, preface, (), keyframe, last, record.offset, beside)
+            if keyframe:
+                whole = Partial(stream.header, preface, (), keyframe, record.number, record.offset, beside)
             gops.append(Gop(record.number, record.offset))
             keyframe = record
-        last = record
     return whole and whole._replace(gops=gops[:-1])
 
 

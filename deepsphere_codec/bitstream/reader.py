@@ -9,7 +9,8 @@ from types import TracebackType
 from typing import BinaryIO, TypeGuard
 
 from deepsphere_codec.bitstream.header import Header
-from deepsphere_codec.bitstream.layout import END, FRAME_TYPES, KEYFRAME, MIN_FRAME
+from deepsphere_codec.bitstream.layout import BETWEEN, END, FRAME_RECORDS, KEYFRAME, MIN_FRAME
+from deepsphere_codec.bitstream.order import PictureOrder
 from deepsphere_codec.bitstream.records import End, Frame, Gop, Other, unpack_frame
 from deepsphere_codec.bitstream.source import Record, Source
 from deepsphere_codec.errors import DamagedStream, IncompatibleStream, UsageError
@@ -75,7 +76,7 @@ class StreamReader:
         return self._source.bytes_read
 
     def frames(self, first: int = 0, stop: int | None = None, *, on_damage: OnDamage | None = None) -> Iterator[Frame]:
-        """The frames of a range and of the GOPs that it lies in, in order, so that they can be decoded.
+        """The frames of a range and of the GOPs that it lies in, in order of coding, so that they can be decoded.
 
         Args:
             first, stop: Half-open range of frames; `stop` None for all.
@@ -151,7 +152,7 @@ class StreamReader:
             except DamagedStream as damage:
                 yield damage
                 before = self._source.bytes_read
-                offset = self._next_keyframe(walk.offset + 1, searched)
+                offset = self._next_keyframe(walk.search_from, searched)
                 if offset is None:
                     return
                 searched += self._source.bytes_read - before
@@ -218,55 +219,58 @@ class _Walk:
         gop: Where to begin; at the first record unless given.
     Attributes:
         offset: Of the next record.
+        search_from: Offset from which the next sound I-frame is to be looked for, after a damage.
     """
 
     def __init__(self, source: Source, gop: Gop | None) -> None:
         self._source = source
-        self.offset = gop.offset if gop else source.first
-        self._last: Frame | None = None
-        self._expected = gop.number if gop else 0
+        self.offset = self.search_from = gop.offset if gop else source.first
+        self._order = PictureOrder(gop.number if gop else 0)
         self._gops: list[Gop] = []
         self._whole = gop is None  # whether all that the end record tells of was seen
         self._gap = False  # whether frames may be missing before the next one
 
     def go_on_at(self, offset: int) -> None:
         """At the I-frame there, whatever its number is."""
-        self.offset, self._last, self._whole, self._gap = offset, None, False, True
+        self.offset, self._whole, self._gap = offset, False, True
+        self._order = PictureOrder(self._order.frames)
 
     def step(self) -> Frame | Other | None:
         """The next record that is a frame, or something beside the frames; None after the last."""
-        place = self._expected - self._gops[-1].number if self._gops else 0
-        record = self._source.record(self.offset, self._expected, place)
-        if record.kind == END:
-            self._check_end(record)
-            return None
+        self.search_from = self.offset + 1
+        record = self._source.record(self.offset, self._order.due, self._order.place)
         if record.kind.isascii() and record.kind.islower():
             self.offset = record.end
             return Other(record.kind, record.body, record.offset)
-        if record.kind not in FRAME_TYPES:
+        if record.kind not in (END, *FRAME_RECORDS):
             raise IncompatibleStream(
                 f"{self._source.name}: the record at byte {record.offset} is of the kind {record.kind!r}, which this "
                 f"installation does not know; use a newer deepsphere-codec"
             )
-        self._last = frame = self._frame(record)
+        if record.kind != BETWEEN and not self._order.is_whole:
+            self.search_from = self.offset  # what is here may be sound
+            raise self._source.damaged(
+                f"frame {self._order.due} is due at byte {record.offset}, a B-frame, where a record {record.kind!r} is"
+            )
+        if record.kind == END:
+            self._check_end(record)
+            return None
+        frame = self._frame(record)
         self._gap = False
-        self.offset, self._expected = record.end, frame.number + 1
+        self.offset = record.end
         if frame.kind == KEYFRAME:
             self._gops.append(Gop(frame.number, frame.offset))
         return frame
 
     def _frame(self, record: Record) -> Frame:
-        timed = self._source.header.timed
+        due, expected = self._order.due, self._order.frames
         try:
-            frame = unpack_frame(record.kind, record.body, self._last, timed, record.offset)
+            frame = unpack_frame(record.kind, record.body, self._order, self._source.header.timed, record.offset)
         except ValueError as error:
-            raise self._source.damaged(f"frame {self._expected} at byte {record.offset} is altered: {error}") from error
-        late = self._last is not None and (frame.time or 0) < (self._last.time or 0)
-        due = frame.number == self._expected or (self._gap and self._expected < frame.number <= self._most())
-        if late or not due:
-            raise self._source.damaged(
-                f"frame {self._expected} is due at byte {record.offset}, where frame {frame.number} is"
-            )
+            raise self._source.damaged(f"frame {due} at byte {record.offset} is altered: {error}") from error
+        late = self._gap and expected < frame.number <= self._most()
+        if frame.kind == KEYFRAME and frame.number != expected and not late:
+            raise self._source.damaged(f"frame {due} is due at byte {record.offset}, where frame {frame.number} is")
         return frame
 
     def _most(self) -> int:
@@ -275,7 +279,7 @@ class _Walk:
 
     def _check_end(self, record: Record) -> None:
         end = self._source.end_of(record)
-        if end.frames != self._expected or (self._whole and list(end.gops) != self._gops):
+        if end.frames != self._order.frames or (self._whole and list(end.gops) != self._gops):
             raise self._source.damaged(f"the end record at byte {record.offset} contradicts the records")
         self._source.check_trailer(record)
 

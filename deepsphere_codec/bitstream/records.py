@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from deepsphere_codec.bitstream.layout import CHECK, KEYFRAME
+from deepsphere_codec.bitstream.layout import ANCHOR, CHECK, KEYFRAME, PREDICTED
+from deepsphere_codec.bitstream.order import PictureOrder, Position
 from deepsphere_codec.cursor import Cursor, varint
 
 
@@ -13,20 +14,28 @@ class Frame(NamedTuple):
     """A coded frame.
 
     Attributes:
-        kind: "I" or "P".
-        number: In the film, from 0.
+        position: Its place in the order of coding.
         payload: What the model wrote.
-        check: Of the latents decoded since the GOP's I-frame, its own included: CRC-32, the lower 16 bits.
+        check: CRC-32 of the latents that the picture rests on, the lower 16 bits.
         time: In ticks from the first frame's; None where frames lie evenly.
         offset: Of its record in the file, bytes.
     """
 
-    kind: str
-    number: int
+    position: Position
     payload: bytes
     check: int = 0
     time: int | None = None
     offset: int = -1
+
+    @property
+    def kind(self) -> str:
+        """ "I", "P" or "B"."""
+        return self.position.kind
+
+    @property
+    def number(self) -> int:
+        """In order of display, from 0."""
+        return self.position.number
 
 
 class Other(NamedTuple):
@@ -55,40 +64,51 @@ class End(NamedTuple):
     gops: Sequence[Gop]
 
 
-def pack_frame(frame: Frame, before: Frame | None) -> bytes:
+def record_kind(position: Position) -> str:
+    """Letter of a frame's record."""
+    return ANCHOR if position.span > 1 else position.kind
+
+
+def pack_frame(frame: Frame, since: int) -> bytes:
     """A frame record's body.
 
     Args:
-        frame: Whose time, where it has one, is not before that of `before`.
-        before: The frame before it; None for the first.
+        frame: What it holds.
+        since: Time that the frame's own, where it has one, is counted from.
     """
-    parts = [varint(frame.number)] if frame.kind == KEYFRAME else []
+    position = frame.position
+    parts = [varint(position.number)] if position.kind == KEYFRAME else []
+    parts += [varint(position.span)] if position.span > 1 else []
     parts.append(CHECK.pack(frame.check & 0xFFFF))
-    if frame.time is not None:
-        since = 0 if frame.kind == KEYFRAME or before is None else before.time or 0
-        parts.append(varint(frame.time - since))
+    parts += [varint(frame.time - since)] if frame.time is not None else []
     return b"".join([*parts, frame.payload])
 
 
-def unpack_frame(kind: str, body: bytes, before: Frame | None, timed: bool, offset: int) -> Frame:
-    """The frame in a record's body.
+def unpack_frame(kind: str, body: bytes, order: PictureOrder, timed: bool, offset: int) -> Frame:
+    """The frame in a record's body, which is taken as the next one.
 
     Args:
-        before: The frame before it, which a P-frame counts from.
+        kind: Letter of the record.
+        body: Bytes of the record.
+        order: Of the pictures before it.
         timed: Whether the header says that frames have times.
+        offset: Of the record in the file.
     Raises:
-        ValueError: `pack_frame` writes no such body, or a P-frame comes first.
+        ValueError: `pack_frame` writes no such body, or no such frame can come here.
     """
     cursor = Cursor(body)
-    if kind == KEYFRAME:
-        number, since = cursor.varint(), 0
-    elif before is None:
-        raise ValueError("a P-frame before any I-frame")
+    if kind == ANCHOR:
+        span = cursor.varint()
+        if span == 1:
+            raise ValueError("a group of one picture is written as a P-frame")
+        position = order.next(PREDICTED, span)
     else:
-        number, since = before.number + 1, before.time or 0
+        position = order.next(kind, number=cursor.varint() if kind == KEYFRAME else None)
     (check,) = cursor.unpack(CHECK)
-    time = since + cursor.varint() if timed else None
-    return Frame(kind, number, cursor.rest(), check, time, offset)
+    time = order.since(position) + cursor.varint() if timed else None
+    if time is not None:
+        order.shown(position, time)
+    return Frame(position, cursor.rest(), check, time, offset)
 
 
 def pack_end(end: End) -> bytes:

@@ -11,11 +11,12 @@ from deepsphere_codec.bitstream.layout import (
     CRC,
     END,
     END_MAGIC,
+    FRAME_RECORDS,
+    KEYFRAME,
     MAGIC,
     MAX_BODY,
     MAX_HEADER,
     MIN_FRAME,
-    PREDICTED,
     PROLOGUE,
     TRAILER,
     record_crc,
@@ -72,7 +73,7 @@ class Source:
 
         Args:
             number: Of the frame that is expected there, for messages; None where it is not known.
-            place: Of the frame in its GOP, should it be a P-frame.
+            place: Of the frame in its GOP, should it be a P- or B-frame.
         Raises:
             DamagedStream: it is cut short or altered.
         """
@@ -84,9 +85,11 @@ class Source:
         (crc,) = CRC.unpack(self._exactly(offset + 1 + size, CRC.size, what))
         start = offset + 1 + size + CRC.size
         body = self._exactly(start, length, what)
-        if record_crc(self._crc, place if front == PREDICTED.encode() else 0, front[0], body) != crc:
+        kind = chr(front[0])
+        in_gop = kind in FRAME_RECORDS and kind != KEYFRAME
+        if record_crc(self._crc, place if in_gop else 0, front[0], body) != crc:
             raise self.damaged(f"{what} is altered: its checksum differs")
-        return Record(chr(front[0]), body, offset, start + length)
+        return Record(kind, body, offset, start + length)
 
     def end(self) -> End:
         """What the end record says, found through the trailer of a file.

@@ -10,15 +10,15 @@ from deepsphere_codec.bitstream.layout import (
     CRC,
     END,
     END_MAGIC,
-    FRAME_TYPES,
     KEYFRAME,
     MAX_BODY,
     TRAILER,
     record_crc,
     trailer_crc,
 )
+from deepsphere_codec.bitstream.order import PictureOrder
 from deepsphere_codec.bitstream.partial import Partial
-from deepsphere_codec.bitstream.records import End, Frame, Gop, Other, pack_end, pack_frame
+from deepsphere_codec.bitstream.records import End, Frame, Gop, Other, pack_end, pack_frame, record_kind
 from deepsphere_codec.cursor import varint
 
 
@@ -40,7 +40,9 @@ class StreamWriter:
         front = prologue(header)
         (self._crc,) = CRC.unpack(front[-CRC.size :])
         self._gops: list[Gop] = list(after.gops) if after else []
-        self._last: Frame | None = after.last if after else None
+        self.frame_count = after.frames if after else 0
+        """Frames written."""
+        self._order = PictureOrder(self.frame_count)
         self._closed = False
         self.size = after.size if after else 0
         """Bytes so far."""
@@ -50,34 +52,32 @@ class StreamWriter:
             self._put(front)
 
     @property
-    def frame_count(self) -> int:
-        """Frames written."""
-        return 0 if self._last is None else self._last.number + 1
+    def is_whole(self) -> bool:
+        """Whether no B-frame of the last group is still to be written."""
+        return self._order.is_whole
 
-    def write(self, kind: str, payload: bytes, check: int = 0, time: int | None = None) -> None:
-        """Append the next frame.
+    def write(self, kind: str, payload: bytes, check: int = 0, time: int | None = None, span: int = 1) -> None:
+        """Append the next frame in order of coding.
 
         Args:
-            kind: "I" or "P".
-            check, time: As `Frame` has them.
+            kind: "I", "P" or "B".
+            payload, check, time: As `Frame` has them.
+            span: Of a P-frame, pictures of the group that it begins: 1, 2, 4 or 8.
         Raises:
-            ValueError: it is of another kind, or a P-frame without an I-frame, a time is there that should not be or
-                the other way round, or lies before the last; or the writer is closed.
+            ValueError: it is of another kind, or none that can come here; a time is there that should not be or the
+                other way round, or does not lie between those of its neighbours; or the writer is closed.
         """
-        if kind not in FRAME_TYPES:
-            raise ValueError(f"frame type is {kind!r}, expected one of {FRAME_TYPES}")
-        if self._last is None and kind != KEYFRAME:
-            raise ValueError("the first frame is a P-frame, expected an I-frame")
         if (time is not None) != self._timed:
             raise ValueError(f"the frame's time is {time}, the header says that frames {_times(self._timed)}")
-        if time is not None and time < (self._last.time or 0 if self._last else 0):
-            raise ValueError(f"frame {self.frame_count} is shown at {time}, before the frame before it")
-        frame = Frame(kind, self.frame_count, payload, check, time, self.size)
-        place = 0 if kind == KEYFRAME else self.frame_count - self._gops[-1].number
-        self._append(kind, pack_frame(frame, self._last), place)
+        position = self._order.next(kind, span)
+        frame = Frame(position, payload, check, time, self.size)
+        since = self._order.since(position)
+        if time is not None:
+            self._order.shown(position, time)
+        self._append(record_kind(position), pack_frame(frame, since), self._order.place - 1)
         if kind == KEYFRAME:
             self._gops.append(Gop(frame.number, frame.offset))
-        self._last = frame
+        self.frame_count += 1
 
     def write_other(self, other: Other) -> None:
         """Append something beside the frames.
@@ -92,9 +92,15 @@ class StreamWriter:
         self.beside += self.size - before
 
     def close(self) -> None:
-        """Write the end record and the trailer; a second call does nothing."""
+        """Write the end record and the trailer; a second call does nothing.
+
+        Raises:
+            ValueError: B-frames of the last group are missing.
+        """
         if self._closed:
             return
+        if not self._order.is_whole:
+            raise ValueError(f"frame {self._order.due} is missing: a group is not whole")
         start = self.size
         self._append(END, pack_end(End(self.frame_count, self._gops)))
         self._put(TRAILER.pack(start, trailer_crc(self._crc, start), END_MAGIC))

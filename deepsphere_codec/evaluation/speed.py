@@ -20,6 +20,7 @@ from deepsphere_codec.codec import VideoDecoder, VideoEncoder
 from deepsphere_codec.entropy.backend import planar_scale_space_flow
 from deepsphere_codec.evaluation.compare import compare_frames
 from deepsphere_codec.evaluation.frame_metrics import measure_frame, measure_quick
+from deepsphere_codec.lookahead import LowDelay
 from deepsphere_codec.models import load_model
 from deepsphere_codec.video import VideoInfo, YuvFrame
 
@@ -101,17 +102,17 @@ def our_codec(name: str, frames: Sequence[YuvFrame], device: str) -> Codec:
     height, width = frames[0].y.shape
     info = VideoInfo(width, height, Fraction(30), None, full_range=False, matrix="bt709")
     model = load_model(name, device=device)
-    encoder = VideoEncoder(model, info, quality=QUALITY, gop_size=LIMITS["gop_size"])
+    encoder = VideoEncoder(model, info, quality=QUALITY, gop_size=LIMITS["gop_size"], lookahead=LowDelay())
     decoder = VideoDecoder(encoder.header, model)
     coming = cycle([*frames[1:], frames[0]])
-    first = encoder.encode(frames[0])
-    decoder.decode(first.frame_type, first.payload)
+    (first,) = encoder.encode(frames[0])
+    decoder.decode(first.position, first.payload)
 
     def code() -> FrameTimes:
         start = time.perf_counter()
-        coded = encoder.encode(next(coming))
+        (coded,) = encoder.encode(next(coming))
         middle = time.perf_counter()
-        decoder.frame(decoder.decode(coded.frame_type, coded.payload))
+        decoder.frame(decoder.decode(coded.position, coded.payload))
         return FrameTimes(middle - start, time.perf_counter() - middle)
 
     return code

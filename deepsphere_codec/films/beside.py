@@ -67,29 +67,29 @@ class SoundIn:
     """Deals out a film's audio to its frames, so that each GOP has what sounds with it.
 
     To a frame belong the packets that are decoded before its end, as far as no frame before had them; to the last frame
-    the rest. They are written behind the frame, or some frames later, together with others, but in the same GOP.
+    the rest. They are written behind the frame's group, or later, together with others, but in the same GOP.
 
     Args:
         packets: In order, with times that count from the first frame.
         tracks: That they are of.
         info: Of the film, for its clock.
-        gop_size: Frames of a GOP.
     """
 
-    def __init__(self, packets: Iterator[TrackPacket], tracks: Tracks, info: VideoInfo, gop_size: int) -> None:
+    def __init__(self, packets: Iterator[TrackPacket], tracks: Tracks, info: VideoInfo) -> None:
         self._packets = packets
         self._time_bases = [track.time_base for track in tracks.audio]
         self._tick, self._duration = info.tick, 1 / info.fps
-        self._gop_size = gop_size
-        self._frames = 0
         self._next = next(packets, None)
         self._waiting: list[list[TrackPacket]] = [[] for _ in tracks.audio]
 
-    def after(self, pts: int) -> list[Other]:
-        """What is to be written behind the next frame, which is shown at `pts`."""
-        self._frames += 1
+    def until(self, pts: int) -> list[Other]:
+        """What is to be written where all frames up to the one that is shown at `pts` are."""
         self._take(pts * self._tick + self._duration)
-        return self._written(1 if self._frames % self._gop_size == 0 else PACKETS_TOGETHER)
+        return self._written(PACKETS_TOGETHER)
+
+    def rest_of_gop(self) -> list[Other]:
+        """What is to be written before an I-frame."""
+        return self._written(1)
 
     def rest(self) -> list[Other]:
         """What is to be written behind the last frame."""

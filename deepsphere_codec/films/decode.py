@@ -13,7 +13,6 @@ import numpy as np
 from jaxtyping import UInt8
 
 from deepsphere_codec.bitstream import StreamReader
-from deepsphere_codec.codec import film_info
 from deepsphere_codec.errors import DamagedStream, UsageError
 from deepsphere_codec.films.beside import SoundOut, tracks_of
 from deepsphere_codec.films.gops import DecodeWork, records_by_gop
@@ -23,6 +22,7 @@ from deepsphere_codec.films.reports import DecodeReport
 from deepsphere_codec.films.workers import Place, thread_count, workers_at
 from deepsphere_codec.models import LoadedModel
 from deepsphere_codec.progress import Progress
+from deepsphere_codec.stream_info import film_info
 from deepsphere_codec.video import FrameRange, Tracks, VideoWriter, create_video, yuv_to_rgb
 
 

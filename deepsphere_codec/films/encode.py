@@ -6,20 +6,22 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from deepsphere_codec.atomic import atomic_output, resumable_output
 from deepsphere_codec.bitstream import Partial, StreamWriter, read_partial
+from deepsphere_codec.bitstream.layout import KEYFRAME
 from deepsphere_codec.codec import VideoEncoder, check_quality
 from deepsphere_codec.errors import DamagedStream, UsageError
 from deepsphere_codec.films.beside import SoundIn, preface_of
-from deepsphere_codec.films.gops import CodedFrame, EncodeWork, encode_frames, frames_by_gop
+from deepsphere_codec.films.gops import CodedFrame, EncodeWork, encode_groups
 from deepsphere_codec.films.model import loaded
 from deepsphere_codec.films.reports import EncodeReport
 from deepsphere_codec.films.workers import Place, thread_count, workers_at
+from deepsphere_codec.grouping import Group, Grouping, gops_of, groups_of
+from deepsphere_codec.lookahead import ContentLookahead, LowDelay
 from deepsphere_codec.models import DEFAULT_MODEL, LoadedModel
 from deepsphere_codec.progress import Progress
 from deepsphere_codec.video import (
@@ -33,7 +35,7 @@ from deepsphere_codec.video import (
     read_tracks,
 )
 
-Encode = Callable[[Iterable[TimedFrame]], Iterator[CodedFrame]]
+Encode = Callable[[Iterable[Group]], Iterator[CodedFrame]]
 
 
 class _Output(NamedTuple):
@@ -57,6 +59,7 @@ def encode_video(
     quality: float = 4.0,
     nside: int | None = None,
     gop_size: int = 32,
+    low_delay: bool = False,
     frames: FrameRange | None = None,
     force: bool = False,
     resume: bool = False,
@@ -76,6 +79,7 @@ def encode_video(
             soon as it is coded.
         model: A name, a folder, or a loaded model (whose device then counts).
         quality, nside, gop_size: See `VideoEncoder`.
+        low_delay: Code each frame as soon as it is read, from frames before it alone; without B-frames.
         frames: Half-open range of source frames; all unless given.
         force: Replace an existing output.
         resume: Keep what is coded beside the output, as OUTPUT.part, until it is whole; and go on where such a file
@@ -98,9 +102,13 @@ def encode_video(
         work = EncodeWork(loaded(model, device), reader.info, quality, nside, gop_size, place.threads_of_each)
         with _encoding(work, place) as (encoder, encode):
             start = time.perf_counter()
-            sound = SoundIn(_packets(input, reader, tracks), tracks, reader.info, gop_size)
+            sound = SoundIn(_packets(input, reader, tracks), tracks, reader.info)
             film = _Film(reader, reader.timed(), tracks, sound)
-            written = _write_stream(film, encoder, encode, target, on_progress)
+            grouping = Grouping(gop_size, LowDelay() if low_delay else ContentLookahead())
+            if target.begun:
+                _skip(film, encoder, target, target.begun)
+            coded = encode(groups_of(film.frames, grouping))
+            written = _write_stream(film, encoder, coded, target, on_progress)
             seconds = time.perf_counter() - start
     header = encoder.header
     return EncodeReport(
@@ -163,31 +171,35 @@ def _begun(file: BinaryIO, name: str) -> Partial | None:
 
 @contextmanager
 def _encoding(work: EncodeWork, place: Place) -> Iterator[tuple[VideoEncoder, Encode]]:
-    """An encoder of this process, and what codes frames, here, as they come, or elsewhere, GOP by GOP."""
+    """An encoder of this process, and what codes groups, here, as they come, or elsewhere, GOP by GOP."""
     if place.is_here:
         encoder = work.encoder()
         with thread_count(place.threads):
-            yield encoder, lambda frames: encode_frames(encoder, frames)
+            yield encoder, lambda groups: encode_groups(encoder, groups)
     else:
         with workers_at(place, work) as on_tasks:
             encoder = work.encoder()
-            gops = partial(frames_by_gop, gop_size=work.gop_size)
-            yield encoder, lambda frames: chain.from_iterable(on_tasks(gops(frames)))
+            yield encoder, lambda groups: chain.from_iterable(on_tasks(gops_of(groups)))
 
 
 def _write_stream(
-    film: _Film, encoder: VideoEncoder, encode: Encode, output: _Output, on_progress: Progress | None
+    film: _Film,
+    encoder: VideoEncoder,
+    frames: Iterable[CodedFrame],
+    output: _Output,
+    on_progress: Progress | None,
 ) -> _Written:
-    if output.begun:
-        _skip(film, encoder, output, output.begun)
     writer = StreamWriter(output.file, encoder.header, output.begun)
     if not output.begun:
         for other in preface_of(film.tracks):
             writer.write_other(other)
-    before, is_timed = writer.frame_count, encoder.header.timed
-    for coded in encode(film.frames):
-        writer.write(coded.kind, coded.payload, coded.check, coded.pts if is_timed else None)
-        for other in film.sound.after(coded.pts):
+    before, is_timed, latest = writer.frame_count, encoder.header.timed, 0
+    for coded in frames:
+        for other in film.sound.rest_of_gop() if coded.kind == KEYFRAME else ():
+            writer.write_other(other)
+        writer.write(coded.kind, coded.payload, coded.check, coded.pts if is_timed else None, coded.span)
+        latest = max(latest, coded.pts)
+        for other in film.sound.until(latest) if writer.is_whole else ():
             writer.write_other(other)
         output.file.flush()
         if on_progress:
@@ -207,16 +219,15 @@ def _skip(film: _Film, encoder: VideoEncoder, output: _Output, begun: Partial) -
     if [other[:2] for other in begun.preface] != [other[:2] for other in preface_of(film.tracks)]:
         raise UsageError(f"{output.name} was written with other audio or tags; use the same, or remove it")
     number = -1
-    for number, frame in zip(range(begun.last.number + 1), film.frames, strict=False):
-        film.sound.after(frame.pts)
+    for number, frame in zip(range(begun.frames), film.frames, strict=False):
+        film.sound.until(frame.pts)
         if number == begun.keyframe.number:
-            encoder.restart()
-            (coded,) = encode_frames(encoder, [frame])
-            encoder.restart()
+            (coded,) = encode_groups(encoder, [Group([frame], is_key=True)])
             if (coded.payload, coded.check) != (begun.keyframe.payload, begun.keyframe.check):
                 raise UsageError(f"{output.name} was written from another film, or on another machine; remove it")
-    if number < begun.last.number:
+    if number < begun.frames - 1:
         raise UsageError(f"{output.name} holds more frames than the film; remove it")
+    film.sound.rest_of_gop()
     output.file.truncate(begun.size)
     output.file.seek(begun.size)
 

@@ -8,18 +8,21 @@ from typing import NamedTuple
 
 import torch
 
-from deepsphere_codec.bitstream import Frame, Header, Other
-from deepsphere_codec.bitstream.layout import KEYFRAME
+from deepsphere_codec.bitstream import Frame, Header, Other, Position
+from deepsphere_codec.bitstream.layout import BETWEEN, KEYFRAME
 from deepsphere_codec.codec import VideoDecoder, VideoEncoder
-from deepsphere_codec.errors import DamagedStream
+from deepsphere_codec.errors import DamagedStream, LostReference
+from deepsphere_codec.grouping import Group
 from deepsphere_codec.models import LoadedModel
-from deepsphere_codec.video import TimedFrame, VideoInfo, YuvFrame
+from deepsphere_codec.reference_buffer import DisplayOrder
+from deepsphere_codec.video import VideoInfo, YuvFrame
 
 
 class CodedFrame(NamedTuple):
     """What a frame's record holds, and when it is shown, in the film's ticks."""
 
     kind: str
+    span: int
     payload: bytes
     check: int
     pts: int
@@ -31,7 +34,7 @@ class DecodedFrame(NamedTuple):
     Attributes:
         frame: Without its payload.
         picture: None of a frame that is only on the way to the range, or lost.
-        damage: Why it is lost, of the first one lost in a GOP.
+        damage: Why it is lost; None where that is for want of a reference.
     """
 
     frame: Frame
@@ -41,7 +44,7 @@ class DecodedFrame(NamedTuple):
 
 @dataclass(frozen=True)
 class EncodeWork:
-    """Coding the GOPs of a film; see `VideoEncoder` for what the fields mean.
+    """Coding the GOPs of a film, which were divided before; see `VideoEncoder` for what the fields mean.
 
     Attributes:
         threads: Of torch, in a process that does nothing else.
@@ -57,16 +60,11 @@ class EncodeWork:
     def encoder(self) -> VideoEncoder:
         return VideoEncoder(self.model, self.info, quality=self.quality, nside=self.nside, gop_size=self.gop_size)
 
-    def start(self) -> Callable[[Sequence[TimedFrame]], list[CodedFrame]]:
+    def start(self) -> Callable[[Sequence[Group]], list[CodedFrame]]:
         """What codes one GOP after the other."""
         _use_threads(self.threads)
         encoder = self.encoder()
-
-        def code(gop: Sequence[TimedFrame]) -> list[CodedFrame]:
-            encoder.restart()
-            return list(encode_frames(encoder, gop))
-
-        return code
+        return lambda gop: list(encode_groups(encoder, gop))
 
 
 @dataclass(frozen=True)
@@ -90,12 +88,14 @@ class DecodeWork:
         return VideoDecoder(self.header, self.model, size=self.size)
 
     def decode(self, decoder: VideoDecoder, records: Iterable[Frame | Other]) -> Iterator[DecodedFrame | Other]:
-        """Frames behind the range are passed over; what lies beside the frames goes through."""
+        """Frames in order of display; what lies beside them goes through as it comes."""
+        shown = DisplayOrder[DecodedFrame]()
         for record in records:
             if isinstance(record, Other):
                 yield record
-            elif self.stop is None or record.number < self.stop:
-                yield _decoded(decoder, record, is_wanted=record.number >= self.first)
+            else:
+                yield from shown.push(record.position, self._decoded(decoder, record))
+        yield from shown.rest()
 
     def start(self) -> Callable[[Sequence[Frame | Other]], list[DecodedFrame | Other]]:
         """What decodes one GOP after the other."""
@@ -103,29 +103,47 @@ class DecodeWork:
         decoder = self.decoder()
 
         def decode(gop: Sequence[Frame | Other]) -> list[DecodedFrame | Other]:
-            decoder.forget()
+            decoder.restart()
             return list(self.decode(decoder, gop))
 
         return decode
 
+    def _decoded(self, decoder: VideoDecoder, frame: Frame) -> DecodedFrame:
+        about = frame._replace(payload=b"")
+        if not self._is_needed(frame.position):
+            return DecodedFrame(about, None)
+        try:
+            x_hat = decoder.decode(frame.position, frame.payload, frame.check)
+        except LostReference:  # the damage itself was met before
+            return DecodedFrame(about, None)
+        except DamagedStream as damage:
+            return DecodedFrame(about, None, damage)
+        is_wanted = self.first <= frame.number and (self.stop is None or frame.number < self.stop)
+        return DecodedFrame(about, decoder.frame(x_hat) if is_wanted else None)
 
-def encode_frames(encoder: VideoEncoder, frames: Iterable[TimedFrame]) -> Iterator[CodedFrame]:
-    """Frames in order, as they come."""
-    for frame, pts in frames:
-        coded = encoder.encode(frame)
-        yield CodedFrame(coded.frame_type, coded.payload, coded.check, pts)
+    def _is_needed(self, position: Position) -> bool:
+        """Whether a picture of the range is this one, or may refer to it."""
+        before = position.number - 1 if position.first is None else position.first
+        if self.stop is not None and before + 1 >= self.stop:
+            return False
+        return position.kind != BETWEEN or position.second is None or position.second > self.first
 
 
-def frames_by_gop(frames: Iterable[TimedFrame], gop_size: int) -> Iterator[list[TimedFrame]]:
-    """Frames in groups of `gop_size`; the last may be smaller."""
-    gop: list[TimedFrame] = []
-    for frame in frames:
-        gop.append(frame)
-        if len(gop) == gop_size:
-            yield gop
-            gop = []
-    if gop:
-        yield gop
+def encode_groups(encoder: VideoEncoder, groups: Iterable[Group]) -> Iterator[CodedFrame]:
+    """Code groups as they come.
+
+    Args:
+        encoder: That coded the groups before them, unless they begin a GOP.
+        groups: In order.
+    Yields:
+        Frames in order of coding.
+    """
+    for group in groups:
+        end = None
+        for position, payload, _, check in encoder.encode_group(group):
+            end = position.number if end is None else end  # the anchor comes first, and is the last one of its group
+            pts = group.frames[position.number - end - 1].pts
+            yield CodedFrame(position.kind, position.span, payload, check, pts)
 
 
 def records_by_gop(records: Iterable[Frame | Other]) -> Iterator[list[Frame | Other]]:
@@ -138,17 +156,6 @@ def records_by_gop(records: Iterable[Frame | Other]) -> Iterator[list[Frame | Ot
         gop.append(record)
     if gop:
         yield gop
-
-
-def _decoded(decoder: VideoDecoder, frame: Frame, *, is_wanted: bool) -> DecodedFrame:
-    told = frame._replace(payload=b"")
-    try:
-        x_hat = decoder.decode(frame.kind, frame.payload, frame.check)
-    except DamagedStream as damage:
-        had_reference = decoder.forget()
-        is_first = had_reference or frame.kind == KEYFRAME  # without the reference all that follows is lost
-        return DecodedFrame(told, None, damage if is_first else None)
-    return DecodedFrame(told, decoder.frame(x_hat) if is_wanted else None)
 
 
 def _use_threads(threads: int | None) -> None:

@@ -2,7 +2,7 @@
 
 from deepsphere_codec.models.config import ModelConfig
 from deepsphere_codec.models.dvc import Coded, SphereDVC
-from deepsphere_codec.models.memory import State
+from deepsphere_codec.models.memory import References, State
 from deepsphere_codec.models.zoo import DEFAULT_MODEL, LoadedModel, list_models, load_model, save_model
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "Coded",
     "LoadedModel",
     "ModelConfig",
+    "References",
     "SphereDVC",
     "State",
     "list_models",

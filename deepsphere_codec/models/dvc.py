@@ -15,7 +15,7 @@ from deepsphere_codec.layers.padding import Grid
 from deepsphere_codec.models.config import ModelConfig
 from deepsphere_codec.models.inter import InterCodec
 from deepsphere_codec.models.intra import IntraCodec, Picture
-from deepsphere_codec.models.memory import State
+from deepsphere_codec.models.memory import References, State
 from deepsphere_codec.models.payload import InterPayload
 from deepsphere_codec.models.pyramid import Pyramid
 from deepsphere_codec.models.quality import PLANE_WEIGHTS, inter_quality, intra_quality, lmbda_of
@@ -59,11 +59,12 @@ class SphereDVC(nn.Module):
         return self.inter.begin(*_checked(picture)).sealed(picture.fine)
 
     @torch.no_grad()
-    def encode_inter(self, x: Float[Tensor, "1 npix 3"], state: State, quality: float) -> Coded:
-        """Code a P-frame after the frames before it.
+    def encode_inter(self, x: Float[Tensor, "1 npix 3"], references: References, quality: float, layer: int) -> Coded:
+        """Code a P- or B-frame.
 
         What does not pay by rate + lmbda · distortion is left out: the rotation, the motion, the frame as a whole.
         """
+        state = references.first
         quality = inter_quality(quality, self.config, state.age)
         asked, lmbda = _tensor(quality, x), lmbda_of(quality) * 255**2 * x.shape[1]
         estimated = self.inter.estimate_rotation(x, state.x_hat)
@@ -87,12 +88,13 @@ class SphereDVC(nn.Module):
         return Coded(payload, state.after(x_hat, motion.fine, residual.fine).sealed(motion.fine, residual.fine))
 
     @torch.no_grad()
-    def decode_inter(self, payload: bytes, state: State, quality: float) -> State:
-        """The P-frame of these bytes.
+    def decode_inter(self, payload: bytes, references: References, quality: float, layer: int) -> State:
+        """The P- or B-frame of these bytes.
 
         Raises:
             DamagedStream: the bytes are none that `encode_inter` writes, or lead to numbers that no film has.
         """
+        state = references.first
         asked = _tensor(inter_quality(quality, self.config, state.age), state.x_hat)
         parts = InterPayload.unpack(payload)
         if parts.residual is None:

@@ -43,7 +43,7 @@ class LatentMemory(NamedTuple):
 
 
 class State(NamedTuple):
-    """Between two frames of a GOP.
+    """A decoded picture, and what is remembered of it.
 
     Attributes:
         x_hat: The last decoded frame.
@@ -93,3 +93,17 @@ class State(NamedTuple):
     def detach(self) -> State:
         """Without the graph of gradients."""
         return self._replace(x_hat=self.x_hat.detach())
+
+
+class References(NamedTuple):
+    """The decoded pictures that a P- or B-frame refers to.
+
+    Attributes:
+        first: The nearer one in the past.
+        second: Of a P-frame, the anchor before `first` in its GOP, if there is one; of a B-frame, the later picture.
+        distances: Frames from the frame to each of them, negative in the past; 0 where there is no second.
+    """
+
+    first: State
+    second: State | None = None
+    distances: tuple[int, int] = (-1, 0)

@@ -20,7 +20,7 @@ from deepsphere_codec.evaluation.bits import look_into
 from deepsphere_codec.evaluation.evaluate import find_clips
 from deepsphere_codec.evaluation.metrics import capped, combine_yuv, ws_psnr
 from deepsphere_codec.evaluation.plane_on_sphere import seen_on_sphere
-from deepsphere_codec.models import Coded, LoadedModel, SphereDVC, State, load_model, save_model
+from deepsphere_codec.models import Coded, LoadedModel, References, SphereDVC, State, load_model, save_model
 from deepsphere_codec.models.geometry import nside_multiple, whole_grid
 from deepsphere_codec.models.payload import InterPayload
 from deepsphere_codec.models.zoo import fill
@@ -202,7 +202,7 @@ def _encode(network: SphereDVC, signals: Iterator[Tensor], quality: float) -> li
     device = network.pyramid.frame(0).device
     coded = [network.encode_intra(next(signals).to(device), quality)]
     for x in signals:
-        coded.append(network.encode_inter(x.to(device), coded[-1].state, quality))
+        coded.append(network.encode_inter(x.to(device), References(coded[-1].state), quality, 0))
     return coded
 
 
@@ -211,7 +211,7 @@ def _decode(network: SphereDVC, payloads: Sequence[bytes], quality: float) -> li
     first, *others = payloads
     states = [network.decode_intra(first, quality)]
     for payload in others:
-        states.append(network.decode_inter(payload, states[-1], quality))
+        states.append(network.decode_inter(payload, References(states[-1]), quality, 0))
     return states
 
 

@@ -15,7 +15,15 @@ from typing import Any
 
 import pytest
 
-from deepsphere_codec.bitstream import FORMAT_VERSION, Frame, Header, Other, StreamReader, StreamWriter
+from deepsphere_codec.bitstream import (
+    FORMAT_VERSION,
+    Frame,
+    Header,
+    Other,
+    PictureOrder,
+    StreamReader,
+    StreamWriter,
+)
 from deepsphere_codec.bitstream.layout import (
     CRC,
     END_MAGIC,
@@ -29,7 +37,8 @@ from deepsphere_codec.bitstream.records import End, Gop, pack_end
 from deepsphere_codec.cursor import varint
 from deepsphere_codec.errors import CodecError, DamagedStream, IncompatibleStream, UsageError
 
-GOLDEN = Path(__file__).with_name("version1.0.hex")
+GOLDEN = Path(__file__).with_name("version1.1.hex")
+GOLDEN_1_0 = Path(__file__).with_name("version1.0.hex")
 
 HEADER = Header(
     version=FORMAT_VERSION,
@@ -51,13 +60,19 @@ HEADER = Header(
 TIMED = replace(HEADER, tick_num=1, tick_den=1000)
 Kinds = Sequence[tuple[str, bytes]]
 FRAMES = [("I", bytes(range(20))), ("P", b""), ("P", b"\0\xff"), ("I", b"X" * 5), ("P", bytes(7))]
+GROUPS = [("I", b"key"), ("P4", b"four"), ("B", b"two"), ("B", b"one"), ("B", b"three"), ("P2", b"six"), ("B", b"five")]
+GROUPS_SHOWN = [0, 4, 2, 1, 3, 6, 5]
+"""Numbers of the frames of GROUPS in order of display."""
 
 
 def stream(frames: Kinds = FRAMES, header: Header = HEADER) -> bytes:
-    file = io.BytesIO()
+    """Of frames in order of coding; a P-frame's span stands behind its letter. They are shown at 40 n²."""
+    file, order = io.BytesIO(), PictureOrder()
     with StreamWriter(file, header) as writer:
-        for number, (kind, payload) in enumerate(frames):
-            writer.write(kind, payload, number * 0x1111, time=40 * number**2 if header.timed else None)
+        for i, (kind, payload) in enumerate(frames):
+            span = int(kind[1:] or 1)
+            number = order.next(kind[0], span).number
+            writer.write(kind[0], payload, i * 0x1111, 40 * number**2 if header.timed else None, span)
     return file.getvalue()
 
 
@@ -71,7 +86,8 @@ def read(data: bytes, **options: Any) -> list[Frame]:
 
 
 def kinds(frames: Sequence[Frame]) -> list[tuple[str, bytes]]:
-    return [(frame.kind, frame.payload) for frame in frames]
+    spans = [str(frame.position.span) if frame.position.span > 1 else "" for frame in frames]
+    return [(frame.kind + span, frame.payload) for frame, span in zip(frames, spans, strict=True)]
 
 
 def pipe(data: bytes) -> io.BufferedReader:
@@ -104,9 +120,12 @@ def test_times_come_back() -> None:
 @pytest.mark.parametrize("seed", range(8))
 def test_random_streams_come_back(seed: int) -> None:
     rng = random.Random(seed)
-    frames = [(rng.choice("IP"), rng.randbytes(rng.choice([0, 1, 100, 5000]))) for _ in range(rng.randrange(30))]
-    frames = [("I", b""), *frames]
+    groups = [
+        rng.choice([["I"], ["P"], ["P2", "B"], ["P4", *"BBB"], ["P8", *"BBBBBBB"]]) for _ in range(rng.randrange(30))
+    ]
+    frames = [(kind, rng.randbytes(rng.choice([0, 1, 100, 5000]))) for group in [["I"], *groups] for kind in group]
     assert kinds(read(stream(frames))) == frames
+    assert kinds(read(stream(frames, TIMED))) == frames
 
 
 def test_a_stream_without_frames() -> None:
@@ -205,26 +224,113 @@ def test_every_truncation_of_a_pipe_is_noticed() -> None:
             list(StreamReader(file).frames())
 
 
+# Groups of more than one frame
+
+
+def test_frames_of_groups_come_in_order_of_coding() -> None:
+    frames = read(stream(GROUPS, TIMED))
+    assert kinds(frames) == GROUPS and [frame.number for frame in frames] == GROUPS_SHOWN
+    assert [frame.time for frame in frames] == [40 * number**2 for number in GROUPS_SHOWN]
+    assert [frame.position.layer for frame in frames] == [0, 0, 1, 2, 2, 0, 1]
+    assert [frame.position[2:4] for frame in frames] == [
+        (None, None), (0, None), (0, 4), (0, 2), (2, 4), (4, 0), (4, 6),
+    ]  # fmt: skip
+
+
+def test_a_group_of_which_frames_are_missing_is_not_written() -> None:
+    writer = StreamWriter(io.BytesIO(), HEADER)
+    writer.write("I", b"")
+    with pytest.raises(ValueError, match="a group of 3 pictures, expected one of 1, 2, 4, 8"):
+        writer.write("P", b"", span=3)
+    writer.write("P", b"", span=2)
+    assert not writer.is_whole
+    with pytest.raises(ValueError, match="frame 1 is a P-frame, expected a B-frame"):
+        writer.write("P", b"")
+    with pytest.raises(ValueError, match="frame 1 is missing"):
+        writer.close()
+    writer.write("B", b"")
+    assert writer.is_whole and writer.frame_count == 3
+    writer.close()
+
+
+def without(data: bytes, number: int) -> bytes:
+    """The stream without a frame's record; its end record lies where the trailer says."""
+    offsets = [*(frame.offset for frame in read(data)), data.rindex(b"E", 0, -TRAILER.size)]
+    at = [frame.number for frame in read(data)].index(number)
+    front = data[: offsets[at]] + data[offsets[at + 1] : offsets[-1]]
+    crc = zlib.crc32(data[: first_record() - CRC.size])
+    trailer = TRAILER.pack(len(front), trailer_crc(crc, len(front)), END_MAGIC)
+    return front + data[offsets[-1] : -TRAILER.size] + trailer
+
+
+@pytest.mark.parametrize("number", GROUPS_SHOWN)
+def test_a_missing_frame_of_a_group_is_named(number: int) -> None:
+    data = without(stream(GROUPS), number)
+    reader = StreamReader(io.BytesIO(data), strict=False)
+    with pytest.raises(DamagedStream, match=f"frame {number if number not in (4, 6) else '[15]'} "):
+        list(reader.frames())
+
+
+def test_a_missing_frame_at_the_end_of_a_group_costs_no_other_gop() -> None:
+    data = without(stream([*GROUPS, ("I", b"next"), ("P", b"last")]), 5)
+    found: list[DamagedStream] = []
+    reader = StreamReader(io.BytesIO(data[:-1]), strict=False)  # whose end record does not fit any more
+    assert [frame.number for frame in reader.frames(on_damage=found.append)] == [0, 4, 2, 1, 3, 6, 7, 8]
+    assert "frame 5 is due at byte" in str(found[0]) and "a B-frame, where a record 'I' is" in str(found[0])
+
+
+@pytest.mark.parametrize("span", [0, 1, 3, 5, 16, 1 << 60])
+def test_a_group_of_an_odd_size_is_damage(span: int) -> None:
+    data = stream([("I", b"")])
+    start = data.rindex(b"E", 0, -TRAILER.size)
+    (crc,) = CRC.unpack(data[first_record() - 4 : first_record()])
+    body = varint(span) + bytes(2) + b"far"
+    record = b"A" + varint(len(body)) + CRC.pack(record_crc(crc, 1, ord("A"), body)) + body
+    with pytest.raises(DamagedStream, match=r"frame 1 at byte \d+ is altered: a group of"):
+        list(StreamReader(io.BytesIO(data[:start] + record), strict=False).frames())
+
+
+def test_a_frame_between_others_is_not_shown_after_them() -> None:
+    writer = StreamWriter(io.BytesIO(), TIMED)
+    writer.write("I", b"", time=5)
+    writer.write("P", b"", time=9, span=2)
+    with pytest.raises(ValueError, match="frame 1 is shown at 10, after the frame after it"):
+        writer.write("B", b"", time=10)
+
+
+def test_a_long_gop_takes_no_memory() -> None:
+    """Neither of the reader nor of the order itself: a few numbers of the last group remain."""
+    order = PictureOrder()
+    order.next("I")
+    for i in range(1000):
+        for kind in "PBBBBBBB":
+            order.shown(order.next(kind, 8), 9 * i + 9)
+    assert len(order._times) <= 9 and len(order._anchors) == 2 and order.is_whole
+
+
 # Alterations
 
 
-def test_every_single_altered_byte_is_noticed() -> None:
-    data = stream(header=TIMED)
+@pytest.mark.parametrize("frames", [FRAMES, GROUPS], ids=["groups of one", "groups of more"])
+def test_every_single_altered_byte_is_noticed(frames: Kinds) -> None:
+    data = stream(frames, TIMED)
     for place, byte in enumerate(data):
         for mask in (0x01, 0x80, 0xFF, random.Random(place).randrange(1, 256)):
             with pytest.raises(DamagedStream):
                 read(data[:place] + bytes([byte ^ mask]) + data[place + 1 :])
 
 
-def test_every_truncation_is_noticed() -> None:
-    data = stream()
+@pytest.mark.parametrize("frames", [FRAMES, GROUPS], ids=["groups of one", "groups of more"])
+def test_every_truncation_is_noticed(frames: Kinds) -> None:
+    data = stream(frames)
     for length in range(len(data)):
         with pytest.raises(DamagedStream):
             read(data[:length])
 
 
-def test_every_missing_or_added_byte_is_noticed() -> None:
-    data = stream()
+@pytest.mark.parametrize("frames", [FRAMES, GROUPS], ids=["groups of one", "groups of more"])
+def test_every_missing_or_added_byte_is_noticed(frames: Kinds) -> None:
+    data = stream(frames)
     for place in range(len(data) + 1):
         with pytest.raises(DamagedStream):
             read(data[:place] + b"\x2a" + data[place:])
@@ -428,10 +534,12 @@ def test_a_missing_file(tmp_path: Path) -> None:
 
 def test_the_writer_refuses_what_it_does_not_know() -> None:
     writer = StreamWriter(io.BytesIO(), HEADER)
-    with pytest.raises(ValueError, match="frame type is 'B'"):
-        writer.write("B", b"")
+    with pytest.raises(ValueError, match="frame type is 'A'"):
+        writer.write("A", b"")
     with pytest.raises(ValueError, match="expected an I-frame"):
         writer.write("P", b"")
+    with pytest.raises(ValueError, match="expected an I- or P-frame"):
+        writer.write("B", b"")
     with pytest.raises(ValueError, match="from a to z"):
         writer.write_other(Other("X", b""))
     with pytest.raises(ValueError, match="lie evenly"):
@@ -472,11 +580,18 @@ def test_a_later_minor_version_is_read() -> None:
     assert StreamReader(io.BytesIO(with_version(FORMAT_VERSION + 7)), strict=False).header.width == 64
 
 
-def test_version_1_0_stays_as_it_is() -> None:
+def test_version_1_1_stays_as_it_is() -> None:
     golden = bytes.fromhex(GOLDEN.read_text())
-    assert stream(header=TIMED) == golden, "version 1.0 is written differently: give the format a new version"
-    assert kinds(read(golden)) == FRAMES
+    frames = [*GROUPS, *FRAMES]
+    assert stream(frames, TIMED) == golden, "version 1.1 is written differently: give the format a new version"
+    assert kinds(read(golden)) == frames
     assert StreamReader(io.BytesIO(golden)).header == TIMED
+
+
+def test_version_1_0_is_read() -> None:
+    golden = bytes.fromhex(GOLDEN_1_0.read_text())
+    assert kinds(read(golden)) == FRAMES and [frame.time for frame in read(golden)] == [0, 40, 160, 360, 640]
+    assert StreamReader(io.BytesIO(golden)).header == replace(TIMED, version=0x0100)
 
 
 def test_only_errors_of_ours_whatever_the_bytes() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from sounding import Tone, audio_of, make_sounding_film
-from support import FakeModel
+from support import FakeModel, spans_of
 
 from deepsphere_codec.errors import DamagedStream, UsageError
 from deepsphere_codec.films import decode_to_file, encode_video
@@ -22,7 +22,7 @@ ray = pytest.importorskip("ray")
 cluster_utils = pytest.importorskip("ray.cluster_utils")
 pytestmark = pytest.mark.slow
 
-GOP, FRAMES = 2, 40
+GOP, FRAMES = 4, 40
 
 
 class Cluster:
@@ -41,6 +41,13 @@ class Cluster:
 
     def close(self) -> None:
         self._cluster.shutdown()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _groups() -> Iterator[None]:
+    """An I-frame, a group of two frames and one of one, again and again."""
+    with spans_of(2):
+        yield
 
 
 _SMALL = {"object_store_memory": 100 << 20, "include_dashboard": False}
@@ -64,7 +71,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def stream(film: Path) -> Path:
+def stream(film: Path, _groups: None) -> Path:
     encode_video(film, film.with_suffix(".dsc"), model=FakeModel(), gop_size=GOP)
     return film.with_suffix(".dsc")
 

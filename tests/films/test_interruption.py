@@ -8,10 +8,11 @@ import random
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support import FakeModel, files_no_larger_than
+from support import FakeModel, files_no_larger_than, spans_of
 
 from deepsphere_codec.atomic import resumable_output
 from deepsphere_codec.bitstream import StreamReader
@@ -23,8 +24,15 @@ GOP = 4
 DELAY = 0.01  # of a frame
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _groups() -> Iterator[None]:
+    """An I-frame, a group of two frames and one of one, again and again."""
+    with spans_of(2):
+        yield
+
+
 @pytest.fixture(scope="module")
-def whole(film: Path) -> bytes:
+def whole(film: Path, _groups: None) -> bytes:
     """What an encode that nothing disturbs writes."""
     encode_video(film, film.with_suffix(".dsc"), model=FakeModel(), gop_size=GOP)
     return film.with_suffix(".dsc").read_bytes()
@@ -172,7 +180,7 @@ def test_ctrl_c_says_how_to_go_on(
         raise KeyboardInterrupt
 
     monkeypatch.setattr("deepsphere_codec.films.model.load_model", lambda *_, **__: FakeModel())
-    monkeypatch.setattr("deepsphere_codec.codec.VideoEncoder.encode", interrupt)
+    monkeypatch.setattr("deepsphere_codec.codec.VideoEncoder.encode_group", interrupt)
     output = tmp_path / "film.dsc"
     assert main(["encode", str(film), str(output), "--resume"]) == 130
     assert f"interrupted; no output was written; {output}.part holds what is done" in capsys.readouterr().err

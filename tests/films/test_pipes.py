@@ -37,15 +37,19 @@ def y4m() -> Iterator[bytes]:
         yield b"FRAME\n" + b"".join(plane.tobytes() for plane in make_frame(WIDTH, HEIGHT, number))
 
 
-def test_the_first_frame_is_out_before_the_tenth_is_in(tmp_path: Path) -> None:
-    """No more goes in until what is in comes out, but for what FFmpeg looks at before the first frame."""
+@pytest.mark.parametrize("low_delay", [True, False])
+def test_the_first_frame_is_out_before_the_third_is_in(low_delay: bool, tmp_path: Path) -> None:
+    """With low delay each frame is out before the next but one is in; without it, when its group is chosen.
+
+    No more goes in until what is due comes out.
+    """
     os.mkfifo(tmp_path / "film.y4m")
     numbers, ends = os.pipe()
-    arrived = threading.Semaphore(0)
+    arrived, out = threading.Semaphore(0), 0
 
     def encode() -> None:
         with os.fdopen(ends, "wb") as output:
-            encode_video(tmp_path / "film.y4m", output, model=FakeModel(), nside=16, gop_size=4)
+            encode_video(tmp_path / "film.y4m", output, model=FakeModel(), nside=16, gop_size=9, low_delay=low_delay)
 
     def read() -> None:
         with os.fdopen(numbers, "rb") as pipe, StreamReader(pipe) as stream:
@@ -59,11 +63,15 @@ def test_the_first_frame_is_out_before_the_tenth_is_in(tmp_path: Path) -> None:
         for number, piece in enumerate(y4m()):
             film.write(piece)
             film.flush()
-            if number >= 9:  # the header is piece 0: the ninth frame is in
+            if number == 2 or (number > 2 and low_delay):  # the header is piece 0: the second frame is in
                 assert arrived.acquire(timeout=20), f"nothing came out though {number} frames are in"
+                out += 1
     for thread in threads:
         thread.join(20)
         assert not thread.is_alive()
+    while arrived.acquire(blocking=False):
+        out += 1
+    assert out == FRAMES
 
 
 def test_a_pipe_holds_what_a_file_would(tmp_path: Path) -> None:

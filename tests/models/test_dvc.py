@@ -14,7 +14,7 @@ from deepsphere_codec.entropy.coder import SymbolReader, SymbolWriter
 from deepsphere_codec.entropy.hyperprior import Hyperprior
 from deepsphere_codec.errors import DamagedStream
 from deepsphere_codec.layers import mix_channels
-from deepsphere_codec.models import Coded, ModelConfig, SphereDVC, State
+from deepsphere_codec.models import Coded, ModelConfig, References, SphereDVC, State
 from deepsphere_codec.models.payload import InterPayload
 from deepsphere_codec.models.quality import inter_quality, intra_quality
 from deepsphere_codec.models.zoo import fill
@@ -46,7 +46,7 @@ def coded(lively, films) -> dict[str, tuple[State, Coded]]:
     made = {}
     for name, (x_ref, x) in films.items():
         state = begin(lively, x_ref)
-        made[name] = state, lively.encode_inter(x, state, QUALITY)
+        made[name] = state, lively.encode_inter(x, References(state), QUALITY, 0)
     return made
 
 
@@ -71,7 +71,7 @@ def test_an_i_frame_decodes_to_what_the_encoder_said(lively, apart, pictures, qu
 def test_a_p_frame_decodes_to_what_the_encoder_said_whatever_parts_it_has(apart, coded, film):
     state, (payload, after) = coded[film]
     assert payload[0] == FLAGS[film]
-    assert same(apart.decode_inter(payload, state, QUALITY), after)
+    assert same(apart.decode_inter(payload, References(state), QUALITY, 0), after)
     parts = InterPayload.unpack(payload)
     assert bool(after.motion.last.any()) == (parts.motion is not None)
     assert bool(after.residual.last.any()) == (parts.residual is not None)
@@ -96,8 +96,8 @@ def test_a_chain_of_frames_decodes_alike(lively, apart, films):
     repeated = []
     for x in (films["both"][1], None, films["new"][1], films["moved"][1]):
         x = state.x_hat if x is None else x
-        payload, after = lively.encode_inter(x, state, QUALITY)
-        mine = apart.decode_inter(payload, mine, QUALITY)
+        payload, after = lively.encode_inter(x, References(state), QUALITY, 0)
+        mine = apart.decode_inter(payload, References(mine), QUALITY, 0)
         assert same(mine, after) and after.age == state.age + 1
         assert (mine.check == state.check) == (len(payload) == 1), "each frame that brings something counts"
         if len(payload) == 1:
@@ -114,7 +114,7 @@ def test_what_is_remembered_is_decoded_with(apart, coded):
     state, (payload, after) = coded["new"]
     other = state._replace(intra=(state.intra + 100).clamp_max(255))
     try:
-        assert not same(apart.decode_inter(payload, other, QUALITY)._replace(intra=state.intra), after)
+        assert not same(apart.decode_inter(payload, References(other), QUALITY, 0)._replace(intra=state.intra), after)
     except DamagedStream:
         pass
 
@@ -142,12 +142,15 @@ def test_threads_change_neither_bytes_nor_pictures(lively, films, coded, on_thre
     intra = lively.encode_intra(x_ref, QUALITY)
     for threads in (2, 4):
         first, second = on_threads(
-            threads, lambda: (lively.encode_intra(x_ref, QUALITY), lively.encode_inter(x, state, QUALITY))
+            threads,
+            lambda: (lively.encode_intra(x_ref, QUALITY), lively.encode_inter(x, References(state), QUALITY, 0)),
         )
         assert first.payload == intra.payload and same(first.state, intra.state)
         assert second.payload == inter.payload and same(second.state, inter.state)
         assert same(on_threads(threads, lambda: lively.decode_intra(intra.payload, QUALITY)), intra.state)
-        assert same(on_threads(threads, lambda: lively.decode_inter(inter.payload, state, QUALITY)), inter.state)
+        assert same(
+            on_threads(threads, lambda: lively.decode_inter(inter.payload, References(state), QUALITY, 0)), inter.state
+        )
 
 
 def test_threads_change_no_wide_mix_of_channels(on_threads):
@@ -162,7 +165,7 @@ def test_threads_change_nothing_at_full_width(make_lively, films, on_threads):
     network = make_lively(ModelConfig(), HealpixGrid.cached(64))
     x_ref, x = films["both"]
     intra = network.encode_intra(x_ref, QUALITY)
-    inter = network.encode_inter(x, intra.state, QUALITY)
+    inter = network.encode_inter(x, References(intra.state), QUALITY, 0)
     assert inter.payload[0] & FLAGS["new"]
 
     def moved() -> torch.Tensor:  # by motion that is coded, whether it pays here or not
@@ -173,19 +176,25 @@ def test_threads_change_nothing_at_full_width(make_lively, films, on_threads):
     for threads in (2, 3, 4):
         assert torch.equal(on_threads(threads, moved), moved())
         assert on_threads(threads, lambda: network.encode_intra(x_ref, QUALITY)).payload == intra.payload
-        assert on_threads(threads, lambda: network.encode_inter(x, intra.state, QUALITY)).payload == inter.payload
+        assert (
+            on_threads(threads, lambda: network.encode_inter(x, References(intra.state), QUALITY, 0)).payload
+            == inter.payload
+        )
         assert same(on_threads(threads, lambda: network.decode_intra(intra.payload, QUALITY)), intra.state)
-        assert same(on_threads(threads, lambda: network.decode_inter(inter.payload, intra.state, QUALITY)), inter.state)
+        assert same(
+            on_threads(threads, lambda: network.decode_inter(inter.payload, References(intra.state), QUALITY, 0)),
+            inter.state,
+        )
 
 
 def test_threads_change_nothing_on_a_patch(make_lively, tiny, on_threads):
     network = make_lively(tiny, PatchGrid(256, 2, 64, 128, 64))
     x_ref, x = torch.rand(2, 1, 64 * 64, 3)
     state = begin(network, x_ref)
-    coded = network.encode_inter(x, state, QUALITY)
+    coded = network.encode_inter(x, References(state), QUALITY, 0)
     assert len(coded.payload) > 1
-    assert on_threads(2, lambda: network.encode_inter(x, state, QUALITY)).payload == coded.payload
-    assert same(network.decode_inter(coded.payload, state, QUALITY), coded.state)
+    assert on_threads(2, lambda: network.encode_inter(x, References(state), QUALITY, 0)).payload == coded.payload
+    assert same(network.decode_inter(coded.payload, References(state), QUALITY, 0), coded.state)
 
 
 # Quality
@@ -196,7 +205,7 @@ def test_quality_reaches_the_bytes(lively, films):
     intra = [lively.encode_intra(x_ref, quality) for quality in (1.0, 8.0)]
     assert len(intra[1].payload) > 1.3 * len(intra[0].payload)
     state = begin(lively, x_ref)
-    inter = [len(lively.encode_inter(x, state, quality).payload) for quality in (5.0, 8.0)]
+    inter = [len(lively.encode_inter(x, References(state), quality, 0).payload) for quality in (5.0, 8.0)]
     assert inter[1] > 1.3 * inter[0] > 1.3
 
 
@@ -211,8 +220,8 @@ def test_frames_are_coded_at_their_own_qualities(lively, tiny, films, coded):
         expected = plain.encode_intra(x_ref, min(8.0, intra_quality(asked, tiny)))
         assert lively.encode_intra(x_ref, asked).payload == expected.payload
     state, (payload, _) = coded["new"]
-    assert payload == plain.encode_inter(x, state, inter_quality(QUALITY, tiny, 0)).payload
-    assert payload != plain.encode_inter(x, state, QUALITY).payload
+    assert payload == plain.encode_inter(x, References(state), inter_quality(QUALITY, tiny, 0), 0).payload
+    assert payload != plain.encode_inter(x, References(state), QUALITY, 0).payload
 
 
 def test_the_wrong_quality_decodes_to_another_picture(lively, pictures):
@@ -235,7 +244,7 @@ def test_training_sees_what_the_codec_makes(lively, films):
             module.level.bias.zero_()
     x_ref, x = films["moved"]
     state, asked = begin(network, x_ref), torch.tensor([inter_quality(QUALITY, network.config, 0)])
-    intra, inter = network.encode_intra(x_ref, QUALITY), network.encode_inter(x, state, QUALITY)
+    intra, inter = network.encode_intra(x_ref, QUALITY), network.encode_inter(x, References(state), QUALITY, 0)
     assert inter.payload[0] == FLAGS["moved"]
     with torch.no_grad():
         picture, rate = network.intra(x_ref, torch.tensor([intra_quality(QUALITY, network.config)]), straight=True)
@@ -276,7 +285,7 @@ def test_training_reaches_every_weight(tiny, make_lively):
 def test_a_first_byte_that_means_nothing_is_damaged(lively, coded, flags):
     state, (payload, _) = coded["both"]
     with pytest.raises(DamagedStream, match="means nothing"):
-        lively.decode_inter(bytes([flags]) + payload[1:], state, QUALITY)
+        lively.decode_inter(bytes([flags]) + payload[1:], References(state), QUALITY, 0)
 
 
 @pytest.mark.parametrize("film", ["new", "turned", "moved", "both"])
@@ -286,9 +295,9 @@ def test_a_p_frame_that_ends_early_is_damaged_or_another_picture(lively, coded, 
     head = 1 + 6 * (FLAGS[film] & 1)
     for length in {0, 1, head - 1, head, head + 3, head + 7}:
         with pytest.raises(DamagedStream):
-            lively.decode_inter(payload[:length], state, QUALITY)
+            lively.decode_inter(payload[:length], References(state), QUALITY, 0)
     try:
-        assert not same(lively.decode_inter(payload[: len(payload) // 2], state, QUALITY), after)
+        assert not same(lively.decode_inter(payload[: len(payload) // 2], References(state), QUALITY, 0), after)
     except DamagedStream:
         pass
 
@@ -306,7 +315,7 @@ def test_bytes_of_chance_are_damaged_or_a_picture(lively, coded, seed):
     state, _ = coded["both"]
     for flags in (4, 7):
         try:
-            decoded = lively.decode_inter(bytes([flags]) + noise, state, QUALITY)
+            decoded = lively.decode_inter(bytes([flags]) + noise, References(state), QUALITY, 0)
             assert decoded.x_hat.isfinite().all()
         except DamagedStream:
             pass
@@ -347,7 +356,7 @@ def test_numbers_that_no_film_has_are_damaged(lively, coded, spoil, message):
     spoil(network)
     state, (payload, _) = coded["both"]
     with pytest.raises(DamagedStream, match=message):
-        network.decode_inter(payload, state, QUALITY)
+        network.decode_inter(payload, References(state), QUALITY, 0)
 
 
 def test_an_i_frame_beyond_all_bounds_is_damaged(lively, pictures):

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from deepsphere_codec.entropy.exact import ExactConv
-from deepsphere_codec.models import ModelConfig, SphereDVC
+from deepsphere_codec.models import ModelConfig, References, SphereDVC
 from deepsphere_codec.models.latitude import TOP, Latitude, latitude_levels
 from deepsphere_codec.models.quality import LatitudeTilt, QualityBank
 from deepsphere_codec.sphere import ErpGrid, ErpPatch, erp_directions
@@ -42,12 +42,12 @@ def film() -> tuple[torch.Tensor, torch.Tensor]:
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_decoder_sees_what_the_encoder_kept_bit_for_bit(network, film, threads, on_threads):
     first = network.encode_intra(film[0], QUALITY)
-    second = network.encode_inter(film[1], first.state, QUALITY)
+    second = network.encode_inter(film[1], References(first.state), QUALITY, 0)
     apart = copy.deepcopy(network)
 
     def decode():
         state = apart.decode_intra(first.payload, QUALITY)
-        return state, apart.decode_inter(second.payload, state, QUALITY)
+        return state, apart.decode_inter(second.payload, References(state), QUALITY, 0)
 
     for ours, kept in zip(on_threads(threads, decode), (first, second), strict=True):
         assert torch.equal(ours.x_hat, kept.state.x_hat)

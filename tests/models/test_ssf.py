@@ -12,7 +12,7 @@ from torch import Tensor
 
 from deepsphere_codec.errors import DamagedStream
 from deepsphere_codec.layers.blur import Blur
-from deepsphere_codec.models import ModelConfig, SphereDVC
+from deepsphere_codec.models import ModelConfig, References, SphereDVC
 from deepsphere_codec.models.pyramid import Pyramid
 from deepsphere_codec.models.ssf import ScaleSpace
 from deepsphere_codec.models.zoo import load_model, save_model
@@ -126,8 +126,8 @@ def test_a_chain_of_frames_decodes_to_what_the_encoder_said(blurring, frames, qu
     coded = blurring.encode_intra(frames[0], quality)
     state = apart.decode_intra(coded.payload, quality)
     for x in (frames[1], frames[0]):
-        coded = blurring.encode_inter(x, coded.state, quality)
-        state = apart.decode_inter(coded.payload, state, quality)
+        coded = blurring.encode_inter(x, References(coded.state), quality, 0)
+        state = apart.decode_inter(coded.payload, References(state), quality, 0)
         assert all(torch.equal(a, b) for a, b in zip(state, coded.state, strict=False) if isinstance(a, Tensor))
         assert torch.equal(state.x_hat, coded.state.x_hat)
 
@@ -145,10 +145,13 @@ def test_threads_change_nothing(blurring, frames, on_threads):
     assert scale.min() < 0 < 1 < scale.max(), "sharp and blurred nodes, or this tells nothing"
     assert torch.equal(on_threads(2, lambda: predicted(blurring, frames)[0]), x_warp)
     intra = blurring.encode_intra(frames[0], 5.0)
-    inter = blurring.encode_inter(frames[1], intra.state, 5.0)
+    inter = blurring.encode_inter(frames[1], References(intra.state), 5.0, 0)
     assert inter.payload[0], "it is coded"
-    assert on_threads(2, lambda: blurring.encode_inter(frames[1], intra.state, 5.0)).payload == inter.payload
-    state = on_threads(2, lambda: blurring.decode_inter(inter.payload, intra.state, 5.0))
+    assert (
+        on_threads(2, lambda: blurring.encode_inter(frames[1], References(intra.state), 5.0, 0)).payload
+        == inter.payload
+    )
+    state = on_threads(2, lambda: blurring.decode_inter(inter.payload, References(intra.state), 5.0, 0))
     assert torch.equal(state.x_hat, inter.state.x_hat)
 
 
@@ -179,5 +182,5 @@ def test_a_released_model_is_read_again(blurring, frames, tmp_path):
     network = model.network(64)
     assert model.config.family == "ssf" and type(network.inter.compensation) is ScaleSpace
     intra = network.encode_intra(frames[0], 5.0)
-    inter = network.encode_inter(frames[1], intra.state, 5.0)
-    assert torch.equal(network.decode_inter(inter.payload, intra.state, 5.0).x_hat, inter.state.x_hat)
+    inter = network.encode_inter(frames[1], References(intra.state), 5.0, 0)
+    assert torch.equal(network.decode_inter(inter.payload, References(intra.state), 5.0, 0).x_hat, inter.state.x_hat)

@@ -11,7 +11,7 @@ import torch
 from support import psnr, turn
 
 from deepsphere_codec.errors import DamagedStream, UsageError
-from deepsphere_codec.models import Coded, ModelConfig, SphereDVC, load_model, save_model
+from deepsphere_codec.models import Coded, ModelConfig, References, SphereDVC, load_model, save_model
 from deepsphere_codec.models.geometry import nside_multiple, whole_grid
 from deepsphere_codec.models.payload import InterPayload
 from deepsphere_codec.models.zoo import fill
@@ -49,7 +49,7 @@ def film() -> Film:
 
 def code(network: SphereDVC, film: Film) -> tuple[Coded, Coded]:
     first = network.encode_intra(film[0], QUALITY)
-    return first, network.encode_inter(film[1], first.state, QUALITY)
+    return first, network.encode_inter(film[1], References(first.state), QUALITY, 0)
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +85,7 @@ def test_a_decoder_sees_what_the_encoder_kept_bit_for_bit(twin, coded, threads, 
 
     def decode():
         state = apart.decode_intra(first.payload, QUALITY)
-        return state, apart.decode_inter(second.payload, state, QUALITY)
+        return state, apart.decode_inter(second.payload, References(state), QUALITY, 0)
 
     for ours, kept in zip(on_threads(threads, decode), coded, strict=True):
         assert torch.equal(ours.x_hat, kept.state.x_hat)
@@ -135,7 +135,7 @@ def test_a_p_frame_that_turns_a_plane_is_damaged(twin, coded):
     first, second = coded
     parts = InterPayload.unpack(second.payload)._replace(turn=torch.tensor([50, 0, 0]))
     with pytest.raises(DamagedStream, match="planar codec do not turn"):
-        twin.decode_inter(parts.pack(), first.state, QUALITY)
+        twin.decode_inter(parts.pack(), References(first.state), QUALITY, 0)
 
 
 def test_the_motion_of_a_pan_is_found(twin):

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from deepsphere_codec.entropy.exact import ExactConv
 from deepsphere_codec.errors import UsageError
 from deepsphere_codec.graph import build_graph
-from deepsphere_codec.models import SphereDVC, list_models, load_model, save_model
+from deepsphere_codec.models import References, SphereDVC, list_models, load_model, save_model
 from deepsphere_codec.models.zoo import tensors_hash
 from deepsphere_codec.sphere import HealpixGrid
 
@@ -66,10 +66,10 @@ def test_what_is_loaded_codes_as_what_was_saved(lively, saved, pictures):
     assert not any(p.requires_grad for p in loaded.parameters()) and not loaded.training
     for quality in (1.0, 6.5):
         first, expected_first = (n.encode_intra(pictures[0], quality) for n in (loaded, network))
-        coded, expected = (n.encode_inter(pictures[1], first.state, quality) for n in (loaded, network))
+        coded, expected = (n.encode_inter(pictures[1], References(first.state), quality, 0) for n in (loaded, network))
         for one, other in ((first, expected_first), (coded, expected)):
             assert one.payload == other.payload and torch.equal(one.state.x_hat, other.state.x_hat)
-    assert torch.equal(loaded.decode_inter(coded.payload, first.state, 6.5).x_hat, coded.state.x_hat)
+    assert torch.equal(loaded.decode_inter(coded.payload, References(first.state), 6.5, 0).x_hat, coded.state.x_hat)
 
 
 def test_weights_are_halved_but_for_the_integer_networks(saved, lively):
@@ -292,7 +292,7 @@ def test_the_default_model_codes_a_film(film):
         first, second = (signal_from_frame(frame, resampler, 1) for frame in reader)
     network = load_model().network(64)
     intra = network.encode_intra(first, 5.0)
-    coded = [intra, network.encode_inter(second, intra.state, 5.0)]
+    coded = [intra, network.encode_inter(second, References(intra.state), 5.0, 0)]
     for x, frame in zip((first, second), coded, strict=True):
         assert -10 * float((frame.state.x_hat - x)[..., 0].square().mean().log10()) > 24
     bits = [8 * len(frame.payload) / (256 * 128) for frame in coded]

@@ -18,7 +18,8 @@ from deepsphere_codec.codec import VideoDecoder, VideoEncoder
 from deepsphere_codec.errors import UsageError
 from deepsphere_codec.evaluation.bits import look_into
 from deepsphere_codec.evaluation.compare import compare_frames
-from deepsphere_codec.models import Coded, ModelConfig, SphereDVC, load_model, save_model
+from deepsphere_codec.lookahead import LowDelay
+from deepsphere_codec.models import Coded, ModelConfig, References, SphereDVC, load_model, save_model
 from deepsphere_codec.models.payload import InterPayload
 from deepsphere_codec.models.zoo import fill
 from deepsphere_codec.sphere import HealpixGrid
@@ -86,10 +87,10 @@ def test_it_reaches_what_a_release_reaches(model, film, run, tmp_path):
     fill(copy, {name: p.detach() for name, p in model.named_parameters()}, {})
     save_model(tmp_path, "release", copy, {})
     clip, release = read_clip(film, 3), load_model(tmp_path)
-    encoder = VideoEncoder(release, clip.info, quality=QUALITY, nside=64)
+    encoder = VideoEncoder(release, clip.info, quality=QUALITY, nside=64, lookahead=LowDelay())
     decoder = VideoDecoder(encoder.header, release)
-    coded = [encoder.encode(frame) for frame in clip.frames]
-    frames = [decoder.frame(decoder.decode(each.frame_type, each.payload)) for each in coded]
+    coded = [coded for frame in clip.frames for coded in encoder.encode(frame)]
+    frames = [decoder.frame(decoder.decode(each.position, each.payload)) for each in coded]
     expected = compare_frames(zip(clip.frames, frames, strict=True)).mean
 
     assert run.found.bpp == 8 * sum(len(each.payload) for each in coded) / (3 * 256 * 128)
@@ -124,8 +125,8 @@ def test_a_run_comes_to_the_same_weights_whether_or_not_it_is_validated(configur
 def test_what_is_not_decoded_as_it_was_encoded_is_told(model, film, monkeypatch):
     original = SphereDVC.decode_inter
 
-    def off_by_one_bit(self, payload, state, quality):
-        decoded = original(self, payload, state, quality)
+    def off_by_one_bit(self, payload, references, quality, layer):
+        decoded = original(self, payload, references, quality, layer)
         x_hat = decoded.x_hat.clone()
         x_hat[0, 7, 1] = torch.nextafter(x_hat[0, 7, 1], torch.tensor(2.0))
         return decoded._replace(x_hat=x_hat)
@@ -144,11 +145,11 @@ def signal(rotation: torch.Tensor | None = None) -> torch.Tensor:
 def test_the_motion_and_the_bits_are_those_of_the_bytes(network):
     """The camera's turn and what moves besides; the bits of all nodes are the bytes, but for the ends of both parts."""
     state = network.encode_intra(signal(), QUALITY).state
-    payload = network.encode_inter(signal(turn((0.3, -0.2, 1.0), 1.0)), state, QUALITY).payload
+    payload = network.encode_inter(signal(turn((0.3, -0.2, 1.0), 1.0)), References(state), QUALITY, 0).payload
     motion, bits = look_into(network, payload, state, QUALITY)
     used = []
     with network.inter.compensation.register_forward_pre_hook(lambda module, given: used.append(given[1])):
-        network.decode_inter(payload, state, QUALITY)
+        network.decode_inter(payload, References(state), QUALITY, 0)
 
     turned, moved, residual = InterPayload.unpack(payload)
     assert turned is not None and moved and residual
@@ -163,14 +164,14 @@ def test_bits_lie_where_they_are_spent(network):
     blocks = torch.randn(12 * 4**2, generator=torch.Generator().manual_seed(0)).sign().reshape(12, 4, 4)
     blocks[torch.arange(12) != 5] = 0  # one for each latent node
     x = state.x_hat + 0.25 * blocks.repeat_interleave(16, 1).repeat_interleave(16, 2).reshape(1, -1, 1)
-    _, bits = look_into(network, network.encode_inter(x, state, QUALITY).payload, state, QUALITY)
+    _, bits = look_into(network, network.encode_inter(x, References(state), QUALITY, 0).payload, state, QUALITY)
     by_face = bits.reshape(12, -1).mean(-1)
     assert by_face.argmax() == 5 and by_face[5] > 1.5 * np.delete(by_face, 5).max()
 
 
 def test_a_frame_that_repeats_the_one_before_costs_nothing_and_moves_nothing(network):
     state = network.encode_intra(signal(), QUALITY).state
-    payload = network.encode_inter(state.x_hat, state, QUALITY).payload
+    payload = network.encode_inter(state.x_hat, References(state), QUALITY, 0).payload
     assert len(payload) == 1
     motion, bits = look_into(network, payload, state, QUALITY)
     assert motion.shape == (12 * 64**2, 3) and not motion.any() and not bits.any()
@@ -180,7 +181,9 @@ def test_the_picture_is_of_the_last_frame_that_has_something_to_show(model, film
     """Where nothing moves, that is the I-frame, with its own bits."""
     first, *_ = read_clip(film, 2).frames
     clip = read_clip(film, 2)._replace(frames=[first, first, first])
-    monkeypatch.setattr(SphereDVC, "encode_inter", lambda self, x, state, quality: Coded(b"\0", state.unchanged()))
+    monkeypatch.setattr(
+        SphereDVC, "encode_inter", lambda self, x, references, *_: Coded(b"\0", references.first.unchanged())
+    )
     (found,) = validate(model, [clip], nside=64, quality=QUALITY)
     scene, payload = found.scene, round(found.bpp * 3 * 256 * 128 / 8) - 2
     assert found.exact and scene.number == 0 and not scene.motion.any()

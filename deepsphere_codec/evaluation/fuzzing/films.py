@@ -14,13 +14,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from deepsphere_codec.bitstream import Frame, Header, Other, StreamWriter
+from deepsphere_codec.bitstream import Frame, Header, Other, PictureOrder, StreamWriter
 from deepsphere_codec.codec import CHECK_MASK, VideoEncoder
 from deepsphere_codec.errors import DamagedStream
 from deepsphere_codec.films.beside import PACKETS, preface_of
-from deepsphere_codec.models import LoadedModel, ModelConfig, SphereDVC, load_model, save_model
+from deepsphere_codec.models import LoadedModel, ModelConfig, References, SphereDVC, load_model, save_model
 from deepsphere_codec.models.geometry import whole_grid
 from deepsphere_codec.models.payload import InterPayload
+from deepsphere_codec.reference_buffer import ReferenceBuffer
 from deepsphere_codec.video import AudioTrack, TrackPacket, Tracks, VideoInfo, pack_packets
 
 NSIDE = 64
@@ -72,15 +73,16 @@ class _ToyNetwork:
         payload = (x * 255).byte().numpy().tobytes()[:40]
         return _ToyCoded(payload, self.decode_intra(payload, quality))
 
-    def encode_inter(self, x: Tensor, state: _ToyState, quality: float) -> _ToyCoded:
+    def encode_inter(self, x: Tensor, references: References, quality: float, layer: int) -> _ToyCoded:
         payload = (x * 255).byte().numpy().tobytes()[:10]
-        return _ToyCoded(payload, self.decode_inter(payload, state, quality))
+        return _ToyCoded(payload, self.decode_inter(payload, references, quality, layer))
 
     def decode_intra(self, payload: bytes, quality: float) -> _ToyState:
         return self._after(payload, 0)
 
-    def decode_inter(self, payload: bytes, state: _ToyState, quality: float) -> _ToyState:
-        return self._after(payload, state.check)
+    def decode_inter(self, payload: bytes, references: References, quality: float, layer: int) -> _ToyState:
+        second = references.second.check if references.second else 0
+        return self._after(payload, references.first.check ^ second ^ layer)
 
     def _after(self, payload: bytes, check: int) -> _ToyState:
         if not payload:
@@ -139,7 +141,7 @@ def largest_seed(models: Models) -> bytes:
     """A sound film of as many pixels as are decoded at most, whose memory is what others are compared with."""
     model = models["sphere"]
     header = _header(model, 256, 64, NSIDE)
-    return _file(header, _checked(header, model, [("I", _payloads(model)[0])]))
+    return _file(header, _checked(header, model, [("I", 1, _payloads(model)[0])]))
 
 
 def _lively(config: ModelConfig) -> SphereDVC:
@@ -159,16 +161,19 @@ def _header(model: LoadedModel, width: int, height: int, nside: int) -> Header:
 
 
 def _toy_film(model: LoadedModel, header: Header) -> list[Frame]:
-    kinds = [("I" if number % 3 == 0 else "P", bytes([number + 1]) * (5 + number)) for number in range(7)]
-    return _checked(header, model, kinds)
+    """Three GOPs: one picture each, a group of four, groups of one and two."""
+    kinds = [("I", 1), ("P", 1), ("I", 1), ("P", 4), *[("B", 1)] * 3, ("I", 1), ("P", 1), ("P", 2), ("B", 1)]
+    return _checked(header, model, [(*kind, bytes([i + 1]) * (5 + i)) for i, kind in enumerate(kinds)])
 
 
 def _coded(model: LoadedModel) -> list[bytes]:
-    """Every kind of P-frame behind an I-frame, two of them in one file."""
+    """Every kind of P-frame behind an I-frame, two of them in one file, and a B-frame."""
     header = _header(model, 32, 16, NSIDE)
     intra, inter, still, turned, moved = _payloads(model)
     films = [[intra, inter], [intra, still, moved]] + [[intra, turned]] * (model.geometry == "healpix")
-    return [_file(header, _checked(header, model, list(zip("IPP", film, strict=False)))) for film in films]
+    kinds = [[("I", 1, film[0]), *(("P", 1, payload) for payload in film[1:])] for film in films]
+    kinds.append([("I", 1, intra), ("P", 2, inter), ("B", 1, moved)])
+    return [_file(header, _checked(header, model, each)) for each in kinds]
 
 
 def _payloads(model: LoadedModel) -> list[bytes]:
@@ -177,7 +182,10 @@ def _payloads(model: LoadedModel) -> list[bytes]:
     npix = (12 if model.geometry == "healpix" else 8) * NSIDE**2
     x, later = (torch.from_numpy(_waves(npix, shift)) for shift in (0.0, 0.3))
     intra = network.encode_intra(x, 4.0)
-    residual = InterPayload.unpack(network.encode_inter(later, intra.state, 4.0).payload).residual or intra.payload
+    residual = (
+        InterPayload.unpack(network.encode_inter(later, References(intra.state), 4.0, 0).payload).residual
+        or intra.payload
+    )
     motion = network.encode_intra(later, 1.0).payload  # bytes of a coder, if of other latents
     turned = InterPayload(torch.tensor([900, -400, 100]), None, residual)
     moved = InterPayload(None, motion, residual)
@@ -189,16 +197,19 @@ def _waves(npix: int, shift: float) -> np.ndarray:
     return (0.5 + 0.3 * np.stack([np.sin(phase), np.cos(phase), np.sin(2 * phase)], -1))[None].astype(np.float32)
 
 
-def _checked(header: Header, model: LoadedModel, coded: list[tuple[str, bytes]]) -> list[Frame]:
-    """Frames with the checks that the decoder comes to, and times."""
-    network, frames, state = model.network(header.nside), [], None
-    for number, (kind, payload) in enumerate(coded):
-        if state is None or kind == "I":
+def _checked(header: Header, model: LoadedModel, coded: list[tuple[str, int, bytes]]) -> list[Frame]:
+    """Frames of kind, span and payload, with the checks that the decoder comes to, and times."""
+    network, frames, order, pictures = model.network(header.nside), [], PictureOrder(), ReferenceBuffer()
+    for kind, span, payload in coded:
+        position = order.next(kind, span)
+        if kind == "I":
             state = network.decode_intra(payload, header.quality)
         else:
-            state = network.decode_inter(payload, state, header.quality)
-        time = 3000 * number if header.timed else None
-        frames.append(Frame(kind, number, payload, state.check & CHECK_MASK, time))
+            references = pictures.references(position)
+            state = network.decode_inter(payload, references, header.quality, position.layer)
+        pictures.keep(position, state)
+        time = 3000 * position.number if header.timed else None
+        frames.append(Frame(position, payload, state.check & CHECK_MASK, time))
     return frames
 
 
@@ -216,5 +227,5 @@ def _file(header: Header, frames: list[Frame], beside: list[Other] | None = None
         for other in beside or []:
             writer.write_other(other)
         for frame in frames:
-            writer.write(frame.kind, frame.payload, frame.check, frame.time)
+            writer.write(frame.kind, frame.payload, frame.check, frame.time, frame.position.span)
     return file.getvalue()

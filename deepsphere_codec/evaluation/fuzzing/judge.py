@@ -15,11 +15,12 @@ from types import FrameType
 from typing import BinaryIO, NamedTuple, NoReturn, cast
 
 from deepsphere_codec.bitstream import StreamReader
-from deepsphere_codec.codec import VideoDecoder, film_info
+from deepsphere_codec.codec import VideoDecoder
 from deepsphere_codec.errors import CodecError, DamagedStream, IncompatibleStream, UsageError
 from deepsphere_codec.evaluation.fuzzing.films import LARGEST_NSIDE, PIXELS, Models
 from deepsphere_codec.films import decode_to_file, decode_video
 from deepsphere_codec.models import LoadedModel
+from deepsphere_codec.stream_info import film_info
 from deepsphere_codec.video import yuv_to_rgb
 
 WHOLE, PARTLY, LARGE = "decoded whole", "decoded past damages", "larger than is decoded here"
@@ -139,9 +140,8 @@ def _unchecked(data: bytes, model: LoadedModel | None) -> str:
         decoder = VideoDecoder(stream.header, model)
         for frame in stream.frames(on_damage=damages.append):
             try:
-                yuv_to_rgb(decoder.frame(decoder.decode(frame.kind, frame.payload)), film_info(stream.header))
+                yuv_to_rgb(decoder.frame(decoder.decode(frame.position, frame.payload)), film_info(stream.header))
             except DamagedStream as damage:
-                decoder.forget()
                 damages.append(damage)
     return PARTLY if damages else WHOLE
 

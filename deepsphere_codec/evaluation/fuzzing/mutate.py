@@ -101,7 +101,7 @@ def _kind(parts: Parts, dice: random.Random, others: list[bytes]) -> Parts:
     if (at := _pick(parts, dice)) is None:
         return parts
     return _with(
-        parts, at, replace(parts.records[at], kind=dice.choice((*b"IIPPEaztAZ", 0, 0xE9, dice.randrange(256))))
+        parts, at, replace(parts.records[at], kind=dice.choice((*b"IIPPABBEaztZ", 0, 0xE9, dice.randrange(256))))
     )
 
 
@@ -134,8 +134,8 @@ def _body(parts: Parts, dice: random.Random, others: list[bytes]) -> Parts:
 
 
 def _number(parts: Parts, dice: random.Random, others: list[bytes]) -> Parts:
-    """Another number in an I-frame."""
-    if (at := _pick(parts, dice, b"I")) is None:
+    """Another number in an I-frame, another span of a group."""
+    if (at := _pick(parts, dice, b"IA")) is None:
         return parts
     body = parts.records[at].body
     behind = next((i + 1 for i, byte in enumerate(body[:MAX_VARINT]) if byte < 0x80), 0)
@@ -181,10 +181,10 @@ def _end(parts: Parts, dice: random.Random, others: list[bytes]) -> Parts:
 
 def _payload(parts: Parts, dice: random.Random, others: list[bytes]) -> Parts:
     """Bytes of a frame behind its number and its check: what the entropy coder reads."""
-    if (at := _pick(parts, dice, b"IP")) is None:
+    if (at := _pick(parts, dice, b"IPAB")) is None:
         return parts
     record = parts.records[at]
-    front = 2 + (record.kind == ord("I"))
+    front = 2 + (record.kind in b"IA")
     head, payload = record.body[:front], record.body[front:]
     what = dice.randrange(7)
     if what == 0:

@@ -81,8 +81,8 @@ def put_together(parts: Parts) -> bytes:
         if record.kind == ord("I"):
             gops.append(Gop(number, offset))
             place = 0
-        pieces.append(_sealed(record, seed, place if record.kind == ord("P") else 0))
-        if record.kind in b"IP":
+        pieces.append(_sealed(record, seed, place if record.kind in b"PAB" else 0))
+        if record.kind in b"IPAB":
             number, place = number + 1, place + 1
         offset += len(pieces[-1])
     if parts.trailer != -2:

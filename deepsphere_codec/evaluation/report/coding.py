@@ -123,7 +123,8 @@ def _code_model(job: Job, folder: Path) -> tuple[int, str, list[int]]:
     run_command([*COMMAND, "encode", job.clip, str(stream), *flags, *model], "encode")
     run_command([*COMMAND, "decode", str(stream), str(folder / FILM), *model], "decode")
     with StreamReader(stream) as reader:
-        records = [(frame.kind, len(frame.payload)) for frame in reader.frames()]
+        frames = sorted(reader.frames(), key=lambda frame: frame.number)
+        records = [(frame.kind, len(frame.payload)) for frame in frames]
     return stream.stat().st_size, "".join(kind for kind, _ in records), [size for _, size in records]
 
 

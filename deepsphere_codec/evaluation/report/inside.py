@@ -13,7 +13,8 @@ from deepsphere_codec.bitstream import StreamReader
 from deepsphere_codec.evaluation.bits import look_into
 from deepsphere_codec.evaluation.report.coding import Coded
 from deepsphere_codec.evaluation.report.spread import PIXEL_ORDER
-from deepsphere_codec.models import SphereDVC, State, load_model
+from deepsphere_codec.models import SphereDVC, load_model
+from deepsphere_codec.reference_buffer import ReferenceBuffer
 
 CACHE = "within.npz"
 
@@ -55,19 +56,21 @@ def inside_of(coded: Coded) -> Inside | None:
 @torch.inference_mode()
 def _look(stream: Path, model: str) -> Inside | None:
     with StreamReader(stream) as reader:
-        header, payloads = reader.header, [frame.payload for frame in reader.frames()]
+        header, frames = reader.header, list(reader.frames())
     network = load_model(model).network(header.nside)
-    if not isinstance(network, SphereDVC) or len(payloads) < 2:
+    if not isinstance(network, SphereDVC) or len(frames) < 2:
         return None
-    state: State = network.decode_intra(payloads[0], header.quality)
-    bits_i = look_into(network, payloads[0], None, header.quality).bits_per_node
-    bits_p, motion, frame = [], np.zeros((0, 3)), len(payloads) - 1
-    for number, payload in enumerate(payloads[1:], 1):
-        seen = look_into(network, payload, state, header.quality)
+    pictures = ReferenceBuffer()
+    pictures.keep(frames[0].position, network.decode_intra(frames[0].payload, header.quality))
+    bits_i = look_into(network, frames[0].payload, None, header.quality).bits_per_node
+    bits_p, motion, frame = [], np.zeros((0, 3)), frames[-1].number
+    for position, payload, *_ in frames[1:]:
+        references = pictures.references(position)
+        seen = look_into(network, payload, references.first, header.quality)
         bits_p.append(seen.bits_per_node)
         if header.pixel_order == PIXEL_ORDER and (not len(motion) or _moved(seen.motion) > _moved(motion)):
-            motion, frame = seen.motion, number
-        state = network.decode_inter(payload, state, header.quality)
+            motion, frame = seen.motion, position.number
+        pictures.keep(position, network.decode_inter(payload, references, header.quality, position.layer))
     return Inside(bits_i, np.mean(bits_p, axis=0), motion.astype(np.float32), frame, header.pixel_order)
 
 

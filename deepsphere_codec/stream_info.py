@@ -1,0 +1,54 @@
+"""What a stream's header says of the film, and of the model that decodes it."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from deepsphere_codec.bitstream import Header
+from deepsphere_codec.errors import IncompatibleStream, UsageError
+from deepsphere_codec.models import LoadedModel
+from deepsphere_codec.video import VideoInfo
+
+PIXEL_ORDERS = {"healpix": "face-major", "erp": "erp-rows"}
+"""How a signal's nodes lie, by the model's geometry."""
+
+
+def check_header(header: Header, model: LoadedModel) -> None:
+    """Compare what the stream was written with to what is here, before anything is decoded.
+
+    Raises:
+        IncompatibleStream: naming each part that differs.
+    """
+    if header.pixel_order != (order := PIXEL_ORDERS[model.geometry]):
+        raise IncompatibleStream(f"pixel order {header.pixel_order!r} is not that of {model.name}; expected {order!r}")
+    if header.nside < 1 or header.nside % model.nside_multiple:
+        raise IncompatibleStream(
+            f"nside {header.nside} is none that {model.name} works with (multiples of {model.nside_multiple}); "
+            f"the stream was written by another model"
+        )
+    pairs = {
+        "weights": (header.weights_hash, model.weights_hash),
+        "entropy tables": (header.tables_hash, model.tables_hash),
+        "graph": (header.graph_hash, model.graph_hash(header.nside)),
+    }
+    wrong = [f"{name} {got[:12]} (here {here[:12]})" for name, (got, here) in pairs.items() if got != here]
+    if wrong:
+        raise IncompatibleStream(
+            f"the stream was written by another version of {header.model}: {', '.join(wrong)}; "
+            f"decode it with the version that wrote it, or name its folder with --model"
+        )
+
+
+def film_info(header: Header, size: tuple[int, int] | None = None) -> VideoInfo:
+    """What the decoded film is, at the source's size or another.
+
+    Raises:
+        UsageError: size is not 2:1 or not even.
+    """
+    width, height = size or (header.width, header.height)
+    if size and (height < 4 or height % 2 or width != 2 * height):
+        raise UsageError(f"size {width}x{height} is not 2:1 with even sides of at least 4; use for example 1024x512")
+    fps = Fraction(header.fps_num, header.fps_den)
+    info = VideoInfo(width, height, fps, None, header.full_range, header.matrix)
+    time_base = Fraction(header.tick_num, header.tick_den) if header.timed else None
+    return info._replace(primaries=header.primaries, transfer=header.transfer, time_base=time_base)
