@@ -3,8 +3,8 @@
     scripts/report.py results/*.json --out out/report/report.html --clips FOLDER
 
 With --clips, one of the clips is coded by every codec at nearly one rate, to be looked at; what was coded is kept
-beside the report and not made again. Exit code 1 says that something is missing, which the report names; the rest is
-there.
+beside the report and not made again. A diagnosis among the files (scripts/diagnose_bits.py) becomes a section. Exit
+code 1 says that something is missing, which the report names; the rest is there.
 """
 
 from __future__ import annotations

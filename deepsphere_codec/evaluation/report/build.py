@@ -14,6 +14,7 @@ from deepsphere_codec.errors import CodecError, UsageError
 from deepsphere_codec.evaluation.anchors import ANCHORS
 from deepsphere_codec.evaluation.complexity import complexity_of
 from deepsphere_codec.evaluation.report.bd import bd_figure, bd_table
+from deepsphere_codec.evaluation.report.bits_part import bits_parts
 from deepsphere_codec.evaluation.report.gather import Gap, Gathered, gather
 from deepsphere_codec.evaluation.report.installed import card_of, place_of
 from deepsphere_codec.evaluation.report.look import Look, looks_of
@@ -35,7 +36,7 @@ class Request(NamedTuple):
     """What a report is made of.
 
     Attributes:
-        results: Results files.
+        results: Results files and diagnoses.
         out: The page; its folder gets figures/ and scene/ as well.
         clips: Folder of films; without it the report has no scene.
         scene: Name of the clip to look at, with or without its ending; unless given, the first that all codecs have.
@@ -94,6 +95,7 @@ def make_report(request: Request, on_coded: OnCoded | None = None) -> list[Gap]:
         missing=missing,
         anchor=request.anchor,
         command=request.command,
+        bits=bits_parts(gathered.diagnoses, figures),
     )
     with atomic_output(request.out, force=True) as place:
         place.write_text(render(page), encoding="utf-8")

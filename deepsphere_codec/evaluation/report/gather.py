@@ -10,6 +10,7 @@ from deepsphere_codec.baselines import ssf2020
 from deepsphere_codec.errors import UsageError
 from deepsphere_codec.evaluation.anchors import ANCHORS
 from deepsphere_codec.evaluation.curves import CEILING, CUBEMAP_CEILING
+from deepsphere_codec.evaluation.diagnosis.record import Diagnosis, is_diagnosis_file, read_diagnosis
 from deepsphere_codec.evaluation.results import Results, is_results_file, read_results
 from deepsphere_codec.models import DEFAULT_MODEL, list_models
 
@@ -39,6 +40,7 @@ class Gathered(NamedTuple):
         clips: All that a codec has a point of, by name.
         missing: What some codec lacks.
         passed_over: Files that hold other measurements.
+        diagnoses: Where the bits of models go, one for each file that says so.
     """
 
     codecs: list[Results]
@@ -46,6 +48,7 @@ class Gathered(NamedTuple):
     clips: list[str]
     missing: list[Gap]
     passed_over: list[str]
+    diagnoses: Sequence[Diagnosis] = ()
 
     @property
     def all(self) -> list[Results]:
@@ -60,12 +63,13 @@ def gather(paths: Sequence[Path], expected: Sequence[str] = ()) -> Gathered:
     """Read results files and find out what they lack.
 
     Args:
-        paths: Results files; others, such as benchmarks, are passed over.
+        paths: Results files and diagnoses; others, such as benchmarks, are passed over.
         expected: Codecs that should be there.
     Raises:
         UsageError: a file cannot be read, one curve is there twice, or no codec has any point.
     """
     files = [path for path in paths if is_results_file(path)]
+    diagnosed = [path for path in paths if path not in files and is_diagnosis_file(path)]
     every = [results for path in files for results in read_results(path)]
     _check_names([results.name for results in every])
     codecs = sorted((each for each in every if each.codec not in CEILINGS), key=_place)
@@ -76,7 +80,8 @@ def gather(paths: Sequence[Path], expected: Sequence[str] = ()) -> Gathered:
     there = {each.codec for each in codecs}
     missing += [Gap(name, f"no results{_reason(name)}") for name in expected if name not in there]
     ceilings = [each for each in every if each.codec in CEILINGS]
-    return Gathered(codecs, ceilings, clips, missing, [path.name for path in paths if path not in files])
+    passed_over = [path.name for path in paths if path not in (*files, *diagnosed)]
+    return Gathered(codecs, ceilings, clips, missing, passed_over, [read_diagnosis(path) for path in diagnosed])
 
 
 def _gaps(results: Results, clips: Sequence[str]) -> Iterator[Gap]:

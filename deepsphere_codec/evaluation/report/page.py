@@ -17,6 +17,7 @@ from deepsphere_codec.evaluation.report.metric import Metric
 from deepsphere_codec.models.macs import COUNTED, Complexity
 
 if TYPE_CHECKING:
+    from deepsphere_codec.evaluation.report.bits_part import BitsPart
     from deepsphere_codec.evaluation.report.scene_part import ScenePart
 
 FOLDER = Path(__file__).parent
@@ -33,6 +34,8 @@ SECTIONS = {
     "complexity": "Computation",
     "method": "Method",
 }
+BITS = {"bits": "Where the bits go"}
+"""A section that comes before the times, where there is a diagnosis."""
 NO_SCENE = "No clip was coded for this report: --clips names the folder of the films."
 
 
@@ -69,6 +72,7 @@ class Page(NamedTuple):
     missing: Sequence[Gap]
     anchor: str
     command: str
+    bits: Sequence[BitsPart] = ()
 
 
 def render(page: Page) -> str:
@@ -88,11 +92,10 @@ def render(page: Page) -> str:
 
 def _head(page: Page) -> dict[str, Any]:
     light, dark = variables(page.looks)
-    missing = {"missing": "Missing"} if page.missing else {}
     return {
         "title": TITLE,
         "lead": _lead(page),
-        "sections": list({**missing, **SECTIONS}.items()),
+        "sections": _sections(page),
         "light": light,
         "dark": dark,
         "css": (FOLDER / "style.css").read_text(encoding="utf-8"),
@@ -101,6 +104,15 @@ def _head(page: Page) -> dict[str, Any]:
         "missing": [str(each) for each in page.missing],
         "cards": _cards(page),
     }
+
+
+def _sections(page: Page) -> list[tuple[str, str]]:
+    """Ids and names of the sections that the page has, in order."""
+    sections = list(SECTIONS.items())
+    if page.bits:
+        place = list(SECTIONS).index("time")
+        sections[place:place] = BITS.items()
+    return [*({"missing": "Missing"}.items() if page.missing else ()), *sections]
 
 
 def _results(page: Page) -> dict[str, Any]:
@@ -118,6 +130,7 @@ def _results(page: Page) -> dict[str, Any]:
         "clips": page.clips,
         "clip_tables": tables.clip_tables(gathered, page.metrics),
         "times_figure": page.times,
+        "bits": page.bits,
     }
 
 

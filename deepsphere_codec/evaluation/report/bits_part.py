@@ -1,0 +1,48 @@
+"""Section of a report that shows where the bits of models go."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from deepsphere_codec.evaluation.diagnosis.figure import diagnosis_figure
+from deepsphere_codec.evaluation.diagnosis.record import Diagnosis
+from deepsphere_codec.evaluation.diagnosis.tables import DiagnosisTable, diagnosis_tables
+from deepsphere_codec.evaluation.report.page import Shown
+from deepsphere_codec.evaluation.report.svg import FigureFolder, style
+
+CAPTION = (
+    "Bars: bits of the model's parts, means over frames. Marks: what classical encoders need for the same WS-PSNR-YUV. "
+    "In the middle, luma's WS-PSNR over the nodes from the decoded reference to the reconstruction."
+)
+
+
+class BitsPart(NamedTuple):
+    """Where the bits of one model go.
+
+    Attributes:
+        name: Name of the model.
+        figure: Bits and prediction of all clips.
+        tables: The same in numbers.
+    """
+
+    name: str
+    figure: Shown
+    tables: list[DiagnosisTable]
+
+
+def bits_parts(diagnoses: Sequence[Diagnosis], figures: FigureFolder) -> list[BitsPart]:
+    """Draw diagnoses; those that measured nothing are left out.
+
+    Args:
+        diagnoses: One a model.
+        figures: Folder that the figures go to.
+    """
+    parts = []
+    for number, diagnosis in enumerate(each for each in diagnoses if each.measured):
+        name = f"bits-{number + 1}"
+        with style():
+            figure = diagnosis_figure(diagnosis)
+        shown = Shown(name, figures.add(name, figure), CAPTION)
+        parts.append(BitsPart(str(diagnosis.settings["name"]), shown, diagnosis_tables(diagnosis)))
+    return parts

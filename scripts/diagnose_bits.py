@@ -1,0 +1,79 @@
+"""Show where the bits of a model go, beside what classical encoders need for the same pictures.
+
+    scripts/diagnose_bits.py --clips FOLDER --model NAME --quality 3 5 --frames 3 --nside 256 \\
+        --out results/bits.json --figure docs/bits.svg
+
+For each clip and quality the first frames are coded as one GOP. Printed, per frame on average:
+
+- bits of each part of P- and B-frames; and what x265 medium needs, at the same WS-PSNR-YUV, from the same decoded
+  reference (coded nearly without loss, its bits do not count), from the model's prediction in its place, and for the
+  prediction's residual as a picture of its own;
+- WS-PSNR along the prediction: the reference as it is, moved, after the compensation network, the reconstruction;
+- bits of the I-frame, and what x265 and SVT-AV1 need for it alone.
+
+Run it again to go on where it was broken off.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import torch
+
+from deepsphere_codec.errors import UsageError
+from deepsphere_codec.evaluation.diagnosis.figure import plot_diagnosis
+from deepsphere_codec.evaluation.diagnosis.measure import FRAMES, Options, Progress, diagnose
+from deepsphere_codec.evaluation.diagnosis.record import read_diagnosis, write_diagnosis
+from deepsphere_codec.evaluation.diagnosis.tables import diagnosis_tables, table_text
+from deepsphere_codec.evaluation.evaluate import find_clips
+from deepsphere_codec.evaluation.plots import figure_path
+from deepsphere_codec.evaluation.script import check_positive, run
+from deepsphere_codec.memory import keep_freed_memory
+from deepsphere_codec.models import DEFAULT_MODEL, load_model
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Show where the bits of a model go.")
+    parser.add_argument("--clips", type=Path, required=True, metavar="FOLDER")
+    parser.add_argument("--model", default=DEFAULT_MODEL, metavar="NAME", help=f"or its folder ({DEFAULT_MODEL})")
+    parser.add_argument("--quality", type=float, nargs="+", default=[3.0, 5.0], metavar="Q", help="1 to 8 (3 5)")
+    parser.add_argument("--frames", type=int, default=FRAMES, metavar="N", help=f"of each clip ({FRAMES})")
+    parser.add_argument("--nside", type=int, metavar="N", help="resolution (by quality, as the command chooses it)")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--threads", type=int, metavar="N", help="of the model (all)")
+    parser.add_argument("--out", type=Path, default=Path("results/bits.json"), metavar="FILE.json")
+    parser.add_argument("--figure", type=Path, metavar="FILE.svg", help="or .png")
+    return parser.parse_args(arguments)
+
+
+def main() -> None:
+    args = parse()
+    check_positive(args, "frames", "threads")
+    if args.out.suffix != ".json":
+        raise UsageError(f"{args.out} does not end in .json; name a file that does")
+    if args.figure:
+        figure_path(args.figure)  # before the work, not after it
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    clips = find_clips(args.clips)
+    before = read_diagnosis(args.out) if args.out.exists() else None
+
+    def keep(progress: Progress) -> None:
+        write_diagnosis(args.out, progress.diagnosis)
+        clip = progress.clip
+        bits = ", ".join(f"{frame.frame_type} {frame.bits / 1000:.1f}" for frame in clip.frames)
+        line = f"[{progress.done}/{progress.total}] {clip.clip} quality {clip.quality:g}: {bits} kbit"
+        print(line, file=sys.stderr, flush=True)
+
+    options = Options(args.quality, args.frames, args.nside)
+    diagnosis = diagnose(load_model(args.model, device=args.device), clips, options, before, keep)
+    print("\n\n".join(table_text(table) for table in diagnosis_tables(diagnosis)))
+    if args.figure:
+        plot_diagnosis(diagnosis, args.figure)
+
+
+if __name__ == "__main__":
+    keep_freed_memory()
+    sys.exit(run(main))
