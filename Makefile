@@ -3,7 +3,7 @@
 # make quick               lint and the fast tests, in the environment that is there
 # make report              measure codecs on five clips, 16 frames, four qualities; out/report/report.html (an hour; then a minute)
 # make report-full         the same on all clips, 32 frames, into results/ (hours); both go on where they were broken off
-# make fair                train the sphere and its planar twins from nothing for as many steps, and measure them (two hours)
+# make fair                train the sphere from nothing, and measure it beside planar-ssf2020 (two hours)
 #                          CLIPS=folder of the films, MODELS=folder of models that do not come with the package
 # make fuzz                decode 100,000 damaged files and write results/fuzz.json (half an hour, one core); failures: out/fuzz/
 # PYTHON=python3.12 picks the interpreter that .venv is made with.
@@ -42,7 +42,7 @@ fuzz: $(VENV)/stamp-fuzz
 
 # Strong motion, a moving camera, a crowd by day, lights by night, and next to no motion.
 REPORT_CLIPS ?= overpass_clip01 diver_clip01 plaza_clip01 x360park_clip01 congo_L_clip01
-REPORT_MODELS ?= sphere-dvc planar-twin planar-twin-360 planar-ssf2020
+REPORT_MODELS ?= sphere-dvc planar-ssf2020
 REPORT_ANCHORS ?= x265 svtav1
 REPORT_SCENE ?= plaza_clip01
 REPORT := out/report
@@ -89,7 +89,7 @@ report-full: $(VENV)/stamp-report
 	$(call measure,$(CLIPS),32,results)
 	$(call report,results,out/report-full/report.html,results/report.json,--clips $(CLIPS) --scene $(REPORT_SCENE))
 
-FAIR := fair-sphere fair-twin fair-twin-360
+FAIR := fair-sphere
 
 fair: REPORT_MODELS = $(FAIR) planar-ssf2020
 fair: REPORT_ANCHORS =

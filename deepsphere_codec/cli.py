@@ -158,6 +158,8 @@ def _encode(args: argparse.Namespace) -> Result:
             nside=args.nside,
             gop_size=args.gop,
             low_delay=args.low_delay,
+            quality_map=args.quality_map,
+            preset=args.preset,
             frames=args.frames,
             force=args.force,
             resume=args.resume,
@@ -337,6 +339,14 @@ def _parser() -> argparse.ArgumentParser:
     encode.add_argument("--gop", type=int, default=32, metavar="N", help="frames from I-frame to I-frame, at most (32)")
     encode.add_argument(
         "--low-delay", action="store_true", help="code each frame as soon as it is read, without B-frames"
+    )
+    encode.add_argument(
+        "--preset", choices=["fast", "medium", "slow"], default="medium", help="how long the encoder searches (medium)"
+    )
+    encode.add_argument(
+        "--quality-map",
+        metavar="PNG",
+        help="grey ERP picture that says where quality is higher or lower: 128 as asked, 16 a whole quality more",
     )
     encode.add_argument("--assume-erp", action="store_true", help="take a film that is not 2:1 for a whole ERP")
     encode.add_argument("--pictures-only", action="store_true", help="leave out audio and tags")

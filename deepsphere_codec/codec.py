@@ -16,6 +16,8 @@ from deepsphere_codec.errors import DamagedStream, UsageError
 from deepsphere_codec.grouping import Group, Grouping
 from deepsphere_codec.lookahead import ContentLookahead, Lookahead
 from deepsphere_codec.models import LoadedModel
+from deepsphere_codec.models.quality_map import map_of_picture
+from deepsphere_codec.motion.search import EFFORTS
 from deepsphere_codec.reference_buffer import DisplayOrder, ReferenceBuffer
 from deepsphere_codec.resolution import MAX_QUALITY, choose_resolution
 from deepsphere_codec.sphere import ErpPixels, ErpResampler, ErpScaler, chroma_down, chroma_up
@@ -24,6 +26,7 @@ from deepsphere_codec.video import TimedFrame, VideoInfo, YuvFrame
 
 FIT_ITERATIONS = 3  # least-squares steps from ERP to the sphere: past the knee, at a third of a second
 MIN_QUALITY = 1.0
+PRESET = "medium"
 CHECK_MASK = 0xFFFF
 """As much of a checksum of latents as a record holds."""
 Resampler = ErpResampler | ErpPixels | ErpScaler
@@ -55,7 +58,8 @@ class VideoEncoder:
         nside: Resolution; chosen by quality (see `resolution`), a quarter of the width at most, unless given.
         gop_size: Frames from one I-frame to the next, at most.
         lookahead: Finds cuts, and chooses how many frames form a group; `LowDelay` codes each as soon as it is there.
-        fit_iterations: Least-squares steps of the resampling; the decoder need not know.
+        quality_map: ERP picture, 128 as asked, 16 a whole quality; None for the same quality everywhere.
+        preset: "fast", "medium" or "slow": how long the encoder searches; the decoder need not know.
     Raises:
         UsageError: quality, nside or gop_size out of range, or a size that 4:2:0 on a sphere cannot have.
     """
@@ -69,7 +73,8 @@ class VideoEncoder:
         nside: int | None = None,
         gop_size: int = 32,
         lookahead: Lookahead | None = None,
-        fit_iterations: int = FIT_ITERATIONS,
+        quality_map: UInt8[np.ndarray, "rows columns"] | None = None,
+        preset: str = PRESET,
     ) -> None:
         if info.width % 4 or info.height % 2 or info.height < 4:
             raise UsageError(
@@ -77,6 +82,8 @@ class VideoEncoder:
                 f"the height even and at least 4: scale the film first"
             )
         check_quality(quality)
+        if preset not in EFFORTS:
+            raise UsageError(f"preset is {preset!r}; use {', '.join(EFFORTS)}")
         if not 1 <= gop_size <= LIMITS["gop_size"]:
             raise UsageError(f"the GOP is {gop_size} frames; it takes 1 to {LIMITS['gop_size']}")
         if info.width > LIMITS["width"] or info.height > LIMITS["height"]:
@@ -110,8 +117,10 @@ class VideoEncoder:
             tick_den=info.time_base.denominator if info.time_base else 0,
         )
         self._network = model.network(nside)
+        self._map = None if quality_map is None else map_of_picture(quality_map, self._network.pyramid.grids[0])
         self._device = model.device
-        self._iterations = fit_iterations
+        self._effort = EFFORTS[preset]
+        self._iterations = 1 if preset == "fast" else FIT_ITERATIONS
         self._grouping = Grouping(gop_size, lookahead or ContentLookahead())
         self._order, self._pictures = PictureOrder(), ReferenceBuffer()
 
@@ -148,9 +157,10 @@ class VideoEncoder:
         x = signal_from_frame(frame, self._resampler, self._iterations).to(self._device)
         quality = self.header.quality
         if position.kind == "I":
-            coded = self._network.encode_intra(x, quality)
+            coded = self._network.encode_intra(x, quality, self._map)
         else:
-            coded = self._network.encode_inter(x, self._pictures.references(position), quality, position.layer)
+            references = self._pictures.references(position)
+            coded = self._network.encode_inter(x, references, quality, position.layer, self._map, self._effort)
         self._pictures.keep(position, coded.state)
         return EncodedFrame(position, coded.payload, coded.state.x_hat, coded.state.check & CHECK_MASK)
 

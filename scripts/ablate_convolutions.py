@@ -31,7 +31,7 @@ BUDGETS = {"intra": Budget(1400, 290.0), "inter": Budget(900, 390.0)}
 DESCRIPTION = (
     "The same codec with different convolutions in its transforms, trained alike; estimated rate and PSNR-YUV (6:1:1) "
     "of patches of test clips, BD-rate by PCHIP. P-frames follow the same fixed I-frames (a quantised block "
-    "transform) for every choice; motion's own networks are directional in all, and its estimator is not trained. "
+    "transform) for every choice; their motion is searched in the same way for all. "
     "Milliseconds are those of the transforms on one frame of the whole sphere, one thread, without entropy coding."
 )
 

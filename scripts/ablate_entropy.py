@@ -32,7 +32,6 @@ from deepsphere_codec.training.script import CLIP_FRAMES, chosen, prepare
 
 MINUTES, STEPS = 30.0, 3000
 """So many steps of each hyperprior take so long, on two cores, with two seeds."""
-P_FRAME = ("motion", "residual")
 DESCRIPTION = (
     "Hyperpriors trained from scratch on the same latents of a model whose transforms stand still, each without one "
     "part of the entropy parameters; estimated bits per node and frame of patches of test clips, side information "
@@ -121,31 +120,22 @@ def bring_together(runs: Sequence[Json], plan: Plan) -> Json:
     for name in names:
         for seed in seeds:
             latents = {part: found[name, seed, part] for part in PARTS if (name, seed, part) in found}
-            rows.append({"name": name, "seed": seed, "latents": latents, "p_frame": p_frame(latents)})
+            rows.append({"name": name, "seed": seed, "latents": latents})
     settings = {**plan.settings, "seeds": seeds, "clips": sorted(path.stem for path in plan.clips.glob("*.npy"))}
-    own = {part: measure_own(plan, part) for part in PARTS}
-    own_row = {"latents": own, "p_frame": p_frame(own)}
+    own_row = {"latents": {part: measure_own(plan, part) for part in PARTS}}
     head = {"name": "entropy", "description": DESCRIPTION, "settings": settings, "own": own_row, "variants": rows}
     return {**head, "savings": savings(rows, names), "environment": environment()}
 
 
-def p_frame(latents: Json) -> list[Json]:
-    """Bits per node of a P-frame, its motion and its residual."""
-    pairs = zip(*(latents[part] for part in P_FRAME), strict=True)
-    return [
-        {"quality": a["quality"], "bits_per_node": round(a["bits_per_node"] + b["bits_per_node"], 7)} for a, b in pairs
-    ]
-
-
 def savings(rows: Sequence[Json], names: Sequence[str]) -> Json:
-    """Of each variant but the full one, by part and for P-frames as a whole."""
+    """Of each variant but the full one, by part."""
     full = {row["seed"]: row for row in rows if row["name"] == FULL}
     return {
         name: {
             part: _against(
                 [(_points(row, part), _points(full[row["seed"]], part)) for row in rows if row["name"] == name]
             )
-            for part in (*PARTS, "p_frame")
+            for part in PARTS
             if any(row["name"] == name and _points(row, part) for row in rows)
         }
         for name in names
@@ -154,7 +144,7 @@ def savings(rows: Sequence[Json], names: Sequence[str]) -> Json:
 
 
 def _points(row: Json, part: str) -> list[Json]:
-    return row["p_frame"] if part == "p_frame" else row["latents"].get(part, [])
+    return row["latents"].get(part, [])
 
 
 def _against(pairs: Sequence[tuple[list[Json], list[Json]]]) -> Json:
@@ -176,18 +166,17 @@ def _against(pairs: Sequence[tuple[list[Json], list[Json]]]) -> Json:
 
 def table(results: Json) -> str:
     """As text: bits of the full one, then what each other one spends more, with the change of rounding's error."""
-    columns = (*PARTS, "p_frame")
     width = max(len(row["name"]) for row in results["variants"])
     full = [row for row in results["variants"] if row["name"] == FULL]
     lines = [
         "bits per node of the model's own and of the full one, mean over qualities and seeds; of the others, per cent",
         "more (± half the range over seeds), and the change of the latents' signal-to-noise ratio (0: equal picture)",
-        " " * width + "".join(part.rjust(28) for part in columns),
-        "own".ljust(width) + "".join(_bits([results["own"]], part).rjust(28) for part in columns),
-        FULL.ljust(width) + "".join(_bits(full, part).rjust(28) for part in columns),
+        " " * width + "".join(part.rjust(28) for part in PARTS),
+        "own".ljust(width) + "".join(_bits([results["own"]], part).rjust(28) for part in PARTS),
+        FULL.ljust(width) + "".join(_bits(full, part).rjust(28) for part in PARTS),
     ]
     for name, parts in results["savings"].items():
-        lines.append(name.ljust(width) + "".join(_cell(parts.get(part)).rjust(28) for part in columns))
+        lines.append(name.ljust(width) + "".join(_cell(parts.get(part)).rjust(28) for part in PARTS))
     return "\n".join(lines)
 
 

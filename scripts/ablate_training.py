@@ -2,7 +2,7 @@
 
     scripts/ablate_training.py [--steps 500] [--jobs 2] [--seeds 2]
 
-Augmentation, what counts as an error, margins, stages and chains. All is measured on the same films, which none of the
+Augmentation, what counts as an error, margins and chains. All is measured on the same films, which none of the
 runs sees, both over nodes and over ERP pixels weighted by area, as WS-PSNR is. Run it again to go on where it was
 broken off; --finished trains nothing and brings together the runs that came to their end.
 """
@@ -47,7 +47,7 @@ def main(arguments: list[str] | None = None) -> None:
     budgets = dict.fromkeys(PARTS, Budget(args.steps))
     jobs = list_jobs(args, variants, budgets, FRAMES)
     runs = [one for one in map(finished, jobs) if one] if args.finished else train(args, jobs, in_words)
-    rows = [{"name": each.name, "changes": list(each.changes), "stages": list(each.stages)} for each in variants]
+    rows = [{"name": each.name, "changes": list(each.changes)} for each in variants]
     results = bring_together(rows, runs, ANCHOR, DESCRIPTION, shared_settings(jobs, budgets))
     if not results["variants"]:
         raise UsageError(f"{args.runs} holds no finished run of the {ANCHOR}")

@@ -46,10 +46,13 @@ def reach(results: Path) -> str:
     if "codecs" in benchmark:
         lines += ["", *speed(benchmark)]
     lines += ["", "![Rate-distortion curves](docs/rd.svg)"]
+    lines += [
+        "",
+        "The sections that follow, and the seconds and gigabytes above, were measured on version 0.1, whose motion was "
+        "coded as latents, and whose planar twins and other models have retired.",
+    ]
     if paths := sorted((results / "resolution").glob("*.json")):
         lines += ["", *resolutions([read_results(path)[0] for path in paths])]
-    if others := sorted((results / "released").glob("*.json")):
-        lines += ["", *released(results, others)]
     tables = (("convolutions", convolutions), ("training", training), ("entropy", entropy), ("rotation", rotation))
     for name, table in tables:
         if (path := results / f"{name}.json").exists():
@@ -157,27 +160,6 @@ def resolutions(measured: list[Results]) -> list[str]:
     return lines
 
 
-def released(results: Path, others: list[Path]) -> list[str]:
-    """Table of the released models besides the default one, on the clips that each was measured on."""
-    lines = [
-        "### The other models",
-        "",
-        "Begun from earlier weights of sphere-dvc and trained for fewer steps since; their cards say how many. They, "
-        "and sphere-dvc as it was then, were measured at nside 256.",
-        "",
-        "| model | clips | frames | quality: bpp, WS-PSNR-YUV | BD-rate against sphere-dvc there |",
-        "|---|---|---|---|---|",
-    ]
-    default = read_results(results / "sphere-dvc-0.3.json")[0]
-    for path in others:
-        (model,) = read_results(path)
-        bd = bd_rows(default.on_clips(model.clips), [model])[0].mean_curve
-        points = "; ".join(f"{p.quality:g}: {p.bpp:.3f}, {p.ws_psnr_yuv:.2f} dB" for p in model.mean)
-        clips = ", ".join(Path(clip).stem for clip in model.clips)
-        lines.append(f"| {model.codec} | {clips} | {model.settings['frames']} | {points} | {_percent(bd.pchip)} |")
-    return lines
-
-
 def convolutions(results: dict) -> list[str]:
     """Table of the choices of convolution."""
     settings, anchor = results["settings"], results["settings"]["anchor"]
@@ -243,7 +225,8 @@ def _over_seeds(variants: list[dict]) -> str:
 
 def entropy(results: dict) -> list[str]:
     """Table of what the parts of the entropy parameters save."""
-    parts = {"intra": "I-frames", "motion": "motion", "residual": "residual", "p_frame": "P-frames"}
+    titles = {"intra": "I-frames", "motion": "motion", "residual": "residual", "p_frame": "P-frames"}
+    parts = {part: title for part, title in titles.items() if any(part in each for each in results["savings"].values())}
     lines = [
         "### What the entropy parameters are worth",
         "",

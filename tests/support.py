@@ -17,6 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple, TypeVar
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -37,10 +38,8 @@ TINY = ModelConfig(
     middle_channels=16,
     intra_latents=24,
     residual_latents=24,
-    motion_latents=8,
     hyper_channels=8,
     hyper_hidden=8,
-    motion_channels=16,
 )
 """As the released model, but narrow."""
 
@@ -112,12 +111,12 @@ class FakeNetwork:
         self.shape = (1, 12 * nside**2, 3)
         self.delay = delay
 
-    def encode_intra(self, x: torch.Tensor, quality: float) -> Coded:
+    def encode_intra(self, x: torch.Tensor, quality: float, quality_map: object = None) -> Coded:
         time.sleep(self.delay)
         assert tuple(x.shape) == self.shape and x.dtype == torch.float32
         return self._coded(_levels(x), torch.zeros(self.shape), (0, 0, 0, 0))
 
-    def encode_inter(self, x: torch.Tensor, references: References, quality: float, layer: int) -> Coded:
+    def encode_inter(self, x: torch.Tensor, references: References, quality: float, layer: int, *_: object) -> Coded:
         time.sleep(self.delay)
         base = self._base(references)
         return self._coded(_levels(x) - base, base, self._head(references, layer))
@@ -212,6 +211,18 @@ def make_frame(width: int, height: int, number: int = 0) -> YuvFrame:
     waves = [np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat) + 0 * lon]
     y, u, v = (np.round(125 + 90 * wave).astype(np.uint8) for wave in waves)
     return YuvFrame(y, u[::2, ::2].copy(), v[::2, ::2].copy())
+
+
+def make_grey(path: Path, pixels: np.ndarray, pixel_format: str = "gray") -> Path:
+    """A PNG of grey pixels, [height, width] uint8; or of another of FFmpeg's formats, to be refused."""
+    with av.open(str(path), "w", format="image2", options={"update": "1"}) as container:
+        stream = container.add_stream("png", rate=1)
+        stream.height, stream.width = pixels.shape
+        stream.pix_fmt = pixel_format
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="gray").reformat(format=pixel_format)
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
 
 
 def make_film(path: Path, width: int = 64, height: int = 32, frames: int = 6) -> Path:

@@ -271,5 +271,5 @@ def test_a_stream_of_a_newer_version(here: Path, fails: Fails) -> None:
     end = PROLOGUE.size + length
     prologue = PROLOGUE.pack(magic, version + 0x100, length) + data[PROLOGUE.size : end]
     (here / "newer.dsc").write_bytes(prologue + CRC.pack(zlib.crc32(prologue)) + data[end + CRC.size :])
-    assert "version 2.0" in fails(4, "decode", "newer.dsc", "o.mkv")
-    assert "version 2.0" in fails(4, "info", "newer.dsc")
+    assert "version 2.1" in fails(4, "decode", "newer.dsc", "o.mkv")
+    assert "version 2.1" in fails(4, "info", "newer.dsc")

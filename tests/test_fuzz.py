@@ -98,7 +98,7 @@ def test_a_file_of_a_network_changed_anywhere_ends_well(place: Range, dice: rand
 
 
 @settings(QUICKLY, max_examples=60)
-@given(payload=st.binary(max_size=2000), name=st.sampled_from(["sphere", "plane"]), flags=st.sampled_from(range(9)))
+@given(payload=st.binary(max_size=2000), name=st.sampled_from(["sphere", "plane"]), flags=st.sampled_from(range(17)))
 def test_any_payload_is_decoded_or_damage(place: Range, payload: bytes, name: str, flags: int) -> None:
     network = place.models[name].network(64)
     head = b"\0\0\0\0\1\0\0\x80"  # or hardly any would go past the coder's state

@@ -17,7 +17,7 @@ FOUNDATION = {"errors", "progress", "atomic", "threads", "memory", "cursor"}
 BORDERS = FOUNDATION | {"sphere", "bitstream", "video"}
 OPERATORS = BORDERS | {"graph"}
 PARTS = OPERATORS | {"layers", "entropy"}  # the hyperprior is made of layers, no layer needs an entropy model
-MODELS = PARTS | {"models"}
+MODELS = PARTS | {"motion", "models"}
 CODEC = MODELS | {"codec", "films", "resolution", "lookahead", "grouping", "reference_buffer", "stream_info"}
 MEASURED = CODEC | {"baselines"}
 
@@ -35,7 +35,8 @@ MAY_IMPORT = {
     "graph": BORDERS,
     "layers": OPERATORS,
     "entropy": OPERATORS | {"layers"},
-    "models": PARTS,
+    "motion": PARTS,
+    "models": PARTS | {"motion"},
     "resolution": MODELS,
     "lookahead": BORDERS,
     "grouping": BORDERS | {"lookahead"},

@@ -5,7 +5,8 @@ A comment in front of a block says how:
     <!-- test: slow -->             run with the slow tests
     <!-- test: skip: why -->        not run here
 
-Blocks run in order and in one folder, which has a film, `film.mp4` (256x128), and the repository's own files.
+Blocks run in order and in one folder, which has a film, `film.mp4` (256x128), a grey picture, `map.png`, and the
+repository's own files.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pytest
-from support import make_film
+from support import make_film, make_grey
 
 ROOT = Path(__file__).resolve().parents[1]
 BLOCK = re.compile(
@@ -61,6 +63,7 @@ def script_of(block: Block) -> list[str]:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("readme")
     make_film(folder / "film.mp4", width=256, height=128, frames=4)
+    make_grey(folder / "map.png", np.tile(np.linspace(96, 160, 256).astype(np.uint8), (128, 1)))
     for name in ("scripts", "graphs", "results"):
         if (ROOT / name).exists():
             (folder / name).symlink_to(ROOT / name)

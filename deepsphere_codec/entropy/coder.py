@@ -23,6 +23,11 @@ _SYMBOL_BYTES, _SLACK = 3, 1 << 16
 """What a symbol takes of the zeros behind a payload: 16 bits of the tables' precision, and more only where it lies
 beyond its row, which zeros bring about no more often than noise does."""
 _EXPECTED = 1 << 16
+TOTAL = 1 << 16
+"""Sum of a row's frequencies."""
+_FEWEST = 4
+"""CompressAI's encoder has room for four bytes a symbol, but writes eight more than its symbols take: fewer symbols
+than these are followed by some that nobody reads."""
 BEYOND = bytes(1 << 22)
 """Put behind a payload of up to a million symbols, whose end CompressAI's decoder does not look for: zeros, not memory
 that is not ours."""
@@ -53,23 +58,51 @@ class Tables(NamedTuple):
         rows = [row[:n] for row, n in zip(self.cdf.tolist(), length, strict=True)]
         return rows, length, self.offset.tolist()
 
+    def check(self, name: str, rows: int) -> None:
+        """Check that these are tables that the coder can trust.
+
+        Args:
+            name: For the message.
+            rows: Distributions that there must be.
+        Raises:
+            ValueError: another type or number of rows, or rows that are no distributions.
+        """
+        cdf, length, offset = self
+        if not (cdf.dtype == length.dtype == offset.dtype == torch.int32):
+            raise ValueError(f"the table {name} is not of 32-bit integers")
+        if cdf.ndim != 2 or not (len(cdf) == len(length) == len(offset) == rows):
+            raise ValueError(f"the table {name} has not {rows} rows")
+        if not bool(((length >= 3) & (length <= cdf.shape[1])).all()):
+            raise ValueError(f"the table {name} has rows that are longer than it is")
+        for row, used_length in zip(cdf, length.tolist(), strict=True):
+            used = row[:used_length].long()
+            if used[0] != 0 or used[-1] != TOTAL or not bool((used.diff() > 0).all()):
+                raise ValueError(f"the table {name} has rows that are no distributions")
+
 
 class SymbolWriter:
     """Collects symbols in the order in which they will be read, and turns them into bytes at the end."""
 
     def __init__(self) -> None:
         self._encoder = BufferedRansEncoder()
-        self._empty = True
+        self._count = 0
+        self._last: tuple[list[int], list[int], Tables] | None = None
 
     def write(self, symbols: Int[Tensor, " n"], rows: Int[Tensor, " n"], tables: Tables) -> None:
         """Add symbols, each with the row of the tables that it is distributed after."""
         if symbols.numel():
-            self._empty = False
+            self._count += symbols.numel()
+            self._last = symbols[-1:].tolist(), rows[-1:].tolist(), tables
             self._encoder.encode_with_indexes(symbols.tolist(), rows.tolist(), *tables.lists())
 
     def finish(self) -> bytes:
         """The bytes of everything written."""
-        return b"" if self._empty else self._encoder.flush()  # flushed empty, CompressAI's coder crashes the process
+        if self._last is None:
+            return b""  # flushed empty, CompressAI's coder crashes the process
+        if self._count < _FEWEST:
+            symbol, row, tables = self._last
+            self._encoder.encode_with_indexes(_FEWEST * symbol, _FEWEST * row, *tables.lists())
+        return self._encoder.flush()
 
 
 class SymbolReader:

@@ -18,7 +18,6 @@ from deepsphere_codec.layers import ChebConv, fold_children, unfold_children
 from deepsphere_codec.layers.blocks import Resolution
 
 LEVELS = 64
-TOTAL = 1 << 16  # of a row's frequencies
 SCALE_MIN, SCALE_MAX = 0.04, 64.0
 _LOG_STEP = math.log(SCALE_MAX / SCALE_MIN) / (LEVELS - 1)
 SKIP_LEVEL = math.floor(math.log(0.12 / SCALE_MIN) / _LOG_STEP)
@@ -246,17 +245,7 @@ class Hyperprior(nn.Module):
     def check_tables(self) -> None:
         """Raise ValueError unless the tables are such as `build_tables` makes: the coder would trust any."""
         for name, rows in (("z", self.prior.channels), ("y", LEVELS)):
-            tables = Tables(*(getattr(self, f"{name}_{part}") for part in ("cdf", "length", "offset")))
-            if not (tables.cdf.dtype == tables.length.dtype == tables.offset.dtype == torch.int32):
-                raise ValueError(f"the table {name} is not of 32-bit integers")
-            if tables.cdf.ndim != 2 or not (len(tables.cdf) == len(tables.length) == len(tables.offset) == rows):
-                raise ValueError(f"the table {name} has not {rows} rows")
-            if not bool(((tables.length >= 3) & (tables.length <= tables.cdf.shape[1])).all()):
-                raise ValueError(f"the table {name} has rows that are longer than it is")
-            for row, length in zip(tables.cdf, tables.length.tolist(), strict=True):
-                used = row[:length].long()
-                if used[0] != 0 or used[-1] != TOTAL or not bool((used.diff() > 0).all()):
-                    raise ValueError(f"the table {name} has rows that are no distributions")
+            Tables(*(getattr(self, f"{name}_{part}") for part in ("cdf", "length", "offset"))).check(name, rows)
 
     @torch.no_grad()
     def build_tables(self) -> None:

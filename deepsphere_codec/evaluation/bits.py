@@ -11,23 +11,26 @@ from torch import Tensor
 
 from deepsphere_codec.entropy.coder import SymbolReader, Tables
 from deepsphere_codec.entropy.hyperprior import SKIP_LEVEL
+from deepsphere_codec.evaluation.tree_bits import bits_of, bits_of_tree
 from deepsphere_codec.layers import unpool
-from deepsphere_codec.models import SphereDVC, State
+from deepsphere_codec.layers.fields import combine
+from deepsphere_codec.models import References, SphereDVC
+from deepsphere_codec.models.inter import InterCodec
 from deepsphere_codec.models.latent_codec import Decoded, LatentCodec
-from deepsphere_codec.models.payload import InterPayload
-from deepsphere_codec.models.pyramid import COARSEST_DEPTH, LATENT_DEPTH, WORK_DEPTH
+from deepsphere_codec.models.payload import Payload
+from deepsphere_codec.models.pyramid import COARSEST_DEPTH, LATENT_DEPTH
 from deepsphere_codec.models.quality import inter_quality, intra_quality
-
-_TABLE_BITS = 16  # a row's frequencies sum to 2^16
-_DIGIT_BITS = 4  # of what is written of a symbol beyond its row
+from deepsphere_codec.models.quality_map import mapped, read_map
+from deepsphere_codec.motion.tree import A0, B0, LAST, STEP, WIDTHS, MotionTree
 
 
 class Inside(NamedTuple):
     """What the bytes of a frame hold, and where on the sphere they went.
 
     Attributes:
-        motion: Tangent vectors, radians, the camera's turn included; zero in an I-frame.
-        bits_per_node: Of the picture, or of motion and residual, over the nodes below each latent node.
+        motion: Where each node lies a frame before: tangent vectors, radians, the camera's turn included; zero in an
+            I-frame.
+        bits_per_node: Of all parts, over the nodes below each latent node.
     """
 
     motion: Float[np.ndarray, "npix 3"]
@@ -35,28 +38,59 @@ class Inside(NamedTuple):
 
 
 @torch.inference_mode()
-def look_into(network: SphereDVC, payload: bytes, state: State | None, quality: float) -> Inside:
-    """The motion and the bits of a frame, from its bytes and the state before it; an I-frame comes without."""
-    grids, like = network.pyramid.grids, network.pyramid.frame(0)
-    if state is None:
-        asked = like.new_tensor([intra_quality(quality, network.config)])
-        _, bits = _read(network.intra.latents, payload, asked, None)
-        return _told(like.new_zeros(1, grids[0].npix, 3), bits)
-    inter, parts = network.inter, InterPayload.unpack(payload)
-    asked = like.new_tensor([inter_quality(quality, network.config, state.age)])
-    field = like.new_zeros(1, grids[WORK_DEPTH].npix, 2)
-    bits = torch.zeros(grids[LATENT_DEPTH].npix, dtype=torch.float64)
-    if parts.motion is not None:
-        motion, spent = _read(inter.motion_latents, parts.motion, asked, state.motion.both)
-        field, bits = inter.motion_s(motion.y_hat)[..., :2], bits + spent
-    if parts.residual is not None:
-        _, spent = _read(inter.residual_latents, parts.residual, asked, state.for_residual)
-        bits = bits + spent
-    return _told(inter.field_at_nodes(field, parts.turn), bits)
+def look_into(
+    network: SphereDVC, payload: bytes, references: References | None, quality: float, layer: int = 0
+) -> Inside:
+    """The motion and the bits of a frame, from its bytes.
+
+    Args:
+        network: That coded it.
+        payload: Its bytes.
+        references: Of a P- or B-frame; None of an I-frame.
+        quality: Asked of the film.
+        layer: Of the frame in its group.
+    Returns:
+        Motion towards the first reference, at an even speed.
+    """
+    grids, parts, like = network.pyramid.grids, Payload.unpack(payload), network.pyramid.frame(0)
+    motion, bits = np.zeros((grids[0].npix, 3), np.float32), torch.zeros(grids[LATENT_DEPTH].npix, dtype=torch.float64)
+    quality_map = references.first.quality_map if references else None
+    if parts.quality_map is not None:
+        quality_map = read_map(parts.quality_map, grids[-1].npix, network.inter.tables)
+        bits += 8 * len(parts.quality_map) / len(bits)
+    if references is not None and parts.motion is not None:
+        tree = network.inter.read_motion(SymbolReader(parts.motion), references)
+        motion = _vectors(network.inter, tree, references, parts.turn)
+        setting = network.inter.setting(references)
+        bits += _at_latents(bits_of_tree(tree, network.inter.blocks, setting, network.inter.tables))
+    if parts.latents is not None:
+        asked = intra_quality(quality, network.config)
+        codec, memory = network.intra.latents, None
+        if references is not None:
+            asked = inter_quality(quality, network.config, layer)
+            codec, memory = network.inter.residual_latents, references.memory
+        bits += _read(codec, parts.latents, mapped(asked, quality_map, like), memory)[1]
+    return Inside(motion, (bits / 4**LATENT_DEPTH).numpy())
 
 
-def _told(v: Float[Tensor, "1 npix 3"], bits: Float[Tensor, " latent"]) -> Inside:
-    return Inside(v[0].cpu().numpy(), (bits / 4**LATENT_DEPTH).numpy())
+def _vectors(
+    inter: InterCodec, tree: MotionTree, references: References, turn: Tensor | None
+) -> Float[np.ndarray, "npix 3"]:
+    """Tangent vectors at all nodes; the tree tells those towards the first reference in every mode."""
+    size = WIDTHS[LAST]
+    fields = tree.leaves[..., A0 : B0 + 1].repeat(size, 1).repeat(size, 2).reshape(1, -1, 2)
+    steps = torch.from_numpy(fields).float().to(inter.prediction.steps.device) * STEP
+    v = combine(steps, inter.prediction.steps)[0]
+    if turn is not None:
+        v = v + inter.rotation.field(turn).to(v)
+    return (v / -references.distances[0]).cpu().numpy()
+
+
+def _at_latents(bits: Float[np.ndarray, "images rows columns"]) -> Float[Tensor, " latent"]:
+    """Sums of what the finest blocks of a tree cost, at the latents' nodes."""
+    images, rows, columns = bits.shape
+    size = (1 << LATENT_DEPTH) // WIDTHS[LAST]
+    return torch.from_numpy(bits.reshape(images, rows // size, size, columns // size, size).sum((2, 4)).ravel())
 
 
 def _read(
@@ -94,19 +128,3 @@ class CostedReader(SymbolReader):
         symbols = super().read(rows, tables)
         self.bits.append(bits_of(symbols, rows, tables))
         return symbols
-
-
-def bits_of(symbols: Int[Tensor, " n"], rows: Int[Tensor, " n"], tables: Tables) -> Float[Tensor, " n"]:
-    """What symbols cost by the tables; the coder's bytes are that, but for the rounding of a whole payload.
-
-    A symbol beyond its row is written as the row's last entry, the number of hexadecimal digits to come, and these.
-    """
-    cdf, length, offset = (part.cpu().long() for part in tables)
-    entry, last = symbols - offset[rows], length[rows] - 2
-    outside = (entry < 0) | (entry >= last)
-    beyond = torch.where(entry < 0, -2 * entry - 1, 2 * (entry - last))[outside].double()
-    entry = torch.where(outside, last, entry)
-    share = cdf[rows, entry + 1] - cdf[rows, entry]
-    bits = _TABLE_BITS - share.double().log2()
-    bits[outside] += _DIGIT_BITS * (1 + ((beyond + 1).log2() / _DIGIT_BITS).ceil())
-    return bits

@@ -22,6 +22,8 @@ import torch
 from deepsphere_codec.evaluation.ablation import PARTS, Json, bd_rates
 from deepsphere_codec.evaluation.environment import environment
 from deepsphere_codec.models.dvc import SphereDVC
+from deepsphere_codec.models.memory import References
+from deepsphere_codec.models.pyramid import LATENT_DEPTH
 
 NAME = "convolutions"
 MOMENTS = ("equal_steps", "equal_time")
@@ -32,9 +34,9 @@ ROUNDS = 5
 def measure_milliseconds(networks: Mapping[str, SphereDVC], rounds: int = ROUNDS) -> dict[str, Json]:
     """Milliseconds that the transforms take on one frame: {name: {"intra", "inter"}}, medians.
 
-    Of an I-frame, analysis and synthesis; of a P-frame, analyses, motion estimation, prediction and synthesis; the
-    entropy coder is left out. It is the processor's time that counts, which is the clock's for one thread that is let
-    alone; the networks take turns, so that a busy machine slows them alike.
+    Of an I-frame, analysis and synthesis; of a P-frame, prediction, analysis and synthesis; the search for motion and
+    the entropy coder are left out. It is the processor's time that counts, which is the clock's for one thread that is
+    let alone; the networks take turns, so that a busy machine slows them alike.
     """
     times: dict[str, dict[str, list[float]]] = {name: {part: [] for part in PARTS} for name in networks}
     for turn in range(rounds + 1):
@@ -60,7 +62,8 @@ def _intra(network: SphereDVC, x: torch.Tensor) -> torch.Tensor:
 
 def _inter(network: SphereDVC, x: torch.Tensor) -> torch.Tensor:
     codec = network.inter
-    pred = codec.predict(codec.analyse_motion(x[1], x[0]), x[0])
+    latents = x.new_zeros(1, network.pyramid.grids[LATENT_DEPTH].npix, network.config.intra_latents)
+    pred = codec.predict(References(codec.begin(x[0], latents)), None)
     return codec.reconstruct(codec.analyse_residual(x[1], pred.folded), pred.folded, x.new_tensor([4.0]))
 
 

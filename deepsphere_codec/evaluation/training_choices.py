@@ -1,7 +1,7 @@
 """What choices of training are worth: the runs of an ablation brought together.
 
     {"name": "training", "description", "settings",
-     "variants": [{"name", "changes": [], "stages": [[part, share]],
+     "variants": [{"name", "changes": [],
                    part: {"seconds_per_step", "runs": [{"seed", "steps", "seconds", "points": [point]}],
                           "bd_rate": {measure: {"mean", "per_seed": []}}}}],
      "environment"}
@@ -47,7 +47,7 @@ def bring_together(
     """The results, ready to be written.
 
     Args:
-        variants: {"name", "changes", "stages"} of each.
+        variants: {"name", "changes"} of each.
         runs: {"variant", "part", "seed", "equal_steps"} of each; those of seeds that the anchor lacks are left aside.
         anchor: Name of the variant that BD-rates are against, seed by seed.
     """

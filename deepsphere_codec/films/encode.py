@@ -13,7 +13,7 @@ from typing import BinaryIO, NamedTuple
 from deepsphere_codec.atomic import atomic_output, resumable_output
 from deepsphere_codec.bitstream import Partial, StreamWriter, read_partial
 from deepsphere_codec.bitstream.layout import KEYFRAME
-from deepsphere_codec.codec import VideoEncoder, check_quality
+from deepsphere_codec.codec import PRESET, VideoEncoder, check_quality
 from deepsphere_codec.errors import DamagedStream, UsageError
 from deepsphere_codec.films.beside import SoundIn, preface_of
 from deepsphere_codec.films.gops import CodedFrame, EncodeWork, encode_groups
@@ -31,6 +31,7 @@ from deepsphere_codec.video import (
     Tracks,
     VideoReader,
     open_video,
+    read_grey,
     read_packets,
     read_tracks,
 )
@@ -60,6 +61,8 @@ def encode_video(
     nside: int | None = None,
     gop_size: int = 32,
     low_delay: bool = False,
+    quality_map: str | Path | None = None,
+    preset: str = PRESET,
     frames: FrameRange | None = None,
     force: bool = False,
     resume: bool = False,
@@ -78,7 +81,8 @@ def encode_video(
         output: The file to write; or one open for writing in binary mode, such as a pipe, into which each frame goes as
             soon as it is coded.
         model: A name, a folder, or a loaded model (whose device then counts).
-        quality, nside, gop_size: See `VideoEncoder`.
+        quality, nside, gop_size, preset: See `VideoEncoder`.
+        quality_map: Grey PNG of a whole ERP: quality is as asked where it is 128, and one higher where it is 16 more.
         low_delay: Code each frame as soon as it is read, from frames before it alone; without B-frames.
         frames: Half-open range of source frames; all unless given.
         force: Replace an existing output.
@@ -96,10 +100,13 @@ def encode_video(
     """
     input, place = Path(input), Place(workers, cluster, threads)
     check_quality(quality)  # before anything slow
+    grey = None if quality_map is None else read_grey(quality_map)
     _check_not_input(input, output)
     with open_video(input, assume_erp=assume_erp, frames=frames) as reader, _opened(output, force, resume) as target:
         tracks = Tracks() if pictures_only else read_tracks(input)
-        work = EncodeWork(loaded(model, device), reader.info, quality, nside, gop_size, place.threads_of_each)
+        work = EncodeWork(
+            loaded(model, device), reader.info, quality, nside, gop_size, grey, preset, place.threads_of_each
+        )
         with _encoding(work, place) as (encoder, encode):
             start = time.perf_counter()
             sound = SoundIn(_packets(input, reader, tracks), tracks, reader.info)

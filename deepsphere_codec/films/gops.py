@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from jaxtyping import UInt8
 
 from deepsphere_codec.bitstream import Frame, Header, Other, Position
 from deepsphere_codec.bitstream.layout import BETWEEN, KEYFRAME
-from deepsphere_codec.codec import VideoDecoder, VideoEncoder
+from deepsphere_codec.codec import PRESET, VideoDecoder, VideoEncoder
 from deepsphere_codec.errors import DamagedStream, LostReference
 from deepsphere_codec.grouping import Group
 from deepsphere_codec.models import LoadedModel
@@ -55,10 +57,20 @@ class EncodeWork:
     quality: float
     nside: int | None
     gop_size: int
+    quality_map: UInt8[np.ndarray, "rows columns"] | None = None
+    preset: str = PRESET
     threads: int | None = None
 
     def encoder(self) -> VideoEncoder:
-        return VideoEncoder(self.model, self.info, quality=self.quality, nside=self.nside, gop_size=self.gop_size)
+        return VideoEncoder(
+            self.model,
+            self.info,
+            quality=self.quality,
+            nside=self.nside,
+            gop_size=self.gop_size,
+            quality_map=self.quality_map,
+            preset=self.preset,
+        )
 
     def start(self) -> Callable[[Sequence[Group]], list[CodedFrame]]:
         """What codes one GOP after the other."""

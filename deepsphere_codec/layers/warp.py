@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from deepsphere_codec.layers.charts import ALL, FaceChart, Positions, make_chart
@@ -55,15 +55,28 @@ class Warp(nn.Module):
         self.chart.place(grid)  # type: ignore[arg-type]
 
     def forward(
-        self, x: Float[Tensor, "batch npix c"], v: Float[Tensor, "batch npix 3"]
+        self,
+        x: Float[Tensor, "batch layers*npix c"],
+        v: Float[Tensor, "batch npix 3"],
+        layer: Int[Tensor, "batch npix"] | None = None,
     ) -> Float[Tensor, "batch npix c"]:
-        batch, npix, channels = x.shape
-        shift = torch.arange(batch, device=x.device, dtype=torch.int32)[:, None, None] * npix
-        flat = x.reshape(batch * npix, channels)
+        """Sample a signal, or several layers of it, one after the other, of which each node looks at one.
+
+        Args:
+            layer: Which layer each node looks at; None where there is one alone.
+        """
+        batch, rows, channels = x.shape
+        npix = v.shape[1]
+        shift = torch.arange(batch, device=x.device, dtype=torch.int32)[:, None, None] * rows
+        flat = x.reshape(batch * rows, channels)
         learning = torch.is_grad_enabled() and (x.requires_grad or v.requires_grad)
         # In pieces that stay in the cache; with gradients in one, since all of it is kept for the way back.
         size = npix if learning else min(npix, _PIECE)
-        pieces = [self._sample(flat, v[:, i : i + size], shift, slice(i, i + size)) for i in range(0, npix, size)]
+        pieces = []
+        for i in range(0, npix, size):
+            some = slice(i, i + size)
+            offset = shift if layer is None else shift + layer[:, some, None].int() * npix
+            pieces.append(self._sample(flat, v[:, some], offset, some))
         return pieces[0] if len(pieces) == 1 else torch.cat(pieces, 1)
 
     def _sample(self, flat: Tensor, v: Tensor, shift: Tensor, nodes: slice) -> Float[Tensor, "batch nodes c"]:

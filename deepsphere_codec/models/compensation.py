@@ -1,10 +1,11 @@
-"""Prediction, DVC's way: the reference is warped, and a network mends what that leaves."""
+"""Mending a prediction by a network that sees what the motion leaves uncertain."""
 
 from __future__ import annotations
 
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -12,15 +13,18 @@ from deepsphere_codec.layers.blocks import ResidualBlock, sphere_conv
 from deepsphere_codec.models.config import ModelConfig
 from deepsphere_codec.models.pyramid import WORK_DEPTH, Pyramid
 from deepsphere_codec.models.transforms import FOLDED, fold
+from deepsphere_codec.motion.prediction import Motion, Predicted
+from deepsphere_codec.motion.tree import BLUR, BLURS, LAST, MODE
 
 _MID = 0.5
+_TREE_CHANNELS = 3 + 2
 
 
 class Prediction(NamedTuple):
-    """What is known of a frame before its residual.
+    """What is known of a picture before its residual.
 
     Attributes:
-        x_warp: The reference, moved.
+        x_warp: The references, moved.
         folded: The prediction, around zero, folded to nside / 4.
     """
 
@@ -29,29 +33,42 @@ class Prediction(NamedTuple):
 
 
 class Compensation(nn.Module):
-    """Mends the warped reference where the reference was covered or blurred; starts as the identity."""
-
-    extra: ClassVar[int] = 0
-    """Channels that the motion's synthesis makes for it besides the field."""
+    """Mends the prediction, from it, from the difference of the two references and from the tree; starts as the
+    identity."""
 
     def __init__(self, config: ModelConfig, pyramid: Pyramid) -> None:
         super().__init__()
         at, wide = pyramid.at[WORK_DEPTH], config.work_channels
         self.pyramid = pyramid
         self.layers = nn.Sequential(
-            sphere_conv(config.stem, 2 * FOLDED, wide, at, config.cheb_order),
+            sphere_conv(config.stem, 2 * FOLDED + _TREE_CHANNELS, wide, at, config.cheb_order),
             ResidualBlock(wide, at, config.kinds, config.cheb_order),
             sphere_conv(config.stem, wide, FOLDED, at, config.cheb_order),
         )
         nn.init.zeros_(self.layers[-1].weight)  # type: ignore[arg-type]
 
-    def forward(
-        self,
-        x_ref: Float[Tensor, "batch npix 3"],
-        v: Float[Tensor, "batch npix 3"],
-        extra: Float[Tensor, "batch work e"],
-    ) -> Prediction:
-        """The reference seen where v (radians) points to."""
-        x_warp = self.pyramid.warp(0)(x_ref, v)
-        warped = fold(x_warp - _MID, self.pyramid)
-        return Prediction(x_warp, warped + self.layers(torch.cat([warped, fold(x_ref - _MID, self.pyramid)], -1)))
+    def forward(self, predicted: Predicted, motion: Motion) -> Prediction:
+        """The prediction of a picture."""
+        moved = fold(predicted.x - _MID, self.pyramid)
+        difference = fold(predicted.difference, self.pyramid)
+        seen = torch.cat([moved, difference, tree_features(motion).to(moved.dtype)], -1)
+        return Prediction(predicted.x, moved + self.layers(seen))
+
+
+class Unmended(nn.Module):
+    """In place of `Compensation`: the prediction as it is."""
+
+    def __init__(self, pyramid: Pyramid) -> None:
+        super().__init__()
+        self.pyramid = pyramid
+
+    def forward(self, predicted: Predicted, motion: Motion) -> Prediction:
+        """The prediction of a picture."""
+        return Prediction(predicted.x, fold(predicted.x - _MID, self.pyramid))
+
+
+def tree_features(motion: Motion) -> Float[Tensor, "batch work 5"]:
+    """Mode (one of three), blur and level of the leaf that each block belongs to, between 0 and 1."""
+    mode = F.one_hot(motion.fields[..., MODE], 3).float()
+    scales = torch.stack([motion.fields[..., BLUR] / max(1, BLURS - 1), motion.level / LAST], -1)
+    return torch.cat([mode, scales.float()], -1)

@@ -1,9 +1,10 @@
-"""The spherical DVC codec: one network for I- and P-frames of one resolution."""
+"""The spherical DVC codec: one network for I-, P- and B-frames of one resolution."""
 
 from __future__ import annotations
 
 from typing import NamedTuple, TypeVar
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -15,14 +16,22 @@ from deepsphere_codec.layers.padding import Grid
 from deepsphere_codec.models.config import ModelConfig
 from deepsphere_codec.models.inter import InterCodec
 from deepsphere_codec.models.intra import IntraCodec, Picture
-from deepsphere_codec.models.memory import References, State
-from deepsphere_codec.models.payload import InterPayload
+from deepsphere_codec.models.memory import QualityMap, References, State
+from deepsphere_codec.models.payload import Payload
 from deepsphere_codec.models.pyramid import Pyramid
-from deepsphere_codec.models.quality import PLANE_WEIGHTS, inter_quality, intra_quality, lmbda_of
+from deepsphere_codec.models.quality import PLANE_WEIGHTS, at_depth, inter_quality, intra_quality, lmbda_of
+from deepsphere_codec.models.quality_map import MAP_STEP, mapped, read_map, write_map
+from deepsphere_codec.motion.contexts import MotionTables
+from deepsphere_codec.motion.prediction import Motion
+from deepsphere_codec.motion.search import MEDIUM, Effort
+from deepsphere_codec.motion.tree import MotionTree
+
+MOTION_SHARE = 0.6
+"""Of an error of the prediction that stays in the decoded picture, about: the residual mends the rest."""
 
 
 class Coded(NamedTuple):
-    """A coded frame: its bytes, and what encoder and decoder know after it."""
+    """A coded picture: its bytes, and what encoder and decoder know after it."""
 
     payload: bytes
     state: State
@@ -45,86 +54,160 @@ class SphereDVC(nn.Module):
         self.inter = InterCodec(config, self.pyramid)
 
     @torch.no_grad()
-    def encode_intra(self, x: Float[Tensor, "1 npix 3"], quality: float) -> Coded:
+    def encode_intra(
+        self, x: Float[Tensor, "1 npix 3"], quality: float, quality_map: QualityMap | None = None
+    ) -> Coded:
         """Code an I-frame."""
+        quality_map = _unless_flat(quality_map)
         writer = SymbolWriter()
-        picture = self.intra.write(x, _tensor(intra_quality(quality, self.config), x), writer)
-        return Coded(writer.finish(), self.inter.begin(*picture).sealed(picture.fine))
+        picture = self.intra.write(x, mapped(intra_quality(quality, self.config), quality_map, x), writer)
+        payload = Payload(quality_map=self._map_bytes(quality_map, None), latents=writer.finish()).pack()
+        state = self.inter.begin(*picture)._replace(quality_map=quality_map)
+        return Coded(payload, state.sealed(0, *_numbers(picture.fine, None, quality_map)))
 
     @torch.no_grad()
     def decode_intra(self, payload: bytes, quality: float) -> State:
-        """The I-frame of these bytes, and what is remembered of it."""
-        asked = _tensor(intra_quality(quality, self.config), self.pyramid.frame(0))
-        picture = self.intra.read(SymbolReader(payload), asked)
-        return self.inter.begin(*_checked(picture)).sealed(picture.fine)
+        """Decode an I-frame.
+
+        Raises:
+            DamagedStream: the bytes are none that `encode_intra` writes, or lead to numbers that no film has.
+        """
+        parts = Payload.unpack(payload)
+        if parts.latents is None or parts.turn is not None or parts.motion is not None or parts.repeats_second:
+            raise DamagedStream("an I-frame has parts that it cannot have, or lacks those that it must have")
+        quality_map = self._read_map(parts, None)
+        asked = mapped(intra_quality(quality, self.config), quality_map, self.pyramid.frame(0))
+        picture = _checked(self.intra.read(SymbolReader(parts.latents), asked))
+        state = self.inter.begin(*picture)._replace(quality_map=quality_map)
+        return state.sealed(0, *_numbers(picture.fine, None, quality_map))
 
     @torch.no_grad()
-    def encode_inter(self, x: Float[Tensor, "1 npix 3"], references: References, quality: float, layer: int) -> Coded:
+    def encode_inter(
+        self,
+        x: Float[Tensor, "1 npix 3"],
+        references: References,
+        quality: float,
+        layer: int,
+        quality_map: QualityMap | None = None,
+        effort: Effort = MEDIUM,
+    ) -> Coded:
         """Code a P- or B-frame.
 
-        What does not pay by rate + lmbda · distortion is left out: the rotation, the motion, the frame as a whole.
+        What does not pay by rate + lmbda · distortion is left out: the rotation, the residual, the picture as a whole.
+
+        Args:
+            layer: Of the picture in its group; it decides the quality.
+            effort: Of the search for motion.
         """
-        state = references.first
-        quality = inter_quality(quality, self.config, state.age)
-        asked, lmbda = _tensor(quality, x), lmbda_of(quality) * 255**2 * x.shape[1]
-        estimated = self.inter.estimate_rotation(x, state.x_hat)
-        turn = estimated if estimated.any() else None
-        still = state.x_hat if turn is None else self.inter.predict(None, state.x_hat, turn).x_warp
-
+        quality, quality_map = inter_quality(quality, self.config, layer), _unless_flat(quality_map)
+        asked = mapped(quality, quality_map, x)
+        x_ref = references.first.x_hat
+        turn = self.inter.find_turn(x, references)
+        tree, setting = self.inter.find_tree(x, references, turn, self._motion_lmbda(quality, quality_map), effort)
         writer = SymbolWriter()
-        motion = self.inter.write_motion(x, state, turn, asked, writer)
+        tree = self.inter.write_motion(tree, setting, writer)
         moved = writer.finish()
-        pred = self.inter.predict(motion.y_hat, state.x_hat, turn)
-        pays = lmbda * (self._error(x, still) - self._error(x, pred.x_warp)) > 8 * len(moved)
-        if not pays:
-            motion = self.inter.motion_latents.nothing(asked)
-            pred = self.inter.predict(None, state.x_hat, turn)
-
+        pred = self.inter.predict(references, Motion.of([tree], x.device), turn)
+        map_bytes = self._map_bytes(quality_map, references.first.quality_map)
+        still = Payload(turn=turn, quality_map=map_bytes, motion=moved)
         writer = SymbolWriter()
-        x_hat, residual = self.inter.write_residual(x, state, pred, asked, writer)
-        payload = InterPayload(turn, moved if pays else None, writer.finish()).pack()
-        if lmbda * (self._error(x, state.x_hat) - self._error(x, x_hat)) <= 8 * len(payload):
-            return Coded(InterPayload().pack(), state.unchanged())
-        return Coded(payload, state.after(x_hat, motion.fine, residual.fine).sealed(motion.fine, residual.fine))
+        x_hat, residual = self.inter.write_residual(x, references, pred, asked, writer)
+        full = still._replace(latents=writer.finish())
+
+        x_pred = self.inter.picture(pred)
+        choices = [(x_hat, full), (x_pred, still), (x_ref, Payload())]
+        if references.second is not None:
+            choices.append((references.second.x_hat, Payload(repeats_second=True)))
+        costs = [self._error(x, picture, asked) + 8 * len(parts.pack()) for picture, parts in choices]
+        x_hat, parts = choices[int(np.argmin(costs))]
+        if parts.is_repeat:
+            return Coded(parts.pack(), references.repeated(parts.repeats_second))
+        fine = torch.zeros_like(residual.fine) if parts.latents is None else residual.fine
+        state = references.after(x_hat, fine, tree, quality_map)
+        return Coded(parts.pack(), state.sealed(references.check, *_numbers(fine, tree, quality_map)))
 
     @torch.no_grad()
     def decode_inter(self, payload: bytes, references: References, quality: float, layer: int) -> State:
-        """The P- or B-frame of these bytes.
+        """Decode a P- or B-frame.
 
         Raises:
             DamagedStream: the bytes are none that `encode_inter` writes, or lead to numbers that no film has.
         """
-        state = references.first
-        asked = _tensor(inter_quality(quality, self.config, state.age), state.x_hat)
-        parts = InterPayload.unpack(payload)
-        if parts.residual is None:
-            return state.unchanged()
+        parts = Payload.unpack(payload)
+        if parts.repeats_second and references.second is None:
+            raise DamagedStream("a frame repeats its second reference, and has none")
+        if parts.is_repeat:
+            return references.repeated(parts.repeats_second)
         if parts.motion is None:
-            motion = self.inter.motion_latents.nothing(asked)
-            pred = self.inter.predict(None, state.x_hat, parts.turn)
+            raise DamagedStream("a frame has parts, but no motion")
+        quality_map = self._read_map(parts, references.first.quality_map)
+        asked = mapped(inter_quality(quality, self.config, layer), quality_map, references.first.x_hat)
+        tree = self.inter.read_motion(SymbolReader(parts.motion), references)
+        pred = self.inter.predict(references, Motion.of([tree], asked.device), parts.turn)
+        if parts.latents is None:
+            x_hat = self.inter.picture(pred)
+            fine = torch.zeros_like(references.first.residual.last, dtype=x_hat.dtype)
         else:
-            motion = self.inter.read_motion(SymbolReader(parts.motion), state, asked)
-            pred = self.inter.predict(motion.y_hat, state.x_hat, parts.turn)
-        x_hat, residual = self.inter.read_residual(SymbolReader(parts.residual), state, pred, asked)
-        return _checked(state.after(x_hat, motion.fine, residual.fine).sealed(motion.fine, residual.fine))
+            x_hat, residual = self.inter.read_residual(SymbolReader(parts.latents), references, pred, asked)
+            fine = residual.fine
+        state = _checked(references.after(x_hat, fine, tree, quality_map))
+        return state.sealed(references.check, *_numbers(fine, tree, quality_map))
 
-    def _error(self, x: Tensor, x_hat: Tensor) -> float:
-        """Squared error of the planes, weighted as in the loss, mean over nodes."""
-        squares = (x - x_hat).square()
+    def _motion_lmbda(self, quality: float, quality_map: QualityMap | None) -> np.ndarray | float:
+        """Bits that a unit of luma's squared error in the prediction is worth, of each block of 64 nodes or of all."""
+        scale = MOTION_SHARE * PLANE_WEIGHTS[0] * 255**2
+        if quality_map is None:
+            return scale * lmbda_of(quality)
+        blocks = scale * lmbda_of(1.0) * 2.0 ** (quality - 1 + MAP_STEP * quality_map.astype(np.float64))
+        return blocks.reshape(self.inter.blocks.shape(0))
+
+    def _map_bytes(self, quality_map: QualityMap | None, earlier: QualityMap | None) -> bytes | None:
+        """What is written of a map: nothing where it is that of the first reference."""
+        if _same_map(quality_map, earlier):
+            return None
+        flat = np.zeros(self.pyramid.grids[-1].npix, np.int8) if quality_map is None else quality_map
+        return write_map(flat, self.inter.tables)
+
+    def _read_map(self, parts: Payload, earlier: QualityMap | None) -> QualityMap | None:
+        if parts.quality_map is None:
+            return earlier
+        quality_map = read_map(parts.quality_map, self.pyramid.grids[-1].npix, self.inter.tables)
+        return _unless_flat(quality_map)
+
+    def _error(self, x: Tensor, x_hat: Tensor, quality: Float[Tensor, "1 blocks"]) -> float:
+        """Squared error of the planes, weighted as in the loss, in bits of the whole picture."""
+        squares = (x - x_hat).square() * at_depth(lmbda_of(quality)[..., None], self.pyramid, 0)
         if self.config.latitude_quality:
             squares = squares * self.pyramid.latitude(0).area
-        planes = squares.mean((0, 1))
+        planes = squares.sum((0, 1)) * 255**2
         return float(planes @ planes.new_tensor(PLANE_WEIGHTS))
 
     def build_tables(self) -> None:
         """Freeze all distributions into integer tables, after training."""
         for module in self.modules():
-            if isinstance(module, Hyperprior):
+            if isinstance(module, Hyperprior | MotionTables):
                 module.build_tables()
 
 
-def _tensor(quality: float, like: Tensor) -> Float[Tensor, " one"]:
-    return torch.tensor([float(quality)], device=like.device)
+def _numbers(fine: Tensor, tree: MotionTree | None, quality_map: QualityMap | None) -> list[Tensor | np.ndarray]:
+    """Whole numbers of a picture that encoder and decoder must agree on."""
+    parts: list[Tensor | np.ndarray] = [fine]
+    if tree is not None:
+        parts += [tree.leaves, tree.level]
+    if quality_map is not None:
+        parts.append(quality_map)
+    return parts
+
+
+def _unless_flat(quality_map: QualityMap | None) -> QualityMap | None:
+    """None for a map that changes nothing: it is not written, and both sides take it for none."""
+    return None if quality_map is None or not quality_map.any() else quality_map
+
+
+def _same_map(one: QualityMap | None, other: QualityMap | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return bool(np.array_equal(one, other))
 
 
 _Decoded = TypeVar("_Decoded", Picture, State)

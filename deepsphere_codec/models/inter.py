@@ -1,32 +1,33 @@
-"""P-frames, DVC's way: the camera's rotation, motion, compensation, residual."""
+"""P- and B-frames: the camera's rotation, a tree of motion, compensation, residual."""
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from deepsphere_codec.entropy.coder import SymbolReader, SymbolWriter
 from deepsphere_codec.entropy.hyperprior import Rate
-from deepsphere_codec.errors import DamagedStream
-from deepsphere_codec.models.compensation import Compensation, Prediction
+from deepsphere_codec.models.compensation import Compensation, Prediction, Unmended
 from deepsphere_codec.models.config import ModelConfig
-from deepsphere_codec.models.estimator import MotionEstimator
-from deepsphere_codec.models.fields import to_frame, to_nodes
 from deepsphere_codec.models.latent_codec import Decoded, LatentCodec
-from deepsphere_codec.models.memory import LatentMemory, State
-from deepsphere_codec.models.motion import MotionAnalysis, MotionSynthesis
-from deepsphere_codec.models.pyramid import LATENT_DEPTH, WORK_DEPTH, Pyramid
-from deepsphere_codec.models.rotation import NoRotation, RotationEstimator, rotation_of
-from deepsphere_codec.models.ssf import ScaleSpace
+from deepsphere_codec.models.memory import LatentMemory, References, State
+from deepsphere_codec.models.pyramid import LATENT_DEPTH, Pyramid
+from deepsphere_codec.models.quality import Quality
+from deepsphere_codec.models.rotation import LARGEST_TURN, ROTATION_STEP, NoRotation, RotationEstimator
 from deepsphere_codec.models.transforms import FOLDED, PLANE_ENERGIES, Analysis, Synthesis, cosine_basis, fold, unfold
+from deepsphere_codec.motion.contexts import MotionTables
+from deepsphere_codec.motion.prediction import Motion, TreePrediction, blur_levels
+from deepsphere_codec.motion.search import MEDIUM, Effort, MotionSearch, Problem, bounded
+from deepsphere_codec.motion.syntax import Setting, earlier_tree, read_tree, write_tree
+from deepsphere_codec.motion.tree import STEP, BlockGrid, MotionTree, still_tree
 
 _MID = 0.5
-
-FAMILIES: dict[str, type[Compensation] | type[ScaleSpace]] = {"dvc": Compensation, "ssf": ScaleSpace}
-"""How a frame is predicted from the one before and the motion."""
+_HALF_A_CIRCLE = 3.14  # a little less, for what is rounded
 
 
 class InterOutput(NamedTuple):
@@ -35,13 +36,12 @@ class InterOutput(NamedTuple):
     x_hat: Float[Tensor, "batch npix 3"]
     x_warp: Float[Tensor, "batch npix 3"]
     x_pred: Float[Tensor, "batch npix 3"]
-    rate_motion: Rate
-    rate_residual: Rate
-    state: State
+    rate: Rate
+    fine: Float[Tensor, "batch latent m"]
 
 
 class InterCodec(nn.Module):
-    """Codes a frame from the decoded one before it."""
+    """Codes a picture from one or two decoded ones."""
 
     def __init__(self, config: ModelConfig, pyramid: Pyramid) -> None:
         super().__init__()
@@ -50,122 +50,166 @@ class InterCodec(nn.Module):
         self.pyramid = pyramid
         self.config = config
         self.rotation = RotationEstimator(pyramid) if config.geometry == "healpix" else NoRotation()
-        self.estimator = MotionEstimator(pyramid, config.motion_channels // 2)
-        self.motion_a = MotionAnalysis(config, pyramid)
-        self.motion_s = MotionSynthesis(2 + FAMILIES[config.family].extra, config, pyramid)
-        self.motion_latents = LatentCodec(config.motion_latents, 2 * config.motion_latents, config, pyramid, 0.5)
-        self.compensation = FAMILIES[config.family](config, pyramid)
+        self.tables = MotionTables()
+        self.prediction = TreePrediction(pyramid.warp(0), pyramid.padding(0))
+        self.compensation = Compensation(config, pyramid) if config.compensation else Unmended(pyramid)
         self.g_a = Analysis(2 * FOLDED, config.residual_latents, widths, basis, config, pyramid)
         self.g_s = Synthesis(config.residual_latents, FOLDED, widths, basis, config, pyramid)
         memory = 2 * config.residual_latents + config.intra_latents
         self.residual_latents = LatentCodec(config.residual_latents, memory, config, pyramid)
 
+    @cached_property
+    def search(self) -> MotionSearch:
+        """The search for trees on this grid, made when it is first asked for: a decoder needs none."""
+        return MotionSearch(self.pyramid.grids[0])
+
+    @cached_property
+    def blocks(self) -> BlockGrid:
+        """The blocks of the trees."""
+        return BlockGrid(self.pyramid.grids[0])
+
+    def place(self) -> None:
+        """Follow the pyramid to another patch."""
+        self.prediction.place()
+        for name in ("search", "blocks"):
+            self.__dict__.pop(name, None)
+
     def begin(self, x_hat: Float[Tensor, "batch npix 3"], fine: Float[Tensor, "batch latent i"]) -> State:
-        """What is remembered after an I-frame: its picture, and its latents as whole numbers."""
-        config = self.config
+        """What is remembered of an I-frame: its picture, and its latents as whole numbers."""
+        return State.begin(x_hat, fine, LatentMemory.empty(fine, self.config.residual_latents))
 
-        motion, residual = (LatentMemory.empty(fine, n) for n in (config.motion_latents, config.residual_latents))
-        return State.begin(x_hat, fine, motion, residual)
+    def forward(
+        self, x: Tensor, references: References, motion: Motion, quality: Quality, straight: bool = False
+    ) -> InterOutput:
+        """Training: reconstruction, its way there, and the estimated rate of the residual.
 
-    def forward(self, x: Tensor, state: State, quality: Float[Tensor, " batch"], straight: bool = False) -> InterOutput:
-        """Training: reconstruction, its way there, and estimated rates."""
-        motion, pred, rate_motion = self.forward_motion(x, state, quality, straight)
+        Args:
+            motion: Trees of the batch, as `find_motion` finds them.
+        """
+        pred = self.predict(references, motion)
         y = self.analyse_residual(x, pred.folded)
-        residual, rate_residual = self.residual_latents(y, quality, state.for_residual, straight)
+        residual, rate = self.residual_latents(y, quality, references.memory, straight)
         x_hat = self.reconstruct(residual.y_hat, pred.folded, quality)
-        after = state.after(x_hat, motion.fine, residual.fine)
-        return InterOutput(x_hat, pred.x_warp, self.picture(pred), rate_motion, rate_residual, after)
+        return InterOutput(x_hat, pred.x_warp, self.picture(pred), rate, residual.fine)
 
-    def forward_motion(
-        self, x: Tensor, state: State, quality: Float[Tensor, " batch"], straight: bool = False
-    ) -> tuple[Decoded, Prediction, Rate]:
-        """Training, up to the prediction."""
-        y = self.analyse_motion(x, state.x_hat)
-        motion, rate = self.motion_latents(y, quality, state.motion.both, straight)
-        return motion, self.predict(motion.y_hat, state.x_hat), rate
+    @torch.no_grad()
+    def find_motion(self, x: Tensor, references: References, lmbda: np.ndarray) -> list[MotionTree]:
+        """Trees of a batch for training: not adapted to what their symbols cost in order.
+
+        Args:
+            lmbda: Bits that a unit of squared error of luma is worth, [batch].
+        """
+        setting, trees = Setting(references.distances), []
+        blurs = self.config.blurs
+        levels = [self._lumas(state.x_hat.detach().float(), blurs) for state in references.states]
+        for i, weight in enumerate(lmbda):
+            planes = [[blur[i] for blur in each] for each in levels]
+            problem = self.search.problem(_array(x[i, :, 0].float()), planes, setting, float(weight))
+            trees.append(self.search.unordered(problem))
+        return trees
+
+    def find_tree(
+        self,
+        x: Tensor,
+        references: References,
+        turn: Tensor | None,
+        lmbda: np.ndarray | float,
+        effort: Effort = MEDIUM,
+    ) -> tuple[MotionTree, Setting]:
+        """The tree of a picture, to be written next.
+
+        Args:
+            turn: The camera's rotation, which the tree's vectors are added to.
+            lmbda: As in `find_motion`, of each block of 64 nodes or of all.
+        """
+        setting = self.setting(references)
+        pictures, left = [state.x_hat[..., :1] for state in references.states], _HALF_A_CIRCLE
+        if turn is not None:
+            fields = self._turns(turn, references)
+            pictures = [self.pyramid.warp(0)(x_ref, v[None]) for x_ref, v in zip(pictures, fields, strict=True)]
+            left -= max(float(v.norm(dim=-1).max()) for v in fields)
+        blurs = min(self.config.blurs, effort.blurs)
+        planes = [[blur[0] for blur in self._lumas(x_ref, blurs)] for x_ref in pictures]
+        problem: Problem = self.search.problem(_array(x[0, :, 0]), planes, setting, lmbda)
+        longest = float(self.prediction.steps.norm(dim=-1).max())
+        return bounded(self.search(problem, self.tables, effort), left / (STEP * longest)), setting
+
+    def find_turn(self, x: Tensor, references: References) -> Tensor | None:
+        """The camera's rotation towards the first reference; None where none pays.
+
+        Nor where one goes on towards the second for more than a right angle: motion is added, and the sum stays below
+        half a circle.
+        """
+        turn = self.rotation(x[..., :1], references.first.x_hat[..., :1])
+        near, far = references.distances
+        furthest = float(turn.double().norm()) * ROTATION_STEP * max(1.0, abs(far / near))
+        return turn if turn.any() and furthest <= LARGEST_TURN else None
+
+    def setting(self, references: References) -> Setting:
+        """What encoder and decoder know before a tree: of B-frames the future reference's motion, else the first's."""
+        first, second, own = references
+        state = second if second is not None and own[0] * own[1] < 0 else first
+        if state.tree is None or not state.distances[0]:
+            return Setting(own)
+        return Setting(own, earlier_tree(state.tree, state.distances, own))
+
+    def _lumas(self, x_ref: Float[Tensor, "batch npix c"], blurs: int) -> list[np.ndarray]:
+        """Luma at the blur levels that are tried."""
+        luma = x_ref[..., :1].contiguous()
+        levels = blur_levels(luma, self.pyramid.padding(0))[:blurs] if blurs > 1 else [luma]
+        return [_array(level[..., 0]) for level in levels]
+
+    def _turns(self, turn: Tensor, references: References) -> list[Float[Tensor, "npix 3"]]:
+        """The camera's rotation towards each reference: what it is towards the first goes on at the same speed."""
+        near = references.distances[0]
+        shares = [distance / near for distance in references.distances[: len(references.states)]]
+        return [self.rotation.field(turn, share) for share in shares]
 
     def picture(self, pred: Prediction) -> Float[Tensor, "batch npix 3"]:
         """The prediction at every node."""
         return unfold(pred.folded, self.pyramid) + _MID
 
-    def estimate_rotation(self, x: Tensor, x_ref: Tensor) -> Tensor:
-        """Units of ROTATION_STEP, [3]."""
-        stacks = (self.estimator.stack(signal[..., :1]) for signal in (x, x_ref))
-        return self.rotation(*stacks)
-
-    def analyse_motion(self, x: Tensor, x_ref: Tensor, turn: Tensor | None = None) -> Float[Tensor, "batch latent m"]:
-        """Latents of what moves besides the camera, before rounding."""
-        luma, luma_ref = x[..., :1], x_ref[..., :1]
-        with torch.no_grad():
-            rotation = None if turn is None else rotation_of(turn)
-            v = self.estimator(self.estimator.stack(luma), self.estimator.stack(luma_ref), rotation)
-            field = to_frame(v, self.pyramid)
-            luma_warp = self.pyramid.warp(0)(luma_ref, self.field_at_nodes(field, turn))
-        return self.motion_a(field, luma, luma_warp, luma_ref)
-
-    def field_at_nodes(
-        self, field: Float[Tensor, "batch work 2"], turn: Tensor | None
-    ) -> Float[Tensor, "batch npix 3"]:
-        """Radians at every node: the coded field, and the camera's turn where there is one.
+    def predict(self, references: References, motion: Motion | None, turn: Tensor | None = None) -> Prediction:
+        """Predict a picture from its references, their motion (None where nothing moves) and the camera's turn.
 
         Raises:
-            DamagedStream: a turn, on a plane.
+            DamagedStream: a vector leads half way round the sphere or further.
         """
-        v = to_nodes(field, self.pyramid)
-        return v if turn is None else v + self.rotation.field(turn)
-
-    def predict(
-        self, y_hat: Float[Tensor, "batch latent m"] | None, x_ref: Tensor, turn: Tensor | None = None
-    ) -> Prediction:
-        """From the motion's latents (None where nothing moves but the camera) and the reference.
-
-        Raises:
-            DamagedStream: a vector is no number, or as long as half a circle.
-        """
-        if y_hat is None:
-            motion = x_ref.new_zeros(x_ref.shape[0], self.pyramid.grids[WORK_DEPTH].npix, 2 + self.compensation.extra)
-        else:
-            motion = self.motion_s(y_hat)
-        v = self.field_at_nodes(motion[..., :2], turn)
-        if not torch.is_grad_enabled():
-            _check_field(v)
-        return self.compensation(x_ref, v, motion[..., 2:])
+        if motion is None:
+            motion = Motion.of([still_tree(self.blocks)], references.first.x_hat.device)
+        turns = () if turn is None else self._turns(turn, references)
+        predicted = self.prediction([state.x_hat for state in references.states], motion, turns)
+        return self.compensation(predicted, motion)
 
     def analyse_residual(self, x: Tensor, f_pred: Tensor) -> Float[Tensor, "batch latent m"]:
         return self.g_a(torch.cat([fold(x - _MID, self.pyramid) - f_pred, f_pred], -1))
 
-    def reconstruct(self, y_hat: Tensor, f_pred: Tensor, quality: Tensor) -> Float[Tensor, "batch npix 3"]:
+    def reconstruct(self, y_hat: Tensor, f_pred: Tensor, quality: Quality) -> Float[Tensor, "batch npix 3"]:
         return unfold(f_pred + self.g_s(y_hat, quality, f_pred), self.pyramid) + _MID
 
-    def write_motion(
-        self, x: Tensor, state: State, turn: Tensor | None, quality: Tensor, writer: SymbolWriter
-    ) -> Decoded:
-        """Code the motion; what the decoder will have."""
-        y = self.analyse_motion(x, state.x_hat, turn)
-        return self.motion_latents.write(y, quality, writer, state.motion.both)
+    def write_motion(self, tree: MotionTree, setting: Setting, writer: SymbolWriter) -> MotionTree:
+        """Code a tree; the tree that the decoder will have."""
+        return write_tree(tree, self.blocks, setting, self.tables, writer)
+
+    def read_motion(self, reader: SymbolReader, references: References) -> MotionTree:
+        """Decode a tree."""
+        return read_tree(self.blocks, self.setting(references), self.tables, reader)
 
     def write_residual(
-        self, x: Tensor, state: State, pred: Prediction, quality: Tensor, writer: SymbolWriter
+        self, x: Tensor, references: References, pred: Prediction, quality: Quality, writer: SymbolWriter
     ) -> tuple[Tensor, Decoded]:
         """Code the rest; the decoder's reconstruction, and the latents."""
         y = self.analyse_residual(x, pred.folded)
-        residual = self.residual_latents.write(y, quality, writer, state.for_residual)
+        residual = self.residual_latents.write(y, quality, writer, references.memory)
         return self.reconstruct(residual.y_hat, pred.folded, quality), residual
-
-    def read_motion(self, reader: SymbolReader, state: State, quality: Tensor) -> Decoded:
-        return self.motion_latents.read(reader, quality, state.motion.both)
 
     def read_residual(
-        self, reader: SymbolReader, state: State, pred: Prediction, quality: Tensor
+        self, reader: SymbolReader, references: References, pred: Prediction, quality: Quality
     ) -> tuple[Tensor, Decoded]:
-        residual = self.residual_latents.read(reader, quality, state.for_residual)
+        """Decode the rest."""
+        residual = self.residual_latents.read(reader, quality, references.memory)
         return self.reconstruct(residual.y_hat, pred.folded, quality), residual
 
 
-def _check_field(v: Tensor) -> None:
-    """Raise DamagedStream unless every vector is a number of less than half a circle."""
-    longest = float(v.square().sum(-1).max())
-    if not longest < torch.pi**2:
-        raise DamagedStream(
-            f"a P-frame moves a point by {longest**0.5:.3g} radians; less than half a circle is possible"
-        )
+def _array(x: Tensor) -> np.ndarray:
+    return np.ascontiguousarray(x.cpu().numpy())

@@ -12,6 +12,7 @@ from deepsphere_codec.entropy.hyperprior import Rate
 from deepsphere_codec.models.config import ModelConfig
 from deepsphere_codec.models.latent_codec import Decoded, LatentCodec
 from deepsphere_codec.models.pyramid import LATENT_DEPTH, Pyramid
+from deepsphere_codec.models.quality import Quality
 from deepsphere_codec.models.transforms import (
     FOLDED,
     PLANE_ENERGIES,
@@ -45,7 +46,7 @@ class IntraCodec(nn.Module):
         self.latents = LatentCodec(config.intra_latents, 0, config, pyramid)
 
     def forward(
-        self, x: Float[Tensor, "batch npix 3"], quality: Float[Tensor, " batch"], straight: bool = False
+        self, x: Float[Tensor, "batch npix 3"], quality: Quality, straight: bool = False
     ) -> tuple[Picture, Rate]:
         """Training: reconstruction and estimated rate."""
         decoded, rate = self.latents(self.analyse(x), quality, None, straight)
@@ -54,16 +55,16 @@ class IntraCodec(nn.Module):
     def analyse(self, x: Float[Tensor, "batch npix 3"]) -> Float[Tensor, "batch latent m"]:
         return self.g_a(fold(x - _MID, self.pyramid))
 
-    def synthesise(self, y_hat: Tensor, quality: Tensor) -> Float[Tensor, "batch npix 3"]:
+    def synthesise(self, y_hat: Tensor, quality: Quality) -> Float[Tensor, "batch npix 3"]:
         return unfold(self.g_s(y_hat, quality), self.pyramid) + _MID
 
-    def write(self, x: Tensor, quality: Tensor, writer: SymbolWriter) -> Picture:
+    def write(self, x: Tensor, quality: Quality, writer: SymbolWriter) -> Picture:
         """Code a frame; what the decoder will have."""
         return self._picture(self.latents.write(self.analyse(x), quality, writer), quality)
 
-    def read(self, reader: SymbolReader, quality: Tensor) -> Picture:
+    def read(self, reader: SymbolReader, quality: Quality) -> Picture:
         """Decode a frame."""
         return self._picture(self.latents.read(reader, quality), quality)
 
-    def _picture(self, decoded: Decoded, quality: Tensor) -> Picture:
+    def _picture(self, decoded: Decoded, quality: Quality) -> Picture:
         return Picture(self.synthesise(decoded.y_hat, quality), decoded.fine)

@@ -12,7 +12,7 @@ from deepsphere_codec.entropy.coder import SymbolReader, SymbolWriter
 from deepsphere_codec.entropy.hyperprior import FINE, Hyperprior, Rate
 from deepsphere_codec.models.config import ModelConfig
 from deepsphere_codec.models.pyramid import COARSEST_DEPTH, LATENT_DEPTH, Pyramid
-from deepsphere_codec.models.quality import LatitudeTilt, QualityBank
+from deepsphere_codec.models.quality import LatitudeTilt, Quality, QualityBank, at_depth
 
 
 class Decoded(NamedTuple):
@@ -41,6 +41,7 @@ class LatentCodec(nn.Module):
     ) -> None:
         super().__init__()
         at = pyramid.at
+        self.pyramid = pyramid
         self.gain = QualityBank(channels, start, 2**0.5)
         self.inverse_gain = QualityBank(channels, 1 / start, 2**-0.5)
         self.hyperprior = Hyperprior(
@@ -58,7 +59,7 @@ class LatentCodec(nn.Module):
     def forward(
         self,
         y: Float[Tensor, "batch latent m"],
-        quality: Float[Tensor, " batch"],
+        quality: Quality,
         memory: Tensor | None = None,
         straight: bool = False,
     ) -> tuple[Decoded, Rate]:
@@ -67,23 +68,23 @@ class LatentCodec(nn.Module):
             y_hat, rate = self.hyperprior(self._scaled(y.float(), quality), memory, straight)
             return self._decoded(y_hat, quality), rate
 
-    def write(self, y: Tensor, quality: Tensor, writer: SymbolWriter, memory: Tensor | None = None) -> Decoded:
+    def write(self, y: Tensor, quality: Quality, writer: SymbolWriter, memory: Tensor | None = None) -> Decoded:
         """Code y; what the decoder will have."""
         return self._decoded(self.hyperprior.write(self._scaled(y, quality), writer, memory), quality)
 
-    def read(self, reader: SymbolReader, quality: Tensor, memory: Tensor | None = None) -> Decoded:
+    def read(self, reader: SymbolReader, quality: Quality, memory: Tensor | None = None) -> Decoded:
         """Decode."""
         return self._decoded(self.hyperprior.read(reader, quality, memory), quality)
 
-    def nothing(self, quality: Tensor) -> Decoded:
+    def nothing(self, quality: Quality) -> Decoded:
         """Where no latents are coded: all of them zero."""
         zeros = quality.new_zeros(len(quality), len(self.hyperprior.anchors), self.hyperprior.channels)
         return Decoded(zeros, zeros)
 
-    def _scaled(self, y: Tensor, quality: Tensor) -> Tensor:
-        gain = self.gain(quality)
+    def _scaled(self, y: Tensor, quality: Quality) -> Tensor:
+        gain = at_depth(self.gain(quality), self.pyramid, LATENT_DEPTH)
         return y * (gain if self.tilt is None else gain * self.tilt(1))
 
-    def _decoded(self, y_hat: Tensor, quality: Tensor) -> Decoded:
-        gain = self.inverse_gain(quality)
+    def _decoded(self, y_hat: Tensor, quality: Quality) -> Decoded:
+        gain = at_depth(self.inverse_gain(quality), self.pyramid, LATENT_DEPTH)
         return Decoded(y_hat * (gain if self.tilt is None else gain * self.tilt(-1)), (FINE * y_hat).detach())

@@ -14,13 +14,16 @@ from deepsphere_codec.layers.operators import RescaledLaplacian
 from deepsphere_codec.models.config import ModelConfig
 from deepsphere_codec.models.dvc import SphereDVC
 from deepsphere_codec.models.geometry import nside_multiple, whole_grid
+from deepsphere_codec.models.memory import References
+from deepsphere_codec.motion.prediction import Motion
+from deepsphere_codec.motion.tree import still_tree
 
-ENCODERS = ("g_a", "h_a", "motion_a", "estimator")
+ENCODERS = ("g_a", "h_a")
 """Parts of a network that a decoder does not run."""
 
 COUNTED = (
     "convolutions of every kind, channel mixes and GDN, each as often as it runs for a frame; "
-    "not warps, blurs, resampling and the entropy coder"
+    "not the search for motion, warps, blurs, resampling and the entropy coder"
 )
 """What a count holds, of every codec."""
 
@@ -71,7 +74,8 @@ def complexity(config: ModelConfig) -> Complexity:
         with Counter(network) as intra:
             picture, _ = network.intra(x, quality)
         with Counter(network) as inter:
-            network.inter(x, network.inter.begin(*picture), quality)
+            motion = Motion.of([still_tree(network.inter.blocks)])
+            network.inter(x, References(network.inter.begin(*picture)), motion, quality)
     return Complexity(sum(p.numel() for p in network.parameters()), macs_of(intra, inter, 8 * nside * nside, ENCODERS))
 
 

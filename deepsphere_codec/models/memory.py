@@ -1,26 +1,32 @@
-"""What encoder and decoder both remember from frame to frame: a picture, and whole numbers for the entropy coder."""
+"""What encoder and decoder both remember of a decoded picture: the picture, its motion, whole numbers for the coder."""
 
 from __future__ import annotations
 
+import struct
 import zlib
 from typing import NamedTuple
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int8
 from torch import Tensor
 
 from deepsphere_codec.entropy.exact import ACTIVATION_LIMIT
+from deepsphere_codec.motion.tree import MotionTree
 
 _FADE = 4
-"""An activity keeps 3/4 of what it was and takes 1/4 of what is new: it looks back about four frames."""
+"""An activity keeps 3/4 of what it was and takes 1/4 of what is new: it looks back about four pictures."""
+
+QualityMap = Int8[np.ndarray, " blocks"]
+"""Quarter steps of quality, added to that of the picture, for each block of nside / 64."""
 
 
 class LatentMemory(NamedTuple):
     """Latents decoded so far, as the entropy coder's networks of integers take them; whole numbers all.
 
     Attributes:
-        last: Of the frame before, times FINE, -255 … 255.
-        activity: Their magnitudes, fading over the frames, 0 … 255.
+        last: Of the picture, times FINE, -255 … 255.
+        activity: Magnitudes, fading over the pictures that it was predicted from, 0 … 255.
     """
 
     last: Float[Tensor, "batch latent m"]
@@ -33,7 +39,7 @@ class LatentMemory(NamedTuple):
         return cls(zeros, zeros)
 
     def after(self, fine: Float[Tensor, "batch latent m"]) -> LatentMemory:
-        """With the latents of one frame more (times FINE); exact, since a quarter of a whole number is."""
+        """With the latents of one picture more (times FINE); exact, since a quarter of a whole number is."""
         last = fine.double().clamp(-ACTIVATION_LIMIT, ACTIVATION_LIMIT)
         return LatentMemory(last, ((_FADE - 1) * self.activity + last.abs()).div(_FADE).floor())
 
@@ -43,52 +49,37 @@ class LatentMemory(NamedTuple):
 
 
 class State(NamedTuple):
-    """A decoded picture, and what is remembered of it.
+    """A decoded picture, and what pictures that refer to it need to know.
 
     Attributes:
-        x_hat: The last decoded frame.
+        x_hat: The picture.
         intra: Magnitudes of the I-frame's latents, whole numbers 0 … 255: where there is detail.
-        motion, residual: Of the P-frames since.
-        age: How many these are.
-        check: CRC-32 of all latents decoded since the I-frame began: what encoder and decoder must agree on.
+        residual: Latents of the pictures since.
+        tree: Its motion, None of an I-frame or where nothing moves.
+        distances: Display numbers of its references less its own.
+        quality_map: Of the picture; None where it is flat.
+        check: CRC-32 of all latents that it depends on: what encoder and decoder must agree on.
     """
 
     x_hat: Float[Tensor, "batch npix 3"]
     intra: Float[Tensor, "batch latent i"]
-    motion: LatentMemory
     residual: LatentMemory
-    age: int = 0
+    tree: MotionTree | None = None
+    distances: tuple[int, int] = (0, 0)
+    quality_map: QualityMap | None = None
     check: int = 0
 
     @classmethod
-    def begin(
-        cls, x_hat: Tensor, fine: Float[Tensor, "batch latent i"], motion: LatentMemory, residual: LatentMemory
-    ) -> State:
-        """After an I-frame with these latents (times FINE), and empty memories."""
-        return cls(x_hat, fine.double().abs().clamp_max(ACTIVATION_LIMIT), motion, residual)
+    def begin(cls, x_hat: Tensor, fine: Float[Tensor, "batch latent i"], residual: LatentMemory) -> State:
+        """Of an I-frame with these latents (times FINE), and an empty memory."""
+        return cls(x_hat, fine.double().abs().clamp_max(ACTIVATION_LIMIT), residual)
 
-    def after(self, x_hat: Tensor, motion: Tensor, residual: Tensor) -> State:
-        """After one P-frame more, with these latents (times FINE)."""
-        memories = self.motion.after(motion), self.residual.after(residual)
-        return State(x_hat, self.intra, *memories, self.age + 1, self.check)
-
-    def unchanged(self) -> State:
-        """After a P-frame that repeats the one before it."""
-        nothing = (memory.last.new_zeros(()).expand_as(memory.last) for memory in (self.motion, self.residual))
-        return self.after(self.x_hat, *nothing)
-
-    def sealed(self, *latents: Float[Tensor, "batch latent m"]) -> State:
-        """With the latents of this frame (times FINE, whole numbers) in its checksum."""
-        check = self.check
-        for each in latents:
-            numbers = each.to("cpu", torch.int32).numpy().astype("<i4", copy=False)
-            check = zlib.crc32(numbers.tobytes(), check)
+    def sealed(self, check: int, *numbers: Tensor | np.ndarray) -> State:
+        """With a checksum over what it depends on, and over whole numbers of its own (latents times FINE, a tree)."""
+        for each in numbers:
+            array = each.to("cpu", torch.int32).numpy() if isinstance(each, Tensor) else each
+            check = zlib.crc32(array.astype("<i4", copy=False).tobytes(), check)
         return self._replace(check=check)
-
-    @property
-    def for_residual(self) -> Float[Tensor, "batch latent r"]:
-        """What the residual's entropy parameters see."""
-        return torch.cat([self.residual.both, self.intra], -1)
 
     def detach(self) -> State:
         """Without the graph of gradients."""
@@ -96,14 +87,55 @@ class State(NamedTuple):
 
 
 class References(NamedTuple):
-    """The decoded pictures that a P- or B-frame refers to.
+    """The decoded pictures that a picture is predicted from.
 
     Attributes:
-        first: The nearer one in the past.
-        second: Of a P-frame, the anchor before `first` in its GOP, if there is one; of a B-frame, the later picture.
-        distances: Frames from the frame to each of them, negative in the past; 0 where there is no second.
+        first: The nearer past one.
+        second: Of a P-frame the anchor before the first, if there is one; of a B-frame the future one.
+        distances: Display number of each less that of the picture, in frames, negative in the past; 0 without a second.
     """
 
     first: State
     second: State | None = None
     distances: tuple[int, int] = (-1, 0)
+
+    @property
+    def states(self) -> list[State]:
+        """Those that are there."""
+        return [self.first] if self.second is None else [self.first, self.second]
+
+    @property
+    def memory(self) -> Float[Tensor, "batch latent r"]:
+        """What the residual's entropy parameters see: latents of the first, activity of both, detail of the I-frame."""
+        return torch.cat([self.residual.both, self.first.intra], -1)
+
+    @property
+    def residual(self) -> LatentMemory:
+        """Memory of both; whole numbers."""
+        last, activity = self.first.residual
+        if self.second is not None:
+            activity = ((activity + self.second.residual.activity) / 2).floor()
+        return LatentMemory(last, activity)
+
+    @property
+    def check(self) -> int:
+        """Of both."""
+        return zlib.crc32(struct.pack("<2I", self.first.check, self.second.check if self.second else 0))
+
+    def after(
+        self,
+        x_hat: Tensor,
+        fine: Float[Tensor, "batch latent m"],
+        tree: MotionTree | None = None,
+        quality_map: QualityMap | None = None,
+    ) -> State:
+        """The picture that was predicted from them, with these latents (times FINE)."""
+        memory = self.residual.after(fine)
+        return State(x_hat, self.first.intra, memory, tree, self.distances, quality_map)
+
+    def repeated(self, second: bool = False) -> State:
+        """The first reference, or the second, once more in place of a picture."""
+        source = self.second if second and self.second is not None else self.first
+        nothing = torch.zeros_like(self.first.residual.last)
+        state = self.after(source.x_hat, nothing, None, source.quality_map)
+        return state._replace(check=self.check)

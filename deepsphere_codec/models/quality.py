@@ -9,9 +9,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from deepsphere_codec.layers import unpool
 from deepsphere_codec.models.config import QUALITIES, ModelConfig
 from deepsphere_codec.models.latitude import Latitude
+from deepsphere_codec.models.pyramid import COARSEST_DEPTH, Pyramid
 
+Quality = Float[Tensor, " batch"] | Float[Tensor, "batch blocks"]
+"""One number a picture, or one for each block of nside / 64."""
 RealQuality = TypeVar("RealQuality", float, Tensor)
 
 PLANE_WEIGHTS = (6 / 8, 1 / 8, 1 / 8)
@@ -31,9 +35,9 @@ def intra_quality(quality: RealQuality, config: ModelConfig) -> RealQuality:
     return quality + config.intra_step
 
 
-def inter_quality(quality: RealQuality, config: ModelConfig, age: int) -> RealQuality:
-    """What the P-frame that follows `age` others is coded at."""
-    return quality + config.inter_steps[age % len(config.inter_steps)]
+def inter_quality(quality: RealQuality, config: ModelConfig, layer: int) -> RealQuality:
+    """What a picture of this layer of a group is coded at."""
+    return quality + config.layer_steps[layer]
 
 
 class QualityBank(nn.Module):
@@ -51,12 +55,21 @@ class QualityBank(nn.Module):
         steps = torch.arange(QUALITIES, dtype=torch.float32)[:, None]
         self.log_gain = nn.Parameter(math.log(start) + math.log(growth) * steps.repeat(1, channels))
 
-    def forward(self, quality: Float[Tensor, " batch"]) -> Float[Tensor, "batch 1 channels"]:
-        position = (quality - 1).clamp(0, QUALITIES - 1)
+    def forward(self, quality: Quality) -> Float[Tensor, "batch blocks channels"]:
+        """Factors for qualities 1 to 8, beyond which they stay as they are; one block where a whole picture has one."""
+        position = (quality.view(len(quality), -1) - 1).clamp(0, QUALITIES - 1)
         below = position.floor().clamp_max(QUALITIES - 2)
-        mix = (position - below)[:, None]
+        mix = (position - below)[..., None]
         rows = below.long()
-        return torch.lerp(self.log_gain[rows], self.log_gain[rows + 1], mix).exp()[:, None]
+        return torch.lerp(self.log_gain[rows], self.log_gain[rows + 1], mix).exp()
+
+
+def at_depth(blocks: Float[Tensor, "batch blocks c"], pyramid: Pyramid, depth: int) -> Float[Tensor, "batch n c"]:
+    """Values of the blocks of nside / 64 at the nodes of a finer resolution; one value for all stays one."""
+    if blocks.shape[1] > 1:
+        for level in range(COARSEST_DEPTH, depth, -1):
+            blocks = unpool(blocks, pyramid.side(level))
+    return blocks
 
 
 class LatitudeTilt(nn.Module):

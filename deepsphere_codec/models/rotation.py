@@ -9,17 +9,20 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from deepsphere_codec.errors import DamagedStream
+from deepsphere_codec.layers import mean_pool
+from deepsphere_codec.layers.fields import chart_steps, dual_steps
 from deepsphere_codec.layers.padding import PlaneGrid
-from deepsphere_codec.models.fields import chart_steps, dual_steps
-from deepsphere_codec.models.pyramid import Pyramid
+from deepsphere_codec.models.pyramid import LATENT_DEPTH, Pyramid
 from deepsphere_codec.sphere.rotation import rotation_from_vector, vector_from_rotation
 
 ROTATION_STEP = 2.0**-14
 """Radians to a unit of what is coded: 1/67 of a node at nside 256, a third of a thousandth of a right angle at 1024."""
 _UNITS = struct.Struct("<3h")
 ROTATION_BYTES = _UNITS.size
-_LARGEST = torch.pi / 2  # what seems to turn further is another scene; motion is added, and the sum stays below π
+LARGEST_TURN = torch.pi / 2
+"""What seems to turn further is another scene; motion is added, and the sum stays below half a circle."""
 _GAIN = 0.95  # of the robust error; a turn that does not bring it down so far does not pay
+_GLANCE = 3  # the resolution at which a turn must pay for finer ones to be looked at: most cameras stand still
 _NOISE = 2 / 255  # differences below this say nothing
 
 
@@ -41,16 +44,17 @@ class RotationEstimator(nn.Module):
             self.register_buffer(f"turns_{depth}", _turns(pyramid, depth), persistent=False)
 
     @torch.no_grad()
-    def forward(
-        self, stack: dict[int, Float[Tensor, "one npix 1"]], stack_ref: dict[int, Float[Tensor, "one npix 1"]]
-    ) -> Int[Tensor, " 3"]:
+    def forward(self, luma: Float[Tensor, "one npix 1"], luma_ref: Float[Tensor, "one npix 1"]) -> Int[Tensor, " 3"]:
         """Units of ROTATION_STEP, of the turn R with x(p) = x_ref(R p); zeros where none pays.
 
         Args:
-            stack, stack_ref: Luma of source and reference by depth.
+            luma, luma_ref: Of source and reference.
         """
+        stack, stack_ref = self._stack(luma), self._stack(luma_ref)
         rotation = torch.eye(3, dtype=torch.float64)
         for depth, iterations in self.iterations.items():
+            if depth == _GLANCE - 1 and not self._pays(stack[_GLANCE], stack_ref[_GLANCE], rotation, _GLANCE):
+                return torch.zeros(3, dtype=torch.int64)
             for _ in range(iterations):
                 warped = self._turned(stack_ref[depth], rotation, depth)
                 step = self._step(stack[depth], warped, depth)
@@ -60,15 +64,23 @@ class RotationEstimator(nn.Module):
         pays = self._pays(stack[last], stack_ref[last], rotation_of(units), last)
         return units.long() if pays else torch.zeros(3, dtype=torch.int64)
 
-    def field(self, units: Int[Tensor, " 3"]) -> Float[Tensor, "npix 3"]:
-        """Tangent vectors, radians, of a coded turn at every node."""
-        return rotation_field(self.pyramid.warp(0).centers, rotation_of(units))
+    def field(self, units: Int[Tensor, " 3"], share: float = 1.0) -> Float[Tensor, "npix 3"]:
+        """Tangent vectors, radians, at every node, of a coded turn that goes on for `share` of its time."""
+        return rotation_field(self.pyramid.warp(0).centers, rotation_of(units.double() * share))
+
+    def _stack(self, luma: Float[Tensor, "one npix 1"]) -> dict[int, Float[Tensor, "one npix 1"]]:
+        """Means over parents, by depth."""
+        stack = {}
+        for depth in range(1, LATENT_DEPTH + 1):
+            luma = mean_pool(luma, self.pyramid.side(depth - 1))
+            stack[depth] = luma
+        return stack
 
     def _pays(self, x: Tensor, x_ref: Tensor, rotation: Float[Tensor, "3 3"], depth: int) -> bool:
         """Better than no turn, and than the opposite one: between nodes noise is smoothed, by a tenth of its error."""
         others = [_robust(x, x_ref), _robust(x, self._turned(x_ref, rotation.t(), depth))]
         found = _robust(x, self._turned(x_ref, rotation, depth))
-        return found < _GAIN * min(others) and float(vector_from_rotation(rotation).norm()) < _LARGEST
+        return found < _GAIN * min(others) and float(vector_from_rotation(rotation).norm()) < LARGEST_TURN
 
     def _turned(self, x: Tensor, rotation: Float[Tensor, "3 3"], depth: int) -> Tensor:
         warp = self.pyramid.warp(depth)
@@ -92,11 +104,11 @@ class RotationEstimator(nn.Module):
 class NoRotation(nn.Module):
     """In place of `RotationEstimator` on a plane, where a turn of the camera is no motion that three numbers tell."""
 
-    def forward(self, stack: dict[int, Tensor], stack_ref: dict[int, Tensor]) -> Int[Tensor, " 3"]:
+    def forward(self, luma: Tensor, luma_ref: Tensor) -> Int[Tensor, " 3"]:
         """Zeros: no turn."""
         return torch.zeros(3, dtype=torch.int64)
 
-    def field(self, units: Int[Tensor, " 3"]) -> Float[Tensor, "npix 3"]:
+    def field(self, units: Int[Tensor, " 3"], share: float = 1.0) -> Float[Tensor, "npix 3"]:
         """Of no turn that this codec has written.
 
         Raises:

@@ -10,7 +10,7 @@ from deepsphere_codec.layers import GDN, ChebConv, fold_children, unfold_childre
 from deepsphere_codec.layers.blocks import ResidualBlock, sphere_conv
 from deepsphere_codec.models.config import ModelConfig
 from deepsphere_codec.models.pyramid import LATENT_DEPTH, WORK_DEPTH, Pyramid
-from deepsphere_codec.models.quality import QualityBank
+from deepsphere_codec.models.quality import Quality, QualityBank, at_depth
 
 FOLDED = 3 * 4**WORK_DEPTH
 """Channels of a three-channel signal whose children two levels down are channels."""
@@ -180,6 +180,7 @@ class Synthesis(nn.Module):
     ) -> None:
         super().__init__()
         at, (wide, middle) = pyramid.at, widths
+        self.pyramid = pyramid
         out_channels = basis.shape[0] // 16
         self.straight = BlockSynthesis(basis, latents, pyramid)
         self.rise = nn.Sequential(
@@ -202,10 +203,10 @@ class Synthesis(nn.Module):
     def forward(
         self,
         y_hat: Float[Tensor, "batch latent m"],
-        quality: Float[Tensor, " batch"],
+        quality: Quality,
         context: Float[Tensor, "batch work c"] | None = None,
     ) -> Float[Tensor, "batch work o"]:
         straight = self.straight(y_hat)
         seen = straight if context is None else torch.cat([straight, context], -1)
         features = self.rise(y_hat) + self.context(seen)
-        return straight + self.finish(features * self.strength(quality))
+        return straight + self.finish(features * at_depth(self.strength(quality), self.pyramid, WORK_DEPTH))

@@ -20,6 +20,7 @@ from deepsphere_codec.errors import UsageError
 from deepsphere_codec.models.config import ModelConfig
 from deepsphere_codec.models.dvc import SphereDVC
 from deepsphere_codec.models.geometry import nside_multiple, whole_grid
+from deepsphere_codec.motion.contexts import MotionTables
 
 DEFAULT_MODEL = "sphere-dvc"
 _FOLDER = Path(__file__).parent / "weights"
@@ -165,7 +166,7 @@ def _check_parts(network: SphereDVC, weights: dict[str, Tensor], tables: dict[st
         raise UsageError(f"the model's files hold {min(unknown)}, which is no part of it")
     try:
         for module in network.modules():
-            if isinstance(module, Hyperprior):
+            if isinstance(module, Hyperprior | MotionTables):
                 module.check_tables()
     except ValueError as error:
         raise UsageError(f"the model's files are damaged: {error}") from error

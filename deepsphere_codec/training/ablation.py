@@ -23,7 +23,6 @@ from deepsphere_codec.models.dvc import SphereDVC
 from deepsphere_codec.sphere.patch import PatchGrid
 from deepsphere_codec.training.held_out import held_out, measure
 from deepsphere_codec.training.jobs import run_all
-from deepsphere_codec.training.objective import Objective
 from deepsphere_codec.training.settings import TrainSettings, load_settings
 from deepsphere_codec.training.stand_in import BlockIntra
 from deepsphere_codec.training.trainer import Trainer
@@ -33,26 +32,17 @@ _MEMORY = 0.9  # of the average of the weights: of each LOG_EVERY = 20 steps, he
 _NO_END = 10**9  # steps
 
 
-class Stage(NamedTuple):
-    """What is trained before the part itself: another part of `Schedule`, for a share of the steps."""
-
-    part: str
-    share: float
-
-
 class Variant(NamedTuple):
     """One choice.
 
     Attributes:
         changes: Of the settings, as `load_settings` takes them.
         parts: Where it is another choice than the anchor.
-        stages: Come first; the optimiser and the samples go on from one to the next.
     """
 
     name: str
     changes: tuple[str, ...] = ()
     parts: tuple[str, ...] = PARTS
-    stages: tuple[Stage, ...] = ()
 
 
 class Budget(NamedTuple):
@@ -107,18 +97,9 @@ class Job(NamedTuple):
         return self._replace(variant=self.anchor).settings
 
     @property
-    def stages(self) -> list[tuple[str, int]]:
-        """Parts, and the steps that they end at; the last has no end."""
-        found, share = [], 0.0
-        for stage in self.variant.stages:
-            share += stage.share
-            found.append((stage.part, round(share * self.budget.steps)))
-        return [*found, (self.part, _NO_END)]
-
-    @property
     def heading(self) -> dict[str, Any]:
         """What the result begins with; a result of other settings is not this job's."""
-        told = {"budget": self.budget._asdict(), "qualities": QUALITIES, "stages": self.stages, "frames": self.frames}
+        told = {"budget": self.budget._asdict(), "qualities": QUALITIES, "frames": self.frames}
         settings = {**self.settings.to_dict(), **told}
         settings = json.loads(json.dumps(settings))  # as it is when it is read back
         return {"variant": self.variant.name, "part": self.part, "seed": self.seed, "settings": settings}
@@ -196,12 +177,6 @@ class Run:
 
     def train(self, steps: int, seconds: float) -> None:
         """Until so many steps, or so many seconds of the processor's time, have been spent in all."""
-        schedule = self.job.settings.train
-        for part, end in self.job.stages:
-            self.trainer.objective = Objective(self.trainer.model, replace(schedule, part=part))
-            self._train(min(end, steps), seconds)
-
-    def _train(self, steps: int, seconds: float) -> None:
         trainer = self.trainer
         trainer.settings = replace(trainer.settings, train=replace(trainer.settings.train, steps=steps))
         while trainer.step < steps and seconds - self.seconds > self.seconds / max(1, trainer.step):

@@ -19,17 +19,13 @@ from deepsphere_codec.layers.gate import GatedChebConv
 from deepsphere_codec.layers.operators import RescaledLaplacian
 from deepsphere_codec.training.checkpoint import beginning, load_checkpoint
 
-MOTION_OUTPUTS = ("inter.motion_s.layers.5.weight", "inter.motion_s.layers.5.bias")
-"""Of "ssf" they make a field and a scale, of "dvc" a field alone; a scale of zero is sharp."""
-
 
 @torch.no_grad()
 def begin_from(path: Path, model: nn.Module, only: str = "") -> list[str]:
     """Fill the model from a checkpoint, or from released weights, of its own kind or of a kin.
 
-    A gated Chebyshev convolution takes the radial part of the nine taps that stand in its place there; the motion
-    synthesis of "ssf" takes the field of "dvc"'s, and a scale of zero; a hyperprior that is told the latitude takes one
-    that is not, and makes nothing of the latitude at first.
+    A gated Chebyshev convolution takes the radial part of the nine taps that stand in its place there; a hyperprior
+    that is told the latitude takes one that is not, and makes nothing of the latitude at first.
 
     Args:
         only: Beginning of the names of the parameters that are filled.
@@ -66,10 +62,6 @@ def _carried_over(model: nn.Module, read: Callable[[str], Tensor | None]) -> lis
             basis = nine_taps_to_chebyshev(conv.filter.laplacian, conv.side, conv.filter.order)
             radial = torch.einsum("kt,oit->kio", basis, taps.flatten(2)).reshape(conv.weight.shape)
             found += [(f"{name}.filter.weight", radial), (f"{name}.filter.bias", bias)]
-    parameters = dict(model.named_parameters())
-    for name in MOTION_OUTPUTS:
-        if name in parameters and (value := read(name)) is not None and len(value) == len(parameters[name]) - 1:
-            found.append((name, torch.cat([value, torch.zeros_like(value[:1])])))
     for name, module in model.named_modules():
         if isinstance(module, Hyperprior) and len(module.places):
             found += _without_latitude(name, module, read)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deepsphere_codec.training.ablation import Stage, Variant
+from deepsphere_codec.training.ablation import Variant
 
 ANCHOR = "baseline"
 P_ONLY = ("inter",)
@@ -17,6 +17,5 @@ VARIANTS = (
     Variant("up to 3 frames apart", ("data.gap=3",), P_ONLY),
     Variant("half of it mirrored", ("data.mirror=0.5",), P_ONLY),
     Variant("colours jittered by 10 %", ("data.jitter=0.1",), P_ONLY),
-    Variant("stages as DVC's", (), P_ONLY, (Stage("field", 0.25), Stage("prediction", 0.25))),
     Variant("chains of two", ("data.frames=3", "train.chain=2"), P_ONLY),
 )

@@ -13,13 +13,20 @@ from jaxtyping import Float
 from torch import Tensor
 
 from deepsphere_codec.data.patches import PatchSettings, random_block, sample_film
+from deepsphere_codec.entropy.coder import SymbolWriter
 from deepsphere_codec.entropy.hyperprior import Rate
 from deepsphere_codec.errors import UsageError
 from deepsphere_codec.models.config import QUALITIES
 from deepsphere_codec.models.dvc import SphereDVC
+from deepsphere_codec.models.memory import References
 from deepsphere_codec.models.quality import PLANE_WEIGHTS
+from deepsphere_codec.motion.prediction import Motion
+from deepsphere_codec.motion.syntax import Setting
+from deepsphere_codec.motion.tree import MotionTree
 from deepsphere_codec.sphere.patch import PatchGrid
 from deepsphere_codec.training.distortion import make_distortion, squared_error
+from deepsphere_codec.training.loss import motion_lmbda
+from deepsphere_codec.training.order import anchors_of
 
 PLACES = 6
 _SEED = 360
@@ -89,7 +96,7 @@ def measure(model: SphereDVC, part: str, samples: Sequence[HeldOut], qualities: 
     found: dict[tuple[float, int], list[_Coded]] = {}
     for sample in samples:
         model.pyramid.place(sample.block)
-        model.inter.estimator.place()
+        model.inter.place()
         for quality in qualities:
             for frame, coded in _coded(model, part, sample, quality):
                 found.setdefault((quality, frame), []).append(coded)
@@ -117,11 +124,26 @@ def _coded(model: SphereDVC, part: str, sample: HeldOut, quality: float) -> Iter
         yield coded(0, picture.x_hat, rate)
         return
     picture, _ = model.intra(x[:, 0], (asked + model.config.intra_step).clamp_max(QUALITIES))
-    state = model.inter.begin(*picture)
+    states = [model.inter.begin(*picture)]
     for frame in range(1, x.shape[1]):
-        out = model.inter(x[:, frame], state, asked, straight=True)
-        yield coded(frame, out.x_hat, out.rate_motion, out.rate_residual)
-        state = out.state
+        references = anchors_of(states)
+        trees = model.inter.find_motion(x[:, frame], references, motion_lmbda(asked))
+        out = model.inter(x[:, frame], references, Motion.of(trees), asked, straight=True)
+        number, found = coded(frame, out.x_hat, out.rate)
+        yield number, found._replace(bits=found.bits + _motion_bits(model, trees, references))
+        states.append(references.after(out.x_hat, out.fine))
+
+
+def _motion_bits(model: SphereDVC, trees: Sequence[MotionTree], references: References) -> float:
+    """Bits of the trees, each in bytes of its own."""
+    if not model.inter.tables.tree_cdf.numel():
+        model.inter.tables.build_tables()
+    bits = 0
+    for tree in trees:
+        writer = SymbolWriter()
+        model.inter.write_motion(tree, Setting(references.distances), writer)
+        bits += 8 * len(writer.finish())
+    return bits
 
 
 def _decibels(errors: list[Tensor]) -> float:

@@ -24,10 +24,13 @@ from deepsphere_codec.models.dvc import SphereDVC
 from deepsphere_codec.models.latent_codec import LatentCodec
 from deepsphere_codec.models.quality import inter_quality, intra_quality
 from deepsphere_codec.models.zoo import fill
+from deepsphere_codec.motion.prediction import Motion
 from deepsphere_codec.sphere.patch import PatchGrid
 from deepsphere_codec.training.held_out import PLACES, held_out
+from deepsphere_codec.training.loss import motion_lmbda
+from deepsphere_codec.training.order import anchors_of
 
-CODECS = {"intra": "intra.latents", "motion": "inter.motion_latents", "residual": "inter.residual_latents"}
+CODECS = {"intra": "intra.latents", "residual": "inter.residual_latents"}
 """Where each part's latents are coded in a model."""
 PARTS = tuple(CODECS)
 QUALITIES = (1.0, 3.0, 5.0, 7.0)
@@ -113,9 +116,13 @@ def record(network: SphereDVC, x: Float[Tensor, "n frames npix 3"], quality: Flo
 
     hooks = [network.get_submodule(CODECS[part]).register_forward_pre_hook(listener(part)) for part in PARTS]
     picture, _ = network.intra(x[:, 0], intra_quality(quality, network.config))
-    state = network.inter.begin(*picture)
+    states = [network.inter.begin(*picture)]
+    asked = inter_quality(quality, network.config, 0)
     for t in range(1, x.shape[1]):
-        state = network.inter(x[:, t], state, inter_quality(quality, network.config, state.age)).state
+        references = anchors_of(states)
+        motion = Motion.of(network.inter.find_motion(x[:, t], references, motion_lmbda(asked)), x.device)
+        out = network.inter(x[:, t], references, motion, asked)
+        states.append(references.after(out.x_hat, out.fine))
     for hook in hooks:
         hook.remove()
     return {part: _joined(found) for part, found in heard.items() if found}

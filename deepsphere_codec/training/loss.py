@@ -5,15 +5,19 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float64
 from torch import Tensor
 
 from deepsphere_codec.entropy.hyperprior import Rate
-from deepsphere_codec.models.dvc import SphereDVC
-from deepsphere_codec.models.fields import upsample_field
-from deepsphere_codec.models.quality import PLANE_WEIGHTS, inter_quality, intra_quality, lmbda_of
+from deepsphere_codec.models.dvc import MOTION_SHARE, SphereDVC
+from deepsphere_codec.models.memory import References
+from deepsphere_codec.models.quality import PLANE_WEIGHTS, at_depth, inter_quality, intra_quality, lmbda_of
+from deepsphere_codec.models.quality_map import MAP_LIMIT, MAP_STEP
+from deepsphere_codec.motion.prediction import Motion
 from deepsphere_codec.training.distortion import Distortion, squared_error
+from deepsphere_codec.training.order import random_order
 
 
 class Loss(NamedTuple):
@@ -23,20 +27,23 @@ class Loss(NamedTuple):
         total: What is minimised, with gradient.
         mse: Weighted squared error (signal 0 … 1) of the coded frames.
         mse_y: Of luma alone.
-        bits: Estimated bits per node and frame.
-        bits_motion: The motion's part of them.
+        bits: Estimated bits per node and frame, without those of the motion.
     """
 
     total: Tensor
     mse: float
     mse_y: float
     bits: float
-    bits_motion: float
 
 
 def lmbda(quality: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
-    """Trade-off of each sample."""
+    """Trade-off of each sample, bits a node."""
     return lmbda_of(quality) * 255**2
+
+
+def motion_lmbda(quality: Float[Tensor, " batch"]) -> Float64[np.ndarray, " batch"]:
+    """Bits that a unit of luma's squared error in the prediction is worth, of each sample."""
+    return lmbda_of(quality).double().cpu().numpy() * (MOTION_SHARE * PLANE_WEIGHTS[0] * 255**2)
 
 
 class Measure(NamedTuple):
@@ -65,48 +72,20 @@ EVERYTHING = Measure()
 
 
 def intra_loss(
-    model: SphereDVC, x: Float[Tensor, "batch frames npix 3"], quality: Tensor, measure: Measure = EVERYTHING
-) -> Loss:
-    """Of the first frame alone."""
-    picture, rate = model.intra(x[:, 0], quality)
-    return _loss([_frame(quality, x[:, 0], picture.x_hat, measure, rate)])
-
-
-def motion_loss(model: SphereDVC, x: Float[Tensor, "batch frames npix 3"]) -> Loss:
-    """Of the estimated field alone, from the second frame back to the first: robust error of the warped luma.
-
-    The reference gets noise, since at work it is a decoded picture.
-    """
-    estimator, pyramid = model.inter.estimator, model.pyramid
-    luma, luma_ref = x[:, 1, :, :1], x[:, 0, :, :1]
-    noise = torch.rand(x.shape[0], 1, 1, device=x.device) * (4 / 255)
-    v = estimator.estimate(estimator.stack(luma), estimator.stack(luma_ref + noise * torch.randn_like(luma_ref)))
-    warped = pyramid.warp(0)(luma_ref, upsample_field(v, pyramid.padding(1), 2))
-    error = (luma - warped).float()
-    total = 255 * (error.square() + (1 / 255) ** 2).sqrt().mean()
-    mse = float(error.detach().square().mean())
-    return Loss(total, mse, mse, 0.0, 0.0)
-
-
-def field_loss(
     model: SphereDVC,
     x: Float[Tensor, "batch frames npix 3"],
     quality: Tensor,
-    mended: bool,
+    maps: float = 0.0,
     measure: Measure = EVERYTHING,
 ) -> Loss:
-    """Of the coded field alone, from the second frame back to the decoded first: rate, and error of what it predicts.
+    """Loss of the first frame alone.
 
     Args:
-        mended: Of the prediction; otherwise of the warped reference.
+        maps: Share of the steps with random quality maps.
     """
-    with torch.no_grad():
-        picture, _ = model.intra(x[:, 0], intra_quality(quality, model.config))
-        state = model.inter.begin(*picture)
-    asked = inter_quality(quality, model.config, state.age)
-    _, pred, rate = model.inter.forward_motion(x[:, 1], state, asked)
-    x_hat = model.inter.picture(pred) if mended else pred.x_warp
-    return _loss([_frame(asked, x[:, 1], x_hat, measure, None, rate)])
+    asked = _mapped(model, quality, maps)
+    picture, rate = model.intra(x[:, 0], asked)
+    return _loss([_frame(model, asked, x[:, 0], picture.x_hat, measure, rate)])
 
 
 def inter_loss(
@@ -114,55 +93,75 @@ def inter_loss(
     x: Float[Tensor, "batch frames npix 3"],
     quality: Tensor,
     chain: int,
-    warp_weight: float,
     with_intra: bool,
     skipped: float = 0.0,
+    maps: float = 0.0,
     measure: Measure = EVERYTHING,
 ) -> Loss:
-    """Of a chain of P-frames, each after the decoded one before it.
+    """Loss of some pictures of a GOP, each predicted from decoded ones.
 
-    The chain does not always begin at the I-frame: a random number of P-frames is coded first, and not learned from.
-    Otherwise errors that build up over a GOP are never seen (33 dB fell to 24 within 15 frames of a still film).
+    The order is one that the encoder may choose: groups of 1 to 8 pictures of random sizes, with B-frames. A random
+    number of pictures is coded first, and not learned from: otherwise errors that build up over a GOP are never seen
+    (33 dB fell to 24 within 15 frames of a still film).
 
     Args:
-        chain: P-frames learned from; x has at least one frame more.
-        warp_weight: Of the warped reference's and the prediction's error.
-        with_intra: Train the I-frame as well; the chain then begins at it.
-        skipped: Share of the P-frames that repeat the frame before, as the encoder has them do where little moves; a
-            frame that is coded then learns to serve those after it, too.
+        chain: Pictures learned from; x has at least one frame more.
+        with_intra: Train the I-frame as well; what is learned from then begins at it.
+        skipped: Share of the P-frames that repeat their reference, as the encoder has them do where little moves; a
+            picture that is coded then learns to serve those after it, too.
+        maps: Share of the steps whose pictures have random quality maps.
     """
     frames: list[_Frame] = []
-    asked = intra_quality(quality, model.config)
+    asked = _mapped(model, intra_quality(quality, model.config), maps)
     with torch.set_grad_enabled(with_intra):
         picture, rate = model.intra(x[:, 0], asked)
-    first = _frame(asked, x[:, 0], picture.x_hat, measure, rate)
-    last = first.planes
+    first = _frame(model, asked, x[:, 0], picture.x_hat, measure, rate)
     if with_intra:
         frames.append(first)
-    state = model.inter.begin(*picture)
-    before = 0 if with_intra else int(torch.randint(x.shape[1] - chain, ()))
-    left = chain
-    for t in range(1, x.shape[1]):
-        asked = inter_quality(quality, model.config, state.age)
-        unmoved = _planes(x[:, t], state.x_hat, measure)
-        # As the encoder decides, roughly; a repeated frame where much moves would drown everything else in its error.
-        calm = bool((unmoved[:, 0] < CALM * last[:, 0]).all())
-        if torch.rand(()) < skipped and calm and left < x.shape[1] - t:
-            state = state.unchanged()
-            if with_intra or left < chain:
-                frames.append(_frame(asked, x[:, t], state.x_hat, measure))
+    states = {0: model.inter.begin(*picture)}
+    order = random_order(x.shape[1])
+    before = 0 if with_intra else int(torch.randint(len(order) - chain + 1, ()))
+    for number, place in enumerate(order[: before + chain]):
+        references = References(*place.references(states), place.distances)
+        target = x[:, place.number]
+        asked = _mapped(model, inter_quality(quality, model.config, place.layer), maps)
+        learned = number >= before
+        if (
+            place.layer == 0
+            and not learned
+            and torch.rand(()) < skipped
+            and _is_calm(target, references, first, measure)
+        ):
+            states[place.number] = references.repeated()
             continue
-        if not left:
-            break
-        with torch.set_grad_enabled(t > before):
-            out = model.inter(x[:, t], state, asked)
-        coded = _frame(asked, x[:, t], out.x_hat, measure, out.rate_residual, out.rate_motion)
-        state, last = out.state, coded.planes
-        if t > before:
-            left -= 1
-            aside = sum(_planes(x[:, t], way, measure) for way in (out.x_warp, out.x_pred))
-            frames.append(coded._replace(counted=coded.counted + warp_weight * aside))
+        with torch.set_grad_enabled(learned):
+            trees = model.inter.find_motion(target, references, motion_lmbda(asked.mean(1)))
+            motion = Motion.of(trees, x.device)
+            out = model.inter(target, references, motion, asked)
+        states[place.number] = references.after(out.x_hat, out.fine)
+        if learned:
+            frames.append(_frame(model, asked, target, out.x_hat, measure, out.rate))
     return _loss(frames)
+
+
+def _mapped(model: SphereDVC, quality: Float[Tensor, " batch"], share: float) -> Float[Tensor, "batch blocks"]:
+    """Quality of each block, [batch, 1] or, for a share of the calls, with a random map."""
+    if not share or torch.rand(()) >= share:
+        return quality[:, None]
+    blocks = model.pyramid.grids[-1].npix
+    steps = torch.randn(len(quality), blocks, device=quality.device) * torch.rand(
+        len(quality), 1, device=quality.device
+    )
+    return quality[:, None] + (steps * 1.5 / MAP_STEP).round().clamp(-MAP_LIMIT, MAP_LIMIT) * MAP_STEP
+
+
+def _is_calm(x: Tensor, references: References, last: _Frame, measure: Measure) -> bool:
+    """Whether the picture may repeat its reference, roughly as the encoder decides.
+
+    A repeated frame where much moves would drown everything else in its error.
+    """
+    unmoved = _planes(x, references.first.x_hat, measure)
+    return bool((unmoved[:, 0] < CALM * last.planes[:, 0]).all())
 
 
 CALM = 2.0
@@ -173,28 +172,26 @@ class _Frame(NamedTuple):
     """Of one coded frame.
 
     Attributes:
-        quality: That it was coded at.
         planes: Squared errors.
-        counted: What counts of its error.
-        bits, bits_motion: Per node; of all of it, and of its motion.
+        counted: What counts of its error, times lmbda.
+        bits: Per node.
     """
 
-    quality: Float[Tensor, " batch"]
     planes: Float[Tensor, "batch 3"]
     counted: Float[Tensor, "batch 3"]
     bits: Tensor
-    bits_motion: Tensor
 
 
 def _frame(
-    quality: Tensor, x: Tensor, x_hat: Tensor, measure: Measure, rate: Rate | None = None, motion: Rate | None = None
+    model: SphereDVC, quality: Float[Tensor, "batch blocks"], x: Tensor, x_hat: Tensor, measure: Measure, rate: Rate
 ) -> _Frame:
     side = math.isqrt(x.shape[1])
     planes = _planes(x, x_hat, measure)
-    plain = measure.distortion is squared_error
-    counted = planes if plain else measure.distortion(measure.inner(x, side), measure.inner(x_hat, side))
-    bits, bits_motion = (_bits(part, x, measure) if part else x.new_zeros(()) for part in (rate, motion))
-    return _Frame(quality, planes, counted, bits + bits_motion, bits_motion)
+    # Squared errors count as much more as lmbda is larger there; other distortions take its mean.
+    base = quality.mean(1)
+    weight = at_depth(2.0 ** ((quality - base[:, None]) / 2)[..., None], model.pyramid, 0)
+    counted = measure.distortion(measure.inner(x * weight, side), measure.inner(x_hat * weight, side))
+    return _Frame(planes, lmbda(base)[:, None] * counted, _bits(rate, x, measure))
 
 
 def _planes(x: Tensor, x_hat: Tensor, measure: Measure) -> Float[Tensor, "batch 3"]:
@@ -211,10 +208,7 @@ def _bits(rate: Rate, x: Tensor, measure: Measure) -> Tensor:
 
 def _loss(frames: list[_Frame]) -> Loss:
     weights = frames[0].planes.new_tensor(PLANE_WEIGHTS)
-    bits, bits_motion = (
-        torch.stack(part).mean() for part in zip(*((f.bits, f.bits_motion) for f in frames), strict=True)
-    )
-    distortion = torch.stack([(lmbda(f.quality) * (f.counted @ weights)).mean() for f in frames]).mean()
-    planes = torch.stack([f.planes.detach().mean(0) for f in frames]).mean(0)
-    told = (planes @ weights, planes[0], bits.detach(), bits_motion.detach())
-    return Loss(distortion + bits, *(float(value) for value in told))
+    bits = torch.stack([frame.bits for frame in frames]).mean()
+    distortion = torch.stack([(frame.counted @ weights).mean() for frame in frames]).mean()
+    planes = torch.stack([frame.planes.detach().mean(0) for frame in frames]).mean(0)
+    return Loss(distortion + bits, *(float(value) for value in (planes @ weights, planes[0], bits.detach())))

@@ -8,10 +8,8 @@ from torch import Tensor, nn
 from deepsphere_codec.models.dvc import SphereDVC
 from deepsphere_codec.models.pyramid import Patch
 from deepsphere_codec.training.distortion import make_distortion
-from deepsphere_codec.training.loss import Loss, Measure, field_loss, inter_loss, intra_loss, motion_loss
+from deepsphere_codec.training.loss import Loss, Measure, inter_loss, intra_loss
 from deepsphere_codec.training.schedule import Schedule
-
-WARP_WEIGHT = 0.1  # as DVC's first stages
 
 
 class Objective(nn.Module):
@@ -37,12 +35,7 @@ class Objective(nn.Module):
         """Of samples [batch, frames, npix, 3] at qualities [batch]."""
         s = self.schedule
         with torch.autocast(x.device.type, torch.bfloat16, enabled=s.precision == "bfloat16"):
-            if s.part == "motion":
-                return motion_loss(self.model, x)
             measure = Measure(make_distortion(s.distortion, self.inner), s.margin)
             if s.part == "intra":
-                return intra_loss(self.model, x, quality, measure)
-            if s.part in ("field", "prediction"):
-                return field_loss(self.model, x, quality, s.part == "prediction", measure)
-            warp_weight = WARP_WEIGHT if step < s.warp_steps else 0.0
-            return inter_loss(self.model, x, quality, s.chain, warp_weight, s.part == "all", s.skipped, measure)
+                return intra_loss(self.model, x, quality, s.maps, measure)
+            return inter_loss(self.model, x, quality, s.chain, s.part == "all", s.skipped, s.maps, measure)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from deepsphere_codec.errors import UsageError
 from deepsphere_codec.training.distortion import DISTORTIONS
 
-PARTS = ("intra", "motion", "field", "prediction", "inter", "all")
+PARTS = ("intra", "inter", "all")
 CHOICES = {
     "part": PARTS,
     "precision": ("float32", "bfloat16"),
@@ -22,9 +22,7 @@ class Schedule:
     """How it is trained.
 
     Attributes:
-        part: Which weights move, and for what: "intra"; "motion" (the estimator's, for the warped reference); "field"
-            (the motion's codec, for its rate and the warped reference); "prediction" (and the compensation, for the
-            prediction); "inter" (P-frames whole, behind I-frames that stand still); or "all".
+        part: Which weights move: "intra", "inter" (P- and B-frames, behind I-frames that stand still), or "all".
         steps: Of the stage; the learning rate falls from `rate` to `rate_last` over them.
         batch: Patches of a share of a step.
         shares: Of a step; several processes share them out, one takes them in turn, to the same numbers.
@@ -38,9 +36,9 @@ class Schedule:
         ema: Memory of the running mean of the weights, from step to step, say 0.999; 0 for no mean. Checkpoints then
             hold the mean as well, and what is released is the mean.
         clip: Largest norm of the gradient.
-        warp_steps: Until then the warped reference and the prediction count in the loss as well (weight 0.1).
-        chain: P-frames that a step learns from, each after the one before it.
-        skipped: Share of the P-frames of a chain that repeat the frame before.
+        chain: Pictures of a GOP that a step learns from, one after the other in coding order.
+        skipped: Share of the P-frames before them that repeat their reference.
+        maps: Share of the steps with random quality maps.
         relocate: Steps after which the patch moves to another place of the sphere.
         checkpoint_minutes: Between checkpoints.
         seed: Of everything random.
@@ -64,9 +62,9 @@ class Schedule:
     margin: int = 0
     ema: float = 0.0
     clip: float = 1.0
-    warp_steps: int = 2000
     chain: int = 1
     skipped: float = 0.0
+    maps: float = 0.0
     relocate: int = 100
     checkpoint_minutes: float = 3.0
     seed: int = 1
@@ -80,7 +78,7 @@ class Schedule:
                 raise UsageError(f"train.{name} is {value!r}: expected one of {', '.join(known)}")
         if self.optimizer == "muon" and min(self.rate, self.rate_muon) <= 0:
             raise UsageError(f"train.rate is {self.rate}, rate_muon {self.rate_muon}: Muon needs both above 0")
-        for name in ("skipped", "ema"):
+        for name in ("skipped", "maps", "ema"):
             if not 0 <= getattr(self, name) < 1:
                 raise UsageError(f"train.{name} is {getattr(self, name)}: expected 0 or more, below 1")
         if min(self.steps, self.batch, self.shares, self.chain, self.relocate) < 1:

@@ -54,7 +54,7 @@ class _Run:
     """A training that goes on for LOG_EVERY steps at a time."""
 
     def __init__(self, precision: str, data: PatchSettings, films: Path, folder: Path, device: str, workers: int):
-        schedule = Schedule("inter", LOG_EVERY, BATCH, chain=FRAMES - 1, warp_steps=0, precision=precision)
+        schedule = Schedule("inter", LOG_EVERY, BATCH, chain=FRAMES - 1, precision=precision)
         settings = TrainSettings(precision, data=data, train=schedule)
         self.trainer = Trainer(settings, folder, films, torch.device(device), workers)
         self.paces: list[tuple[float, float]] = []

@@ -10,7 +10,7 @@ from deepsphere_codec.entropy.hyperprior import FINE, Rate
 from deepsphere_codec.models.config import ModelConfig
 from deepsphere_codec.models.intra import Picture
 from deepsphere_codec.models.pyramid import LATENT_DEPTH, Pyramid
-from deepsphere_codec.models.quality import QualityBank
+from deepsphere_codec.models.quality import Quality, QualityBank, at_depth
 from deepsphere_codec.models.transforms import (
     PLANE_ENERGIES,
     BlockAnalysis,
@@ -45,9 +45,9 @@ class BlockIntra(nn.Module):
         self.requires_grad_(False)
 
     @torch.no_grad()
-    def forward(self, x: Float[Tensor, "batch npix 3"], quality: Float[Tensor, " batch"]) -> tuple[Picture, Rate]:
+    def forward(self, x: Float[Tensor, "batch npix 3"], quality: Quality) -> tuple[Picture, Rate]:
         """As `IntraCodec.forward`, with a rate of zero."""
-        gain = self.gain(quality)
+        gain = at_depth(self.gain(quality), self.pyramid, LATENT_DEPTH)
         symbols = (self.analysis(fold(x - _MID, self.pyramid)) * gain).round()
         x_hat = unfold(self.synthesis(symbols / gain), self.pyramid) + _MID
         return Picture(x_hat, FINE * symbols), Rate(x.new_zeros(len(x), 1), x.new_zeros(len(x), 1))

@@ -80,7 +80,7 @@ class Trainer(Loop[list[tuple[Tensor, Tensor]]]):
     def _gradients(self, samples: list[tuple[Tensor, Tensor]]) -> dict[str, float]:
         """Of the mean loss of all shares of all processes."""
         self._relocate()
-        schedule, told = self.settings.train, torch.zeros(4, dtype=torch.float64)
+        schedule, told = self.settings.train, torch.zeros(3, dtype=torch.float64)
         for share, (x, quality) in zip(self.shares, samples, strict=True):
             torch.manual_seed((schedule.seed * 1_000_003 + self.step) * schedule.shares + share)
             last = share == self.shares[-1]
@@ -88,29 +88,21 @@ class Trainer(Loop[list[tuple[Tensor, Tensor]]]):
                 loss = self.objective(x.to(self.device), quality.float().to(self.device), self.step)
                 (loss.total / len(self.shares)).backward()
             told += _numbers(loss) / len(self.shares)
-        total, bits, bits_motion, mse_y = self.world.mean(told.to(self.device)).tolist()
-        return {"loss": total, "bits_per_node": bits, "bits_motion": bits_motion, "psnr-y": -10 * math.log10(mse_y)}
+        total, bits, mse_y = self.world.mean(told.to(self.device)).tolist()
+        return {"loss": total, "bits_per_node": bits, "psnr-y": -10 * math.log10(mse_y)}
 
     def _relocate(self) -> None:
         block = self.dataset.block(self.step)
         if block != self.block:
             self.block = block
             self.model.pyramid.place(block)
-            self.model.inter.estimator.place()
+            self.model.inter.place()
 
 
 def _trained(model: SphereDVC, part: str) -> list[nn.Parameter]:
     """The weights of that part; no others have gradients."""
     intra, inter = model.intra, model.inter
-    field: list[nn.Module] = [inter.motion_a, inter.motion_s, inter.motion_latents]
-    codecs: dict[str, list[nn.Module]] = {
-        "intra": [intra],
-        "motion": [inter.estimator],
-        "field": field,
-        "prediction": [*field, inter.compensation],
-        "inter": [inter],
-        "all": [intra, inter],
-    }
+    codecs: dict[str, list[nn.Module]] = {"intra": [intra], "inter": [inter], "all": [intra, inter]}
     trained = [p for module in codecs[part] for p in module.parameters()]
     for p in model.parameters():
         p.requires_grad_(False)
@@ -128,4 +120,4 @@ def _dataset(films: Path, settings: TrainSettings, samples: int) -> PatchDataset
 
 
 def _numbers(loss: Loss) -> Tensor:
-    return torch.tensor([float(loss.total.detach()), loss.bits, loss.bits_motion, loss.mse_y], dtype=torch.float64)
+    return torch.tensor([float(loss.total.detach()), loss.bits, loss.mse_y], dtype=torch.float64)

@@ -20,11 +20,12 @@ from deepsphere_codec.evaluation.bits import look_into
 from deepsphere_codec.evaluation.evaluate import find_clips
 from deepsphere_codec.evaluation.metrics import capped, combine_yuv, ws_psnr
 from deepsphere_codec.evaluation.plane_on_sphere import seen_on_sphere
-from deepsphere_codec.models import Coded, LoadedModel, References, SphereDVC, State, load_model, save_model
+from deepsphere_codec.models import Coded, LoadedModel, SphereDVC, State, load_model, save_model
 from deepsphere_codec.models.geometry import nside_multiple, whole_grid
-from deepsphere_codec.models.payload import InterPayload
+from deepsphere_codec.models.payload import Payload
 from deepsphere_codec.models.zoo import fill
 from deepsphere_codec.sphere import ErpGrid
+from deepsphere_codec.training.order import anchors_of
 from deepsphere_codec.training.picture import Scene, draw
 from deepsphere_codec.video import VideoInfo, YuvFrame, open_video, yuv_to_rgb
 
@@ -183,8 +184,8 @@ def _validated(network: SphereDVC, clip: Clip, nside: int, quality: float) -> Va
 
     pairs = zip(clip.frames, frames, strict=True)
     planes = np.mean([[capped(ws_psnr(x, x_hat)) for x, x_hat in zip(*pair, strict=True)] for pair in pairs], axis=0)
-    shown = max(number for number, payload in enumerate(payloads) if payload != InterPayload().pack())
-    inside = look_into(network, payloads[shown], states[shown - 1] if shown else None, quality)
+    shown = max(number for number, payload in enumerate(payloads) if payload != Payload().pack())
+    inside = look_into(network, payloads[shown], anchors_of(states[:shown]) if shown else None, quality)
     if isinstance(grid := network.pyramid.grids[0], ErpGrid):
         inside = seen_on_sphere(inside, grid)
     return Validated(
@@ -202,7 +203,7 @@ def _encode(network: SphereDVC, signals: Iterator[Tensor], quality: float) -> li
     device = network.pyramid.frame(0).device
     coded = [network.encode_intra(next(signals).to(device), quality)]
     for x in signals:
-        coded.append(network.encode_inter(x.to(device), References(coded[-1].state), quality, 0))
+        coded.append(network.encode_inter(x.to(device), anchors_of([each.state for each in coded]), quality, 0))
     return coded
 
 
@@ -211,7 +212,7 @@ def _decode(network: SphereDVC, payloads: Sequence[bytes], quality: float) -> li
     first, *others = payloads
     states = [network.decode_intra(first, quality)]
     for payload in others:
-        states.append(network.decode_inter(payload, References(states[-1]), quality, 0))
+        states.append(network.decode_inter(payload, anchors_of(states), quality, 0))
     return states
 
 

@@ -2,6 +2,7 @@
 
 from deepsphere_codec.video.colour import rgb_to_yuv, yuv_to_rgb
 from deepsphere_codec.video.frame import VideoInfo, YuvFrame
+from deepsphere_codec.video.grey import read_grey
 from deepsphere_codec.video.libraries import library_versions
 from deepsphere_codec.video.packing import (
     pack_packets,
@@ -37,6 +38,7 @@ __all__ = [
     "pack_packets",
     "pack_tags",
     "pack_track",
+    "read_grey",
     "read_packets",
     "read_tracks",
     "rgb_to_yuv",

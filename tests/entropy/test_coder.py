@@ -73,6 +73,14 @@ def test_several_tables_in_one_payload_are_read_in_the_order_they_were_written()
         assert (reader.read(torch.tensor(rows), tables) - shift).tolist() == symbols
 
 
+@pytest.mark.parametrize("symbol", [0, 1, 70, -(2**20)])
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5])
+def test_a_few_symbols_do_not_overrun_the_coders_memory(count, symbol):
+    """It has room for four bytes a symbol, and writes eight more than the symbols take; see glibc's heap."""
+    for _ in range(20):
+        assert len(round_trip([symbol] * count, [0] * count)) <= 8 + 8 * max(count, 8)
+
+
 def test_a_write_may_be_read_in_pieces():
     symbols, rows, _ = draw(100)
     writer = SymbolWriter()

@@ -160,7 +160,6 @@ def test_no_sum_of_the_released_sizes_leaves_what_float64_counts(resolutions):
     config = ModelConfig()
     sizes = {
         config.intra_latents: 0,
-        config.motion_latents: 2 * config.motion_latents,
         config.residual_latents: 2 * config.residual_latents + config.intra_latents,
     }
     largest = 0

@@ -132,3 +132,19 @@ def test_a_constant_stays_constant():
 
 def test_tables_are_not_in_the_state_dict():
     assert Warp(HealpixGrid(1)).state_dict() == {}
+
+
+@pytest.mark.parametrize("learning", [False, True])
+def test_each_node_looks_at_its_own_layer(learning):
+    """Layers lie one behind the other; the result is, node by node, that of a warp of the layer alone."""
+    grid = HealpixGrid(16)
+    layers = [torch.randn(2, grid.npix, 3, requires_grad=learning) for _ in range(3)]
+    v = random_field(16, 0.2).float().expand(2, -1, -1)
+    layer = torch.randint(3, (2, grid.npix))
+    found = Warp(grid)(torch.cat(layers, 1), v, layer)
+    for number, signal in enumerate(layers):
+        alone = Warp(grid)(signal, v)
+        assert torch.equal(found[layer == number], alone[layer == number])
+    if learning:
+        found.sum().backward()
+        assert all(signal.grad is not None and signal.grad.any() for signal in layers)

@@ -66,14 +66,18 @@ def pictures() -> tuple[torch.Tensor, torch.Tensor]:
 
 @pytest.fixture(scope="session")
 def films() -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
-    """Two frames each, in which things happen apart: nothing, new colours, an object that moves, the camera turns."""
+    """Two frames each, in which things happen apart: nothing, new colours, an object that moves, the camera turns.
+
+    All but the first have the new colours, which no motion explains.
+    """
     p = centers(64)
     x, there = picture(p), (p[:, 0] > 0.5)[None, :, None]
     camera, own = turn((1.0, -2.0, 0.5), 1.5), turn((0.0, 0.0, 1.0), 3.0)
+    new = 0.15 * there * torch.tensor([0.0, -1.0, 1.0])
     return {
         "still": (x, x),
-        "new": (x, x + 0.1 * there * torch.tensor([1.0, -0.5, 0.5])),
-        "moved": (x, torch.where(there, picture(p @ own), x)),
-        "turned": (x, picture(p @ camera)),
-        "both": (x, torch.where(there, picture(p @ own @ camera), picture(p @ camera))),
+        "new": (x, x + new),
+        "moved": (x, torch.where(there, picture(p @ own), x) + new),
+        "turned": (x, picture(p @ camera) + new),
+        "both": (x, torch.where(there, picture(p @ own @ camera), picture(p @ camera)) + new),
     }

@@ -11,7 +11,16 @@ from deepsphere_codec.errors import UsageError
 from deepsphere_codec.layers.blocks import KINDS
 from deepsphere_codec.models import ModelConfig
 
-OTHERS = ("family", "kinds", "stem", "intra_step", "inter_steps", "geometry", "positional", "latitude_quality")
+OTHERS = (
+    "compensation",
+    "kinds",
+    "stem",
+    "intra_step",
+    "layer_steps",
+    "geometry",
+    "positional",
+    "latitude_quality",
+)
 NUMBERS = [field.name for field in dataclasses.fields(ModelConfig) if field.name not in OTHERS]
 
 
@@ -37,11 +46,17 @@ def test_the_stem_is_one_of_those_there_are(stem):
     assert {ModelConfig(stem=kind).stem for kind in KINDS} == set(KINDS)
 
 
-@pytest.mark.parametrize("family", ["DVC", "", None, 3])
-def test_there_are_two_families(family):
-    with pytest.raises(UsageError, match="family is .*: expected dvc or ssf"):
-        ModelConfig(family=family)
-    assert ModelConfig(family="ssf").family == "ssf"
+@pytest.mark.parametrize("compensation", [1, 0, None, "yes"])
+def test_there_is_a_compensation_or_none(compensation):
+    with pytest.raises(UsageError, match="compensation is .*: expected true or false"):
+        ModelConfig(compensation=compensation)
+    assert not ModelConfig(compensation=False).compensation
+
+
+def test_there_are_so_many_blur_levels_at_most():
+    with pytest.raises(UsageError, match="blurs is 4: expected at most 3"):
+        ModelConfig(blurs=4)
+    assert ModelConfig(blurs=1).blurs == 1
 
 
 @pytest.mark.parametrize("neighbors", [1, 4, 9, 40])
@@ -57,31 +72,26 @@ def test_the_i_frames_step_is_a_number_of_qualities(step):
     assert ModelConfig(intra_step=0).intra_step == 0
 
 
-@pytest.mark.parametrize("steps", [(), (8,), (0, -8.5), ("1",), (None,)])
-def test_p_frames_steps_are_numbers_of_qualities(steps):
-    with pytest.raises(UsageError, match="inter_steps is .*: expected numbers between -8 and 8"):
-        ModelConfig(inter_steps=steps)
-    assert ModelConfig(inter_steps=[0, -1.5]).inter_steps == (0, -1.5)
+@pytest.mark.parametrize("steps", [(), (0, 0, 0), (0,) * 5, (0, 0, 0, -8.5), ("1", 0, 0, 0), (0, None, 0, 0)])
+def test_each_layers_step_is_a_number_of_qualities(steps):
+    with pytest.raises(UsageError, match="layer_steps is .*: expected 4 numbers between -8 and 8"):
+        ModelConfig(layer_steps=steps)
+    assert ModelConfig(layer_steps=[0, -1.5, 2, 0]).layer_steps == (0, -1.5, 2, 0)
 
 
 def test_unknown_names_are_refused_with_the_known_ones():
     with pytest.raises(
-        UsageError, match="model setting 'width' is unknown: expected one of cheb_order, .*work_channels"
+        UsageError, match="model setting 'width' is unknown: expected one of blurs, cheb_order, .*work_channels"
     ):
         ModelConfig.from_dict({"width": 3, "work_channels": 16})
 
 
 def test_survives_json():
-    config = ModelConfig(work_channels=24, kinds=("chebyshev", "chebyshev"), neighbors=20, inter_steps=(0.5, -1))
+    config = ModelConfig(work_channels=24, kinds=("chebyshev", "chebyshev"), neighbors=20, layer_steps=(0.5, -1, 0, 0))
     read = ModelConfig.from_dict(json.loads(json.dumps(config.to_dict())))
-    assert read == config and isinstance(read.kinds, tuple) and isinstance(read.inter_steps, tuple)
+    assert read == config and isinstance(read.kinds, tuple) and isinstance(read.layer_steps, tuple)
     assert read != ModelConfig()
-    later = {
-        "geometry",
-        "positional",
-        "latitude_quality",
-    }  # left out where it is the default, so that hashes of older models stay what they are
-    assert config.to_dict().keys() == {field.name for field in dataclasses.fields(ModelConfig)} - later
+    assert config.to_dict().keys() == {field.name for field in dataclasses.fields(ModelConfig)}
 
 
 def test_a_plane_is_said_to_be_one():
@@ -105,8 +115,7 @@ def test_latitudes_are_told_on_a_plane_alone(name):
     [
         ({"kinds": ("chebyshev", "directional")}, "geometry 'erp' has 'directional' alone"),
         ({"stem": "hybrid"}, "geometry 'erp' has 'directional' alone"),
-        ({"family": "ssf"}, "geometry 'erp' has family 'dvc' and 8 alone"),
-        ({"neighbors": 20}, "geometry 'erp' has family 'dvc' and 8 alone"),
+        ({"neighbors": 20}, "geometry 'erp' has 8 alone"),
     ],
 )
 def test_a_plane_has_what_planar_networks_have(choice, rule):

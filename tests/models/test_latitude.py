@@ -137,7 +137,8 @@ def test_the_encoder_weighs_errors_by_area(network):
     x = torch.zeros(1, HEIGHT * WIDTH, 3)
     near_pole, at_equator = x.clone(), x.clone()
     near_pole[:, :WIDTH], at_equator[:, 64 * WIDTH : 65 * WIDTH] = 0.1, 0.1
-    ratio = network._error(x, near_pole) / network._error(x, at_equator)
+    quality = torch.full((1, 1), 4.0)
+    ratio = network._error(x, near_pole, quality) / network._error(x, at_equator, quality)
     assert ratio == pytest.approx(math.sin(math.pi / 256) / math.cos(math.pi / 256), rel=1e-3)
 
 

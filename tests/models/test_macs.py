@@ -15,9 +15,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from deepsphere_codec.entropy.exact import ExactConv
 from deepsphere_codec.graph import build_graph
 from deepsphere_codec.layers import GDN, ChebConv, DirectionalConv, FacePadding, HybridConv, RescaledLaplacian
-from deepsphere_codec.models import ModelConfig, SphereDVC
+from deepsphere_codec.models import ModelConfig, References, SphereDVC
 from deepsphere_codec.models.geometry import nside_multiple, whole_grid
 from deepsphere_codec.models.macs import Counter, complexity
+from deepsphere_codec.motion.prediction import Motion
+from deepsphere_codec.motion.tree import still_tree
 from deepsphere_codec.sphere import HealpixGrid
 
 pytestmark = pytest.mark.filterwarnings("ignore:TF32 acceleration")  # which torch says as oneDNN is switched
@@ -85,7 +87,8 @@ def test_of_a_model_it_is_what_torch_counts_in_its_layers(tiny, geometry):
     with torchs_own() as intra:
         picture, _ = network.intra(x, quality)
     with torchs_own() as inter:
-        network.inter(x, network.inter.begin(*picture), quality)
+        motion = Motion.of([still_tree(network.inter.blocks)])
+        network.inter(x, References(network.inter.begin(*picture)), motion, quality)
     for flops, found in zip((intra, inter), complexity(config).macs[:2], strict=True):
         parts = flops.get_flop_counts()
         expected = sum(parts["Global"][op] for op in (aten.convolution, aten.mm, aten.addmm) if op in parts["Global"])

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
-from deepsphere_codec.models.memory import LatentMemory, State
+from deepsphere_codec.models.memory import LatentMemory, References, State
 
 LATENTS, INTRA, NODES = 3, 5, 12
 
@@ -21,7 +22,7 @@ def empty() -> LatentMemory:
 
 def start(fine: torch.Tensor | None = None) -> State:
     fine = torch.zeros(2, NODES, INTRA) if fine is None else fine
-    return State.begin(torch.rand(2, 48, 3), fine, empty(), empty())
+    return State.begin(torch.rand(2, 48, 3), fine, empty())
 
 
 def test_begins_with_nothing():
@@ -73,37 +74,72 @@ def test_a_state_begins_with_the_magnitudes_of_the_i_frame():
     fine = torch.tensor([-1000.0, -255, -3, 0, 254.0]).expand(2, NODES, INTRA)
     state = start(fine)
     assert state.intra[1, 3].tolist() == [255, 255, 3, 0, 254] and state.intra.dtype == torch.float64
-    assert state.age == 0 and not state.motion.both.any() and not state.residual.both.any()
+    assert state.tree is None and state.check == 0 and not state.residual.both.any()
+
+
+def later(references: References) -> State:
+    """A picture with latents of chance."""
+    return references.after(torch.rand(2, 48, 3), frames(1)[0]).sealed(references.check, torch.rand(3) * 1000)
 
 
 def test_a_p_frame_changes_all_but_the_i_frames_magnitudes():
-    state, (motion, residual), x_hat = start(frames(1)[0][..., [0, 1, 2, 0, 1]]), frames(2), torch.rand(2, 48, 3)
-    after = state.after(x_hat, motion, residual)
-    assert torch.equal(after.x_hat, x_hat) and torch.equal(after.intra, state.intra) and after.age == 1
-    assert torch.equal(after.motion.last, motion.double().clamp(-255, 255))
-    assert torch.equal(after.residual.last, residual.double().clamp(-255, 255))
-    assert after.after(x_hat, motion, residual).age == 2
+    state, fine, x_hat = start(frames(1)[0][..., [0, 1, 2, 0, 1]]), frames(1)[0], torch.rand(2, 48, 3)
+    quality_map = np.array([1, 2], np.int8)
+    after = References(state, None, (-3, 0)).after(x_hat, fine, None, quality_map)
+    assert torch.equal(after.x_hat, x_hat) and torch.equal(after.intra, state.intra)
+    assert torch.equal(after.residual.last, fine.double().clamp(-255, 255))
+    assert after.distances == (-3, 0) and after.quality_map is quality_map and after.tree is None
 
 
-def test_a_frame_that_repeats_the_one_before_counts_as_nothing_decoded():
-    state = start().after(torch.rand(2, 48, 3), *frames(2))
+def test_a_picture_that_repeats_counts_as_nothing_decoded():
+    state = later(References(start()))
     nothing = torch.zeros(2, NODES, LATENTS)
-    repeated, expected = state.unchanged(), state.after(state.x_hat, nothing, nothing)
-    assert torch.equal(repeated.x_hat, state.x_hat) and repeated.age == 2
-    for a, b in zip((*repeated.motion, *repeated.residual), (*expected.motion, *expected.residual), strict=True):
+    repeated, expected = References(state).repeated(), References(state).after(state.x_hat, nothing)
+    assert torch.equal(repeated.x_hat, state.x_hat)
+    for a, b in zip(repeated.residual, expected.residual, strict=True):
         assert torch.equal(a, b)
 
 
-def test_what_the_residual_sees_are_its_own_memory_and_the_i_frame():
-    state = start(torch.ones(2, NODES, INTRA)).after(torch.rand(2, 48, 3), *frames(2))
-    seen = state.for_residual
-    assert torch.equal(seen[..., :LATENTS], state.residual.last)
-    assert torch.equal(seen[..., LATENTS : 2 * LATENTS], state.residual.activity)
-    assert torch.equal(seen[..., 2 * LATENTS :], state.intra)
+def test_what_the_residual_sees_are_the_memory_of_both_and_the_i_frame():
+    """Latents of the nearer picture, activity of both, in whole numbers."""
+    first, second = (later(References(later(References(start(torch.ones(2, NODES, INTRA)))))) for _ in range(2))
+    seen = References(first, second, (-1, 1)).memory
+    assert torch.equal(seen[..., :LATENTS], first.residual.last)
+    mean = (first.residual.activity + second.residual.activity) / 2
+    assert torch.equal(seen[..., LATENTS : 2 * LATENTS], mean.floor()) and (mean != mean.floor()).any()
+    assert torch.equal(seen[..., 2 * LATENTS :], first.intra)
+    assert torch.equal(References(first).memory[..., LATENTS : 2 * LATENTS], first.residual.activity)
+
+
+def test_memories_of_a_hierarchy_stay_whole_numbers_of_eight_bits():
+    states = [start(frames(1)[0][..., [0, 1, 2, 0, 1]])]
+    for _ in range(12):
+        states.append(later(References(states[-1], states[len(states) // 2], (-1, 2))))
+        memory = References(states[-1], states[0], (-1, 3)).memory
+        assert torch.equal(memory, memory.round()) and memory.abs().max() <= 255 and memory.dtype == torch.float64
+
+
+def test_the_check_is_of_the_references_and_of_what_is_new():
+    """And of their order: the mean of both is the same, the pictures' places are not."""
+    one, other = start(), start()
+    one, other = one.sealed(0, torch.ones(3)), other.sealed(0, torch.zeros(3))
+    checks = {References(*pair).check for pair in ((one,), (other,), (one, other), (other, one), (one, one))}
+    assert len(checks) == 5
+    after = References(one).after(one.x_hat, torch.zeros(2, NODES, LATENTS))
+    numbers = [torch.tensor([1, 2]), np.array([[1, 2]], np.int16), np.array([2, 1], np.int8)]
+    sealed = {after.sealed(References(one).check, number).check for number in numbers}
+    assert len(sealed) == 2, "values count, not their type"
+    assert after.sealed(5, numbers[0], numbers[2]).check != after.sealed(5, numbers[2], numbers[0]).check
+
+
+def test_states_are_those_that_are_there():
+    one, other = start(), start()
+    assert References(one).states == [one] and len(References(one, other, (-1, 1)).states) == 2
 
 
 def test_only_the_picture_carries_a_gradient():
     x_hat = torch.rand(2, 48, 3, requires_grad=True)
-    state = start().after(2 * x_hat, *frames(2))
-    assert state.x_hat.requires_grad and not state.for_residual.requires_grad
-    assert not state.detach().x_hat.requires_grad and torch.equal(state.detach().for_residual, state.for_residual)
+    state = References(start()).after(2 * x_hat, frames(1)[0])
+    assert state.x_hat.requires_grad and not References(state).memory.requires_grad
+    assert not state.detach().x_hat.requires_grad
+    assert torch.equal(References(state.detach()).memory, References(state).memory)

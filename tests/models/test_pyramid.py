@@ -9,8 +9,7 @@ from torch import nn
 from deepsphere_codec.graph import build_graph
 from deepsphere_codec.layers import GDN, ChebConv, DirectionalConv, fold_children
 from deepsphere_codec.layers.padding import Grid
-from deepsphere_codec.models import ModelConfig
-from deepsphere_codec.models.estimator import MotionEstimator
+from deepsphere_codec.models import ModelConfig, SphereDVC
 from deepsphere_codec.models.pyramid import COARSEST_DEPTH, WORK_DEPTH, Pyramid
 from deepsphere_codec.models.transforms import Analysis, Synthesis, cosine_basis, fold, unfold
 from deepsphere_codec.sphere import HealpixGrid
@@ -41,12 +40,13 @@ def test_a_placed_pyramid_equals_one_built_there(place):
 
 
 @pytest.mark.parametrize("place", PLACES, ids=str)
-def test_the_estimator_follows(place):
-    pyramid = Pyramid(START)
-    moved, there = MotionEstimator(pyramid, 4), MotionEstimator(Pyramid(place), 4)
-    pyramid.place(place)
-    moved.place()
-    assert not unequal(moved, there)
+def test_prediction_and_search_follow(tiny, place):
+    moved, there = SphereDVC(tiny, START), SphereDVC(tiny, place)
+    assert moved.inter.search.grid == moved.inter.blocks.grid == START
+    moved.pyramid.place(place)
+    moved.inter.place()
+    assert not unequal(moved.inter.prediction, there.inter.prediction)
+    assert moved.inter.search.grid == moved.inter.blocks.grid == place
 
 
 def test_a_placed_pyramid_works_with_20_neighbours_too(tmp_path, monkeypatch):

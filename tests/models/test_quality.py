@@ -67,7 +67,7 @@ def test_trade_off_doubles_with_each_quality():
 
 
 def test_frames_are_coded_some_steps_from_the_quality_asked_for():
-    config = ModelConfig(intra_step=1.5, inter_steps=(-1, 0, 0.25))
+    config = ModelConfig(intra_step=1.5, layer_steps=(-1, 0, 0.25, 2))
     assert intra_quality(3.0, config) == 4.5
-    assert [inter_quality(3.0, config, age) for age in range(5)] == [2, 3, 3.25, 2, 3], "in turn"
-    assert torch.equal(inter_quality(torch.tensor([3.0, 8.0]), config, 3), torch.tensor([2.0, 7.0]))
+    assert [inter_quality(3.0, config, layer) for layer in range(4)] == [2, 3, 3.25, 5]
+    assert torch.equal(inter_quality(torch.tensor([3.0, 8.0]), config, 0), torch.tensor([2.0, 7.0]))

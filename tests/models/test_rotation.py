@@ -9,11 +9,11 @@ import torch
 from support import centers, psnr, texture, turn
 
 from deepsphere_codec.errors import DamagedStream
-from deepsphere_codec.models.estimator import MotionEstimator, Stack
 from deepsphere_codec.models.pyramid import Pyramid
 from deepsphere_codec.models.rotation import (
     ROTATION_BYTES,
     ROTATION_STEP,
+    NoRotation,
     RotationEstimator,
     read_rotation,
     rotation_field,
@@ -101,21 +101,10 @@ def test_half_a_circle_and_more_is_damaged(units):
 # The search
 
 
-class Search:
-    """The estimator as the codec calls it."""
-
-    def __init__(self, pyramid: Pyramid) -> None:
-        self._stack = MotionEstimator(pyramid, 4).stack
-        self._estimator = RotationEstimator(pyramid)
-
-    def __call__(self, x: torch.Tensor, x_ref: torch.Tensor) -> torch.Tensor:
-        stacks: list[Stack] = [self._stack(signal) for signal in (x, x_ref)]
-        return self._estimator(*stacks)
-
-
 @pytest.fixture(scope="module")
-def search(pyramid: Pyramid) -> Search:
-    return Search(pyramid)
+def search(pyramid: Pyramid) -> RotationEstimator:
+    """The estimator as the codec calls it, on luma."""
+    return RotationEstimator(pyramid)
 
 
 def error(units: torch.Tensor, rotation: torch.Tensor) -> float:
@@ -191,3 +180,20 @@ def test_another_scene_turns_by_no_more_than_a_right_angle(search):
         units = search(texture(p @ turn(axis, degrees), detail), texture(p, detail))
         assert float(units.double().norm()) * ROTATION_STEP <= math.pi / 2
         assert read_rotation(write_rotation(units)).tolist() == units.tolist()
+
+
+@pytest.mark.parametrize("share", [1.0, -1.0, 2.0, 0.25])
+def test_a_turn_goes_on_for_a_share_of_its_time(search, share):
+    """Towards another reference: at the same speed, about the same axis."""
+    units = torch.tensor([900, -400, 1300])
+    vector = vector_from_rotation(rotation_of(units))
+    angle = math.degrees(share * float(vector.norm()))
+    expected = rotation_field(centers(NSIDE), turn(tuple(vector.tolist()), angle))
+    assert (search.field(units, share) - expected).abs().max() < 1e-6
+
+
+def test_on_a_plane_no_turn_is_found_or_decoded():
+    plane, x = NoRotation(), torch.rand(2, 1, 100, 1)
+    assert plane(*x).tolist() == [0, 0, 0]
+    with pytest.raises(DamagedStream, match="the pictures of a planar codec do not turn"):
+        plane.field(torch.tensor([1, 2, 3]))

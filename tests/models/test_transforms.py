@@ -10,7 +10,7 @@ import torch
 from scipy.fft import dctn
 from support import centers, psnr
 
-from deepsphere_codec.models import SphereDVC
+from deepsphere_codec.models import References, SphereDVC
 from deepsphere_codec.models.pyramid import LATENT_DEPTH, WORK_DEPTH
 from deepsphere_codec.models.transforms import (
     FOLDED,
@@ -23,6 +23,8 @@ from deepsphere_codec.models.transforms import (
     fold,
     unfold,
 )
+from deepsphere_codec.motion.prediction import Motion
+from deepsphere_codec.motion.tree import still_tree
 from deepsphere_codec.sphere import HealpixGrid
 
 NSIDE, BLOCK = 64, 1 << LATENT_DEPTH
@@ -134,6 +136,7 @@ def test_a_fresh_codec_reproduces_a_smooth_picture(tiny):
     with torch.no_grad():
         picture, _ = network.intra(x.flip(-1), quality, straight=True)
         assert psnr(x.flip(-1), picture.x_hat) > 35
-        out = network.inter(x, network.inter.begin(*picture), quality, straight=True)
+        references, motion = References(network.inter.begin(*picture)), Motion.of([still_tree(network.inter.blocks)])
+        out = network.inter(x, references, motion, quality, straight=True)
         assert psnr(x, out.x_hat) > 35, "though another picture than the one before"
         assert torch.equal(out.x_pred, out.x_warp) or psnr(out.x_pred, out.x_warp) > 100, "nothing is mended yet"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from dataclasses import replace
 
 import pytest
@@ -13,8 +12,9 @@ from support import psnr, turn
 from deepsphere_codec.errors import DamagedStream, UsageError
 from deepsphere_codec.models import Coded, ModelConfig, References, SphereDVC, load_model, save_model
 from deepsphere_codec.models.geometry import nside_multiple, whole_grid
-from deepsphere_codec.models.payload import InterPayload
+from deepsphere_codec.models.payload import Payload
 from deepsphere_codec.models.zoo import fill
+from deepsphere_codec.motion.tree import A0, B0
 from deepsphere_codec.sphere import ErpGrid, ErpPatch, HealpixGrid, erp_directions
 
 HEIGHT, WIDTH, QUALITY = 128, 256, 5.0
@@ -81,7 +81,7 @@ def test_the_spheres_weights_code_a_plane_without_being_trained_for_it():
 def test_a_decoder_sees_what_the_encoder_kept_bit_for_bit(twin, coded, threads, on_threads):
     apart = copy.deepcopy(twin)
     first, second = coded
-    assert InterPayload.unpack(second.payload).motion is not None and len(second.payload) > 100
+    assert Payload.unpack(second.payload).motion is not None and len(second.payload) > 100
 
     def decode():
         state = apart.decode_intra(first.payload, QUALITY)
@@ -111,9 +111,13 @@ def test_a_film_that_is_rolled_comes_out_rolled(twin, film, coded, columns):
     def roll(x: torch.Tensor) -> torch.Tensor:
         return x.unflatten(1, (HEIGHT, WIDTH)).roll(columns, 2).flatten(1, 2)
 
-    for here, there in zip(coded, code(twin, (roll(film[0]), roll(film[1]))), strict=True):
-        assert torch.allclose(there.state.x_hat, roll(here.state.x_hat), atol=1e-4)
-        assert len(there.payload) == pytest.approx(len(here.payload), abs=8)
+    first, second = code(twin, (roll(film[0]), roll(film[1])))
+    assert torch.allclose(first.state.x_hat, roll(coded[0].state.x_hat), atol=1e-4)
+    assert len(first.payload) == pytest.approx(len(coded[0].payload), abs=8)
+    # The search walks along the rows: where it begins, other leaves may cost as much.
+    error, rolled = ((a - b.state.x_hat).square().mean() for a, b in ((film[1], coded[1]), (roll(film[1]), second)))
+    assert float(rolled) == pytest.approx(float(error), rel=0.05)
+    assert len(second.payload) == pytest.approx(len(coded[1].payload), rel=0.05)
 
 
 def test_a_pole_is_no_border(config, make_lively):
@@ -128,12 +132,12 @@ def test_a_pole_is_no_border(config, make_lively):
 def test_nothing_turns_on_a_plane(twin, film):
     p = torch.from_numpy(erp_directions(HEIGHT, WIDTH)).view(-1, 3)
     turned = picture(p @ turn((0.0, 0.0, 1.0), 2 * 360 / WIDTH))
-    assert not twin.inter.estimate_rotation(turned, film[0]).any()
+    assert not twin.inter.rotation(turned[..., :1], film[0][..., :1]).any()
 
 
 def test_a_p_frame_that_turns_a_plane_is_damaged(twin, coded):
     first, second = coded
-    parts = InterPayload.unpack(second.payload)._replace(turn=torch.tensor([50, 0, 0]))
+    parts = Payload.unpack(second.payload)._replace(turn=torch.tensor([50, 0, 0]))
     with pytest.raises(DamagedStream, match="planar codec do not turn"):
         twin.decode_inter(parts.pack(), References(first.state), QUALITY, 0)
 
@@ -143,10 +147,9 @@ def test_the_motion_of_a_pan_is_found(twin):
     p = torch.from_numpy(erp_directions(HEIGHT, WIDTH)).view(-1, 3)
     x = picture(p)
     moved = x.unflatten(1, (HEIGHT, WIDTH)).roll(2, 2).flatten(1, 2)
-    estimator = twin.inter.estimator
-    stacks = (estimator.stack(signal[..., :1]) for signal in (moved, x))
-    v = estimator(*stacks).view(HEIGHT // 4, WIDTH // 4, 3) * WIDTH / (2 * math.pi)
-    assert (v[4:-4, :, 0] + 2).abs().median() < 0.1 and v[4:-4, :, 1].abs().median() < 0.1
+    state = twin.inter.begin(x, torch.zeros(1, HEIGHT * WIDTH // 256, twin.config.intra_latents))
+    tree, _ = twin.inter.find_tree(moved, References(state), None, 3000.0)
+    assert (tree.leaves[0, 1:-1, :, A0 : B0 + 1] == (-8, 0)).all(-1).mean() > 0.95
 
 
 def test_on_a_patch_it_works_wherever_the_patch_lies(config, make_lively, film):
@@ -155,7 +158,7 @@ def test_on_a_patch_it_works_wherever_the_patch_lies(config, make_lively, film):
     x = film[0][:, torch.from_numpy(patch.nodes)]
     one = network.encode_intra(x, QUALITY)
     network.pyramid.place(replace(patch, row=0, column=0))
-    network.inter.estimator.place()
+    network.inter.place()
     assert network.pyramid.grids[2].row == 0
     other = network.encode_intra(x, QUALITY)
     assert one.payload == other.payload and torch.equal(one.state.x_hat, other.state.x_hat)

@@ -75,13 +75,13 @@ def test_what_is_loaded_codes_as_what_was_saved(lively, saved, pictures):
 def test_weights_are_halved_but_for_the_integer_networks(saved, lively):
     tensors = load_file(saved / WEIGHTS)
     integer = {name for name, module in lively.named_modules() if isinstance(module, ExactConv)}
-    assert len(integer) == 3 * 8 + 2, "of three hyperpriors; two have a memory"
+    assert len(integer) == 2 * 8 + 1, "of two hyperpriors; one has a memory"
     for name, p in lively.named_parameters():
         exact = name.rpartition(".")[0] in integer
         assert tensors[name].dtype == (torch.float32 if exact else torch.float16)
         assert torch.equal(tensors[name].float(), p if exact else p.half().float())
     tables = {name for name in tensors if name.endswith(("_cdf", "_length", "_offset"))}
-    assert len(tables) == 3 * 6, "three hyperpriors, with tables of y and z"
+    assert len(tables) == 2 * 6 + 3, "two hyperpriors, with tables of y and z, and the motion's"
     assert tensors.keys() == tables | {name for name, _ in lively.named_parameters()}
 
 
@@ -94,7 +94,7 @@ def test_hashes_are_the_same_each_time(saved, lively, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["intra.g_a.layers.0.weight", "inter.motion_s.layers.0.bias", "intra.latents.gain.log_gain"]
+    "name", ["intra.g_a.layers.0.weight", "inter.compensation.layers.0.bias", "intra.latents.gain.log_gain"]
 )
 def test_any_weight_changes_the_weights_hash(copied, saved, name):
     edit_tensors(copied, lambda tensors: tensors[name].view(-1)[-1].add_(0.5))
@@ -104,7 +104,7 @@ def test_any_weight_changes_the_weights_hash(copied, saved, name):
 
 def test_a_model_that_is_saved_again_is_read_again(copied):
     before = load_model(copied).weights_hash
-    edit_tensors(copied, lambda tensors: tensors["inter.motion_s.layers.0.bias"].add_(0.5))
+    edit_tensors(copied, lambda tensors: tensors["inter.compensation.layers.0.bias"].add_(0.5))
     assert load_model(copied).weights_hash != before
 
 
@@ -183,7 +183,7 @@ def test_weights_of_another_model_are_refused(copied):
         load_model(copied).network(64)
 
 
-@pytest.mark.parametrize("name", ["inter.motion_s.layers.0.bias", "intra.latents.hyperprior.y_offset"])
+@pytest.mark.parametrize("name", ["inter.compensation.layers.0.bias", "intra.latents.hyperprior.y_offset"])
 def test_other_hashes_than_the_cards_are_refused(saved, tmp_path, name):
     folder = Path(shutil.copytree(saved, tmp_path / "mine"))
     edit_tensors(folder, lambda tensors: tensors[name].add_(1))
@@ -196,7 +196,7 @@ def longer(tensors: dict[str, torch.Tensor]) -> None:
 
 
 def not_growing(tensors: dict[str, torch.Tensor]) -> None:
-    tensors["inter.motion_latents.hyperprior.z_cdf"][2, 1] = 0
+    tensors["inter.residual_latents.hyperprior.z_cdf"][2, 1] = 0
 
 
 def beyond_the_sum(tensors: dict[str, torch.Tensor]) -> None:
@@ -218,10 +218,26 @@ def no_table(tensors: dict[str, torch.Tensor]) -> None:
     del tensors["inter.residual_latents.hyperprior.y_cdf"]
 
 
-@pytest.mark.parametrize("edit", [longer, not_growing, beyond_the_sum, fewer_rows, floating, no_table])
+def no_motion(tensors: dict[str, torch.Tensor]) -> None:
+    del tensors["inter.tables.tree_length"]
+
+
+def longer_motion(tensors: dict[str, torch.Tensor]) -> None:
+    tensors["inter.tables.tree_length"][40] = 10**6
+
+
+def less_motion(tensors: dict[str, torch.Tensor]) -> None:
+    for part in ("cdf", "length", "offset"):
+        tensors[f"inter.tables.tree_{part}"] = tensors[f"inter.tables.tree_{part}"][:-1].clone()
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [longer, not_growing, beyond_the_sum, fewer_rows, floating, no_table, no_motion, longer_motion, less_motion],
+)
 def test_tables_that_would_lead_the_coder_astray_are_refused(copied, edit):
     edit_tensors(copied, edit)
-    with pytest.raises(UsageError, match="the model's files are damaged: the table [yz] "):
+    with pytest.raises(UsageError, match="the model's files are damaged: the table (y|z|tree) "):
         load_model(copied).network(64)
 
 

@@ -13,10 +13,8 @@ NARROW = {
     "middle_channels": 8,
     "intra_latents": 8,
     "residual_latents": 8,
-    "motion_latents": 4,
     "hyper_channels": 4,
     "hyper_hidden": 4,
-    "motion_channels": 8,
 }
 
 
@@ -44,6 +42,6 @@ def configuration(tmp_path: Path, narrow: dict[str, int]) -> Path:
     lines = [f"{key} = {value}" for key, value in narrow.items()]
     path.write_text(
         "[model]\n" + "\n".join(lines) + "\n[data]\nnside = 128\nside = 64\nframes = 4\nspin_degrees = 5.0\n"
-        "[train]\npart = 'all'\nsteps = 12\nbatch = 2\nwarmup = 3\nwarp_steps = 8\nchain = 2\nrelocate = 4\n"
+        "[train]\npart = 'all'\nsteps = 12\nbatch = 2\nwarmup = 3\nchain = 2\nrelocate = 4\n"
     )
     return path

@@ -17,18 +17,24 @@ from support import load_script, same_signals
 
 from deepsphere_codec.data.patches import PatchSettings
 from deepsphere_codec.data.prepare import prepare_films
+from deepsphere_codec.entropy.coder import SymbolWriter
 from deepsphere_codec.entropy.hyperprior import FINE
 from deepsphere_codec.errors import UsageError
 from deepsphere_codec.evaluation.ablation import read_ablation
 from deepsphere_codec.evaluation.ablation_plot import plot_ablation
 from deepsphere_codec.evaluation.convolutions import MOMENTS, bring_together, convolution_table
-from deepsphere_codec.models import ModelConfig
+from deepsphere_codec.models import ModelConfig, References, SphereDVC
 from deepsphere_codec.models.pyramid import Pyramid
+from deepsphere_codec.motion.prediction import Motion
+from deepsphere_codec.motion.syntax import Setting
+from deepsphere_codec.motion.tree import MotionTree
 from deepsphere_codec.sphere.patch import PatchGrid
 from deepsphere_codec.training.ablation import PARTS, QUALITIES, Budget, Job, Run, finished, run_job
 from deepsphere_codec.training.convolutions import ANCHOR, VARIANTS
 from deepsphere_codec.training.distortion import ErpError
 from deepsphere_codec.training.held_out import PLACES, held_out, measure
+from deepsphere_codec.training.loss import motion_lmbda
+from deepsphere_codec.training.order import anchors_of
 from deepsphere_codec.training.stand_in import BlockIntra
 from deepsphere_codec.training.trainer import Trainer
 
@@ -139,7 +145,7 @@ def test_what_is_alike_begins_alike(job):
     one, two = (dict(model.inter.named_parameters()) for model in models)
     same = {name for name in one.keys() & two.keys() if one[name].shape == two[name].shape}
     assert all(torch.equal(one[name], two[name]) for name in same)
-    assert {name for name in one if "hyperprior" in name or "motion" in name} <= same
+    assert {name for name in one if "hyperprior" in name or "gain" in name} <= same
     assert "g_a.layers.0.weight" not in same
 
 
@@ -154,22 +160,31 @@ def test_held_out_patches_are_the_same_every_time(clips):
         held_out(clips, replace(settings, frames=9))
 
 
+def coded_tree(model: SphereDVC, tree: MotionTree, references: References) -> bytes:
+    writer = SymbolWriter()
+    model.inter.write_motion(tree, Setting(references.distances), writer)
+    return writer.finish()
+
+
 @pytest.mark.parametrize("part", PARTS)
 def test_what_is_measured_is_the_rate_of_rounded_latents_and_psnr(job, part):
     run = Run(job._replace(part=part))
     model, (sample, *_) = run.trainer.model.eval(), run.samples
     (point,) = measure(model, part, [sample], [3.0])
     films, npix = len(sample.x), sample.x.shape[2]
-    quality = torch.full((films,), 3.0)
+    quality, trees_bytes = torch.full((films,), 3.0), []
     with torch.no_grad():
         if part == "intra":
             target, (picture, rate) = sample.x[:, 0], model.intra(sample.x[:, 0], quality, straight=True)
             x_hat, rates = picture.x_hat, [rate]
         else:
             picture, _ = model.intra(sample.x[:, 0], quality + model.config.intra_step)
-            target, out = sample.x[:, 1], model.inter(sample.x[:, 1], model.inter.begin(*picture), quality, True)
-            x_hat, rates = out.x_hat, [out.rate_motion, out.rate_residual]
-    bits = sum(float(rate.bits) for rate in rates) / (films * npix)
+            references = References(model.inter.begin(*picture))
+            target, trees = sample.x[:, 1], model.inter.find_motion(sample.x[:, 1], references, motion_lmbda(quality))
+            out = model.inter(target, references, Motion.of(trees), quality, True)
+            x_hat, rates = out.x_hat, [out.rate]
+            trees_bytes = [coded_tree(model, tree, references) for tree in trees]
+    bits = (sum(float(rate.bits) for rate in rates) + 8 * sum(map(len, trees_bytes))) / (films * npix)
     decibels = -10 * np.log10(((target - x_hat).double() ** 2).mean(1).numpy())
     assert point.quality == 3.0 and point.bits_per_node == pytest.approx(bits, rel=1e-5)
     assert point.psnr == pytest.approx((decibels @ [6, 1, 1]).mean() / 8, abs=1e-4)
@@ -187,8 +202,14 @@ def test_each_p_frame_is_measured_behind_the_one_before(job):
     quality = torch.full((len(sample.x),), 3.0)
     with torch.no_grad():
         picture, _ = model.intra(sample.x[:, 0], quality + model.config.intra_step)
-        first = model.inter(sample.x[:, 1], model.inter.begin(*picture), quality, straight=True)
-        x_hat = model.inter(sample.x[:, 2], first.state, quality, straight=True).x_hat
+        states = [model.inter.begin(*picture)]
+        for frame in (1, 2):
+            x, references = sample.x[:, frame], anchors_of(states)
+            motion = Motion.of(model.inter.find_motion(x, references, motion_lmbda(quality)))
+            out = model.inter(x, references, motion, quality, straight=True)
+            states.append(references.after(out.x_hat, out.fine))
+        assert references.distances == (-1, -2)
+        x_hat = out.x_hat
     decibels = -10 * np.log10(((sample.x[:, 2] - x_hat).double() ** 2).mean(1).numpy())
     assert two.psnr == pytest.approx((decibels @ [6, 1, 1]).mean() / 8, abs=1e-4)
 

@@ -1,4 +1,4 @@
-"""A model that begins with the weights of a kin: gated for directional filters, a scale beside the field."""
+"""A model that begins with the weights of a kin: gated for directional filters, a latitude beside the latents."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from deepsphere_codec.models.dvc import SphereDVC
 from deepsphere_codec.models.geometry import whole_grid
 from deepsphere_codec.models.pyramid import Pyramid
 from deepsphere_codec.sphere.patch import PatchGrid
-from deepsphere_codec.training.adopt import MOTION_OUTPUTS, begin_from, nine_taps_to_chebyshev
+from deepsphere_codec.training.adopt import begin_from, nine_taps_to_chebyshev
 
 
 @pytest.fixture(scope="module", params=[8, 20])
@@ -59,20 +59,6 @@ def test_a_checkpoint_of_its_own_kind_is_left_alone(at, tmp_path):
     gated = torch.nn.ModuleDict({"a": sphere_conv("gated", 3, 3, at)})
     save_file({f"model.{name}": p.detach() for name, p in gated.named_parameters()}, tmp_path / "own")
     assert begin_from(tmp_path / "own", gated) == []
-
-
-def test_a_scale_space_flow_begins_with_the_field_of_a_warp_and_no_blur(narrow, tmp_path):
-    place = PatchGrid(128, 4, 64, 64, 64)
-    dvc, ssf = (SphereDVC(ModelConfig(family=family, **narrow), place).eval() for family in ("dvc", "ssf"))
-    for p in dvc.inter.motion_s.parameters():
-        p.data.normal_(0, 0.1)
-    save_file({name: p.detach() for name, p in dvc.named_parameters()}, tmp_path / "dvc")
-    assert set(begin_from(tmp_path / "dvc", ssf)) == set(MOTION_OUTPUTS)
-    y_hat = torch.randn(1, ssf.inter.pyramid.grids[4].npix, narrow["motion_latents"])
-    with torch.no_grad():
-        field, motion = dvc.inter.motion_s(y_hat), ssf.inter.motion_s(y_hat)
-    assert field.abs().max() > 0
-    torch.testing.assert_close(motion, torch.cat([field, torch.zeros_like(field[..., :1])], -1))
 
 
 def test_a_plane_that_knows_its_latitude_begins_as_one_that_does_not(narrow, tmp_path):

@@ -25,6 +25,7 @@ from deepsphere_codec.models.dvc import SphereDVC
 from deepsphere_codec.models.latent_codec import LatentCodec
 from deepsphere_codec.models.quality import inter_quality, intra_quality
 from deepsphere_codec.models.zoo import save_model
+from deepsphere_codec.motion.prediction import Motion
 from deepsphere_codec.sphere import HealpixGrid
 from deepsphere_codec.sphere.patch import PatchGrid
 from deepsphere_codec.training.entropy_ablation import (
@@ -43,6 +44,8 @@ from deepsphere_codec.training.entropy_ablation import (
 )
 from deepsphere_codec.training.jobs import run_all
 from deepsphere_codec.training.latents import PARTS, QUALITIES, Latents, Place, Plan, collect, places, record
+from deepsphere_codec.training.loss import motion_lmbda
+from deepsphere_codec.training.order import anchors_of
 
 BLOCK = PatchGrid(128, 3, 0, 64, 64)
 BY_NAME = {variant.name: variant for variant in VARIANTS}
@@ -59,8 +62,8 @@ def config(narrow: dict[str, int]) -> ModelConfig:
     return ModelConfig(**narrow)  # type: ignore[arg-type]
 
 
-def codecs(network: SphereDVC) -> tuple[LatentCodec, LatentCodec, LatentCodec]:
-    return network.intra.latents, network.inter.motion_latents, network.inter.residual_latents
+def codecs(network: SphereDVC) -> tuple[LatentCodec, LatentCodec]:
+    return network.intra.latents, network.inter.residual_latents
 
 
 def louder(network: SphereDVC) -> SphereDVC:
@@ -172,22 +175,19 @@ def test_records_trains_and_compares_and_goes_on_where_it_was(script, arguments,
         for points in row["latents"].values():
             assert [point["quality"] for point in points] == list(QUALITIES)
             assert all(point["bits_per_node"] > 0 and math.isfinite(point["rounding_db"] or 0) for point in points)
-        for i, total in enumerate(row["p_frame"]):
-            parts = (row["latents"][part][i]["bits_per_node"] for part in ("motion", "residual"))
-            assert total == {"quality": QUALITIES[i], "bits_per_node": pytest.approx(sum(parts))}
-    assert list(results["own"]["latents"]) == list(PARTS) and len(results["own"]["p_frame"]) == 4
+    assert list(results["own"]["latents"]) == list(PARTS)
     assert list(results["savings"]) == [variant.name for variant in VARIANTS if variant.name != FULL]
     for name, saving in results["savings"].items():
-        assert list(saving) == [*BY_NAME[name].parts, "p_frame"]
+        assert list(saving) == list(BY_NAME[name].parts)
         for part, each in saving.items():
             assert each["percent"] == pytest.approx(each["per_seed"][0]) and len(each["per_quality"]) == 4
-            assert part == "p_frame" or "rounding_db" in each
+            assert part in PARTS and "rounding_db" in each
     text = capsys.readouterr().out
     assert all(variant.name in text for variant in VARIANTS)
 
     kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").iterdir() if path.is_file()}
-    assert len(kept) == 7 + 16
-    again = tmp_path / "runs" / "motion-in-one-step-1.json"
+    assert len(kept) == 7 + 10
+    again = tmp_path / "runs" / "residual-in-one-step-1.json"
     again.unlink()
     script.main(arguments)
     assert {path for path, time in kept.items() if path.stat().st_mtime_ns != time} == {again}
@@ -220,7 +220,7 @@ def test_savings_are_against_the_full_one_of_the_same_seed(script):
             part: [{"quality": q, "bits_per_node": bits * q, "rounding_db": decibels} for q in QUALITIES]
             for part in PARTS
         }
-        return {"name": name, "seed": seed, "latents": latents, "p_frame": script.p_frame(latents)}
+        return {"name": name, "seed": seed, "latents": latents}
 
     rows = [row(FULL, 1, 1.0, 9.0), row(FULL, 2, 2.0, 9.5), row("other", 1, 1.1, 8.8), row("other", 2, 2.6, None)]
     savings = script.savings(rows, [FULL, "other"])
@@ -230,9 +230,9 @@ def test_savings_are_against_the_full_one_of_the_same_seed(script):
         "per_quality": [20.0] * 4,
         "rounding_db": -0.2,
     }
-    assert savings["other"]["p_frame"]["percent"] == 20.0
+    assert savings["other"]["residual"]["percent"] == 20.0
     text = script.table({"own": row("", 0, 0.5, None), "variants": rows, "savings": savings})
-    assert "+20.00 ± 10.00 % -0.200 dB" in text and "12.0000" in text and "4.0000" in text
+    assert "+20.00 ± 10.00 % -0.200 dB" in text and "6.0000" in text and "2.0000" in text
 
 
 def test_what_is_recorded_is_what_the_model_codes(config):
@@ -241,25 +241,24 @@ def test_what_is_recorded_is_what_the_model_codes(config):
     network = louder(SphereDVC(config, BLOCK)).eval()
     x, quality = torch.rand(2, 3, BLOCK.npix, 3), torch.tensor([2.0, 6.5])
     found = record(network, x, quality)
-    assert {part: len(each.y) for part, each in found.items()} == {"intra": 2, "motion": 4, "residual": 4}
+    assert {part: len(each.y) for part, each in found.items()} == {"intra": 2, "residual": 4}
     assert not any(module._forward_pre_hooks for module in network.modules())
     asked = intra_quality(quality, config)
     with torch.no_grad():
         picture, rate = network.intra(x[:, 0], asked, straight=True)
-        state = network.inter.begin(*picture)
-        first = network.inter(x[:, 1], state, inter_quality(quality, config, 0), straight=True)
-        second = network.inter(x[:, 2], first.state, inter_quality(quality, config, 1), straight=True)
-        counted = {
-            "intra": [rate],
-            "motion": [first.rate_motion, second.rate_motion],
-            "residual": [first.rate_residual, second.rate_residual],
-        }
+        states, outs, asked_inter = [network.inter.begin(*picture)], [], inter_quality(quality, config, 0)
+        for t in (1, 2):
+            references = anchors_of(states)
+            motion = Motion.of(network.inter.find_motion(x[:, t], references, motion_lmbda(asked_inter)))
+            outs.append(network.inter(x[:, t], references, motion, asked_inter, straight=True))
+            states.append(references.after(outs[-1].x_hat, outs[-1].fine))
+        counted = {"intra": [rate], "residual": [out.rate for out in outs]}
         for (part, latents), codec in zip(found.items(), codecs(network), strict=True):
             memory = latents.memory.float() if part != "intra" else None
             _, again = codec.hyperprior(latents.y, memory, straight=True)
             assert float(again.bits) == pytest.approx(sum(float(each.bits) for each in counted[part]))
     assert torch.equal(found["residual"].quality, torch.cat([quality, quality]))
-    assert torch.equal(found["residual"].memory[2:], first.state.for_residual.short())
+    assert torch.equal(found["residual"].memory[2:], references.memory.short())
     assert torch.equal(found["intra"].step, network.intra.latents.inverse_gain(asked))
 
 
@@ -283,7 +282,7 @@ def test_latents_are_kept_for_every_place(plan, two_places):
 
 
 def test_a_run_is_the_same_again(plan, two_places):
-    job = Job(plan, VARIANTS[0], "motion", 1)
+    job = Job(plan, VARIANTS[0], "residual", 1)
     first = run_job(job)
     assert run_job(job) == first
     job.result.unlink()

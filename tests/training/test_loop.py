@@ -52,10 +52,9 @@ def equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
     "schedule",
     [
         {"part": "intra"},
-        {"part": "motion"},
         {"part": "inter", "skipped": 0.5},
         {"part": "all", "precision": "bfloat16"},
-        {"part": "field", "margin": 16},
+        {"part": "inter", "margin": 16, "maps": 0.5},
         {"part": "all", "optimizer": "muon", "skipped": 0.5},
         {"part": "intra", "distortion": "erp", "ema": 0.9, "shares": 2, "fall": "step"},
     ],
@@ -91,11 +90,6 @@ def test_another_seed_is_another_run(make):
     [
         ("intra", "intra.", "inter."),
         ("inter", "inter.", "intra."),
-        ("motion", "inter.estimator.", "intra."),
-        ("motion", "inter.estimator.", "inter.motion_s."),
-        ("field", "inter.motion_s.", "inter.g_s."),
-        ("field", "inter.motion_latents.", "inter.compensation."),
-        ("prediction", "inter.compensation.", "inter.estimator."),
     ],
 )
 def test_only_the_part_that_is_trained_moves(make, part, moves, stays):
@@ -169,7 +163,7 @@ def test_the_rate_rises_and_falls_and_each_step_is_told(make, monkeypatch):
     assert rates[3] == pytest.approx(1e-3) and all(a > b for a, b in zip(rates[3:], rates[4:], strict=False))
     assert 1e-4 < rates[-1] < 1.3e-4
     assert [group["lr"] for group in trainer.optimizer.param_groups] == [rates[-1]]
-    assert entries[0].keys() >= {"loss", "bits_per_node", "bits_motion", "psnr-y", "gradient", "seconds"}
+    assert entries[0].keys() >= {"loss", "bits_per_node", "psnr-y", "gradient", "seconds"}
     log = [json.loads(line) for line in (trainer.folder / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in log] == list(range(1, 13))
 
@@ -180,27 +174,27 @@ def test_the_network_moves_with_the_patch(make):
     places = set()
     for step in range(8):
         one_step(trainer)
-        assert trainer.model.pyramid.grids[0] == trainer.dataset.block(step)
+        assert trainer.model.pyramid.grids[0] == trainer.model.inter.blocks.grid == trainer.dataset.block(step)
         places.add(trainer.dataset.block(step))
         there = SphereDVC(trainer.settings.model, trainer.dataset.block(step))
         mine = dict(trainer.model.named_buffers())
-        for part in (".steps_", ".duals_", "pyramid"):
+        for part in ("prediction.steps", "pyramid"):
             placed = {name: buffer for name, buffer in there.named_buffers() if part in name}
             assert placed and all(torch.equal(mine[name], buffer) for name, buffer in placed.items())
     assert len(places) > 2
 
 
-def test_warped_frames_count_until_their_step(make, monkeypatch):
-    weights_seen = []
+def test_the_schedule_reaches_the_loss(make, monkeypatch):
+    seen = []
     original = objective.inter_loss
 
-    def spy(model, x, quality, chain, warp_weight, with_intra, *more):
-        weights_seen.append((chain, warp_weight, with_intra, more[0]))
-        return original(model, x, quality, chain, warp_weight, with_intra, *more)
+    def spy(model, x, quality, *more):
+        seen.append(more[:-1])
+        return original(model, x, quality, *more)
 
     monkeypatch.setattr(objective, "inter_loss", spy)
-    make("run", part="inter", steps=4, warp_steps=2, skipped=0.25).run()
-    assert weights_seen == [(2, 0.1, False, 0.25)] * 2 + [(2, 0.0, False, 0.25)] * 2
+    make("run", part="inter", steps=2, skipped=0.25, maps=0.5).run()
+    assert seen == [(2, False, 0.25, 0.5)] * 2
 
 
 def test_layers_run_in_the_precision_that_is_asked_for(make, monkeypatch):

@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
-from support import texture, turn
 
 from deepsphere_codec.entropy.hyperprior import Rate
-from deepsphere_codec.models import ModelConfig, SphereDVC, State
+from deepsphere_codec.models import ModelConfig, References, SphereDVC, State
+from deepsphere_codec.models.dvc import MOTION_SHARE
 from deepsphere_codec.models.inter import InterOutput
 from deepsphere_codec.models.intra import Picture
 from deepsphere_codec.models.memory import LatentMemory
+from deepsphere_codec.models.pyramid import Pyramid
 from deepsphere_codec.models.quality import inter_quality, intra_quality, lmbda_of
+from deepsphere_codec.motion.tree import MotionTree
 from deepsphere_codec.sphere.patch import PatchGrid
+from deepsphere_codec.training import loss as losses
 from deepsphere_codec.training.distortion import squared_error
-from deepsphere_codec.training.loss import PLANE_WEIGHTS, Measure, inter_loss, intra_loss, lmbda, motion_loss
+from deepsphere_codec.training.loss import PLANE_WEIGHTS, Measure, inter_loss, intra_loss, lmbda, motion_lmbda
+from deepsphere_codec.training.order import PicturePlace
 
 BATCH, NPIX = 2, 100
 NODES = BATCH * NPIX
 QUALITY = torch.tensor([2.0, 5.5])
-CONFIG = ModelConfig(intra_step=1.5, inter_steps=(-1.0, 0.5))
+CONFIG = ModelConfig(intra_step=1.5, layer_steps=(-1.0, -1.5, -2.0, -2.5))
+ORDER = [
+    PicturePlace(2, 0, None, 0),
+    PicturePlace(1, 0, 2, 1),
+    PicturePlace(3, 2, 0, 0),
+    PicturePlace(7, 3, 2, 0),
+    PicturePlace(5, 3, 7, 1),
+    PicturePlace(4, 3, 5, 2),
+    PicturePlace(6, 5, 7, 2),
+]
+"""Groups of two, one and four pictures."""
 
 
 def rate(latents: float, hyper: float) -> Rate:
@@ -31,10 +46,17 @@ def lmbdas(quality: torch.Tensor) -> list[float]:
     return [lmbda_of(q) * 255**2 for q in quality.tolist()]
 
 
+@pytest.fixture
+def ordered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The beginning of ORDER, whatever would be drawn."""
+    monkeypatch.setattr(losses, "random_order", lambda count: [each for each in ORDER if each.number < count])
+
+
 class StandIn:
     """Decodes frames with a known error, which is not the same for the three planes nor the two samples."""
 
     config = CONFIG
+    pyramid = None
 
     def __init__(self) -> None:
         self.error = torch.tensor([[0.1, 0.2, 0.3], [0.05, 0.0, 0.4]])[:, None]
@@ -43,8 +65,8 @@ class StandIn:
         self.qualities: list[torch.Tensor] = []
 
     @property
-    def references(self) -> list[torch.Tensor]:
-        """What P-frames were decoded from."""
+    def references(self) -> list[References]:
+        """What P- and B-frames were decoded from."""
         return self.inter.references
 
     def intra(self, x, quality):
@@ -53,22 +75,27 @@ class StandIn:
 
 
 class StandInInter:
-    """Its P-frames: half the error of an I-frame, whatever they refer to."""
+    """Its P- and B-frames: half the error of an I-frame, whatever they refer to."""
 
     def __init__(self, model: StandIn) -> None:
         self.model = model
-        self.references: list[torch.Tensor] = []
+        self.references: list[References] = []
+        self.motion_weights: list[np.ndarray] = []
 
     def begin(self, x_hat, fine):
-        return State.begin(x_hat, fine, LatentMemory.empty(fine, 2), LatentMemory.empty(fine, 4))
+        return State.begin(x_hat, fine, LatentMemory.empty(fine, 4))
 
-    def __call__(self, x, state, quality):
-        self.references.append(state.x_hat)
+    def find_motion(self, x, references, weight):
+        self.motion_weights.append(weight)
+        return [MotionTree(np.full((1, 1, 1, 6), i, np.int16), np.zeros((1, 1, 1), np.int8)) for i in range(BATCH)]
+
+    def __call__(self, x, references, motion, quality):
+        assert motion.fields[:, 0, 0].tolist() == list(range(BATCH))
+        self.references.append(references)
         self.model.qualities.append(quality)
         error = self.model.error
         x_hat = x + self.model.strength * error / 2
-        after = state.after(x_hat, torch.zeros(BATCH, 3, 2), torch.zeros(BATCH, 3, 4))
-        return InterOutput(x_hat, x + 2 * error, x - 3 * error, rate(40.0, 10.0), rate(300.0, 50.0), after)
+        return InterOutput(x_hat, x + 2 * error, x - 3 * error, rate(300.0, 50.0), torch.zeros(BATCH, 3, 4))
 
 
 def frames(count: int) -> torch.Tensor:
@@ -110,113 +137,134 @@ def test_an_i_frames_loss():
     model = StandIn()
     loss = intra_loss(model, frames(3), QUALITY)
     mse = weighted(model.error)
-    assert loss.bits == pytest.approx(1100 / NODES) and loss.bits_motion == 0
+    assert loss.bits == pytest.approx(1100 / NODES)
     assert loss.mse == pytest.approx(sum(mse) / 2) and loss.mse_y == pytest.approx((0.1**2 + 0.05**2) / 2)
     assert float(loss.total.detach()) == pytest.approx(1100 / NODES + cost(mse, QUALITY))
 
 
-@pytest.mark.parametrize("chain", [1, 3])
-def test_a_chains_loss_is_a_mean_over_its_p_frames_each_at_its_quality(chain):
+@pytest.mark.parametrize("chain", [2, 3, 7])
+def test_a_chains_loss_is_a_mean_over_its_frames_each_at_its_quality(ordered, chain):
     model = StandIn()
-    loss = inter_loss(model, frames(chain + 1), QUALITY, chain, warp_weight=0.0, with_intra=False)
+    loss = inter_loss(model, frames(chain + 1), QUALITY, chain, with_intra=False)
     mse = [value / 4 for value in weighted(model.error)]
-    asked = [inter_quality(QUALITY, CONFIG, age) for age in range(chain)]
-    assert loss.bits == pytest.approx(400 / NODES) and loss.bits_motion == pytest.approx(50 / NODES)
+    asked = [inter_quality(QUALITY, CONFIG, place.layer) for place in ORDER if place.number <= chain]
+    assert loss.bits == pytest.approx(350 / NODES)
     assert loss.mse == pytest.approx(sum(mse) / 2)
     expected = sum(cost(mse, quality) for quality in asked) / chain
-    assert float(loss.total.detach()) == pytest.approx(400 / NODES + expected)
-    assert torch.equal(model.qualities[0], intra_quality(QUALITY, CONFIG))
-    assert all(torch.equal(a, b) for a, b in zip(model.qualities[1:], asked, strict=True))
+    assert float(loss.total.detach()) == pytest.approx(350 / NODES + expected)
+    assert torch.equal(model.qualities[0], intra_quality(QUALITY, CONFIG)[:, None])
+    assert all(torch.equal(a, b[:, None]) for a, b in zip(model.qualities[1:], asked, strict=True))
+    assert all(np.array_equal(a, motion_lmbda(b)) for a, b in zip(model.inter.motion_weights, asked, strict=True))
 
 
-def test_warped_reference_and_prediction_count_beside_it():
-    model, x = StandIn(), frames(2)
-    plain, aided = (inter_loss(model, x, QUALITY, 1, weight, False) for weight in (0.0, 0.1))
-    extra = [0.1 * (4 + 9) * value for value in weighted(model.error)]
-    assert float((aided.total - plain.total).detach()) == pytest.approx(
-        cost(extra, inter_quality(QUALITY, CONFIG, 0)), rel=1e-4
-    )
-    assert aided[1:] == plain[1:], "what is reported stays the coded frames'"
+def test_motion_counts_as_much_as_its_error_stays():
+    expected = [MOTION_SHARE * PLANE_WEIGHTS[0] * value for value in lmbdas(QUALITY)]
+    assert motion_lmbda(QUALITY).tolist() == pytest.approx(expected)
 
 
-def test_all_frames_count_alike_with_the_i_frame():
+def test_all_frames_count_alike_with_the_i_frame(ordered):
     model = StandIn()
-    loss = inter_loss(model, frames(5), QUALITY, 2, warp_weight=0.0, with_intra=True)
+    loss = inter_loss(model, frames(5), QUALITY, 2, with_intra=True)
     mse = weighted(model.error)
-    assert loss.bits == pytest.approx((1100 + 2 * 400) / (3 * NODES))
+    assert loss.bits == pytest.approx((1100 + 2 * 350) / (3 * NODES))
     assert loss.mse == pytest.approx(sum(mse) * (1 + 2 / 4) / 3 / 2)
     parts = [cost(mse, intra_quality(QUALITY, CONFIG))]
-    parts += [cost(mse, inter_quality(QUALITY, CONFIG, age)) / 4 for age in range(2)]
+    parts += [cost(mse, inter_quality(QUALITY, CONFIG, place.layer)) / 4 for place in ORDER[:2]]
     assert float(loss.total.detach()) == pytest.approx(loss.bits + sum(parts) / 3)
 
 
 @pytest.mark.parametrize("with_intra", [False, True])
-def test_each_p_frame_refers_to_the_one_decoded_before_it(with_intra):
-    model, x = StandIn(), frames(4)
-    inter_loss(model, x, QUALITY, 3, 0.0, with_intra)
-    decoded = [x[:, 0] + model.error, x[:, 1] + model.error / 2, x[:, 2] + model.error / 2]
-    assert all(torch.allclose(a, b) for a, b in zip(model.references, decoded, strict=True))
-    learned = [reference.requires_grad for reference in model.references]
-    assert learned == [with_intra, True, True], "gradients flow along the chain"
+def test_each_frame_refers_to_decoded_ones(ordered, with_intra):
+    model, x = StandIn(), frames(8)
+    inter_loss(model, x, QUALITY, 7, with_intra)
+    decoded = [x[:, 0] + model.error, *(x[:, number] + model.error / 2 for number in range(1, 8))]
+    assert len(model.references) == len(ORDER)
+    for references, place in zip(model.references, ORDER, strict=True):
+        assert references.distances == place.distances
+        assert torch.allclose(references.first.x_hat, decoded[place.first])
+        assert (references.second is None) == (place.second is None)
+        if place.second is not None:
+            assert torch.allclose(references.second.x_hat, decoded[place.second])
+        assert references.first.x_hat.requires_grad == (with_intra or place.first > 0), "gradients flow along"
 
 
 def test_chains_begin_anywhere_and_what_lies_before_is_not_learned_from():
     x, starts = frames(6), []
     for _ in range(60):
         model = StandIn()
-        inter_loss(model, x, QUALITY, 2, 0.0, with_intra=False)
-        learned = [reference.requires_grad for reference in model.references]
-        starts.append(len(learned) - 2)
-        assert learned == [False] * (starts[-1] + 1) + [True]
-        last = x[:, len(learned) - 1] + model.error / 2
-        assert torch.allclose(model.references[-1], last), "each is decoded from the one before all the same"
+        loss = inter_loss(model, x, QUALITY, 2, with_intra=False)
+        starts.append(len(model.references) - 2)
+        loss.total.backward()
+        learned = [any(state.x_hat.requires_grad for state in each.states) for each in model.references]
+        assert not any(learned[:-1]), "of the two that are learned from, only the last can refer to the other"
     assert set(starts) == {0, 1, 2, 3}
 
 
 def test_with_the_i_frame_the_chain_begins_at_it():
     for _ in range(5):
         model = StandIn()
-        inter_loss(model, frames(6), QUALITY, 2, 0.0, with_intra=True)
+        inter_loss(model, frames(6), QUALITY, 2, with_intra=True)
         assert len(model.references) == 2
 
 
-def test_frames_that_repeat_the_one_before_cost_no_bits_and_count():
-    """As many as can be while the chain still fits in: three after the I-frame, then two that are coded."""
-    model, x = StandIn(), still(6)
-    loss = inter_loss(model, x, QUALITY, 2, 0.0, with_intra=True, skipped=1.0)
-    first = x[:, 0] + model.error
-    assert len(model.references) == 2 and torch.allclose(model.references[0], first)
-    mse = weighted(model.error)
-    assert loss.bits == pytest.approx((1100 + 2 * 400) / (6 * NODES))
-    assert loss.mse == pytest.approx(sum(mse) / 2 * (4 + 2 / 4) / 6)
-    qualities = [intra_quality(QUALITY, CONFIG), *(inter_quality(QUALITY, CONFIG, age) for age in range(5))]
-    parts = [cost(mse, quality) / (4 if t > 3 else 1) for t, quality in enumerate(qualities)]
-    assert float(loss.total.detach()) == pytest.approx(loss.bits + sum(parts) / 6)
-    loss.total.backward()
-    assert float(model.strength.grad) == pytest.approx(2 * sum(parts) / 6, rel=1e-4), (
-        "a coded frame learns to serve them"
+def test_p_frames_before_the_chain_may_repeat_their_reference(monkeypatch):
+    """Those of a film in which nothing happens; a picture that is learned from is coded."""
+    monkeypatch.setattr(
+        losses, "random_order", lambda count: [PicturePlace(t, t - 1, None, 0) for t in range(1, count)]
     )
-
-
-def test_frames_after_the_chain_may_repeat_its_last():
     counts = set()
-    for _ in range(40):
-        model = StandIn()
-        loss = inter_loss(model, still(6), QUALITY, 1, 0.0, with_intra=False, skipped=0.6)
-        mse = sum(weighted(model.error)) / 2 / 4
-        learned = round(350 / NODES / (loss.bits - loss.bits_motion))
-        counts.add(learned)
-        assert loss.mse == pytest.approx(mse), "each is as good as the one that was coded"
-        assert loss.bits == pytest.approx(400 / NODES / learned)
-    assert counts >= {1, 2, 3}
+    for _ in range(20):
+        model, x = StandIn(), still(6)
+        loss = inter_loss(model, x, QUALITY, 1, with_intra=False, skipped=1 - 1e-9)
+        first = x[:, 0] + model.error
+        (references,) = model.references
+        assert torch.allclose(references.first.x_hat, first) and not references.first.residual.last.any()
+        assert loss.bits == pytest.approx(350 / NODES)
+        counts.add(references.first.distances)
+    assert counts == {(0, 0), (-1, 0)}, "the I-frame itself, or a P-frame that repeats it"
 
 
 def test_where_much_happens_no_frame_repeats():
     """The encoder would not leave it out either, and its error would drown the others'."""
-    for with_intra in (False, True):
+    starts = set()
+    for _ in range(20):
         model = StandIn()
-        loss = inter_loss(model, frames(6), QUALITY, 2, 0.0, with_intra, skipped=1.0)
-        assert loss.bits == pytest.approx((1100 * with_intra + 2 * 400) / ((2 + with_intra) * NODES))
+        loss = inter_loss(model, frames(6), QUALITY, 2, with_intra=False, skipped=1 - 1e-9)
+        assert loss.bits == pytest.approx(350 / NODES)
+        starts.add(len(model.references) - 2)
+    assert len(starts) > 1
+
+
+def test_blocks_count_as_their_quality_says(monkeypatch):
+    """With a map the squared error of each block counts by the block's own trade-off."""
+    patch = PatchGrid(256, 5, 0, 0, 128)
+    asked = torch.tensor([[2.0, 4.0, 5.0, 7.0]])
+    monkeypatch.setattr(losses, "_mapped", lambda model, quality, share: asked)
+    error = torch.rand(1, patch.npix, 3)
+
+    class Model:
+        config, pyramid = CONFIG, Pyramid(patch)
+
+        def intra(self, x, quality):
+            assert quality is asked
+            return Picture(x + error, torch.zeros(1, 3, 5)), Rate(torch.zeros(1, 1), torch.zeros(1, 1))
+
+    loss = intra_loss(Model(), torch.rand(1, 1, patch.npix, 3), torch.tensor([4.5]), maps=0.5)
+    squares = (error.square()[0] @ torch.tensor(PLANE_WEIGHTS)).view(2, 64, 2, 64).mean((1, 3)).flatten()
+    expected = sum(float(square) * value for square, value in zip(squares, lmbdas(asked[0]), strict=True)) / 4
+    assert float(loss.total) == pytest.approx(expected, rel=1e-4)
+    assert loss.mse == pytest.approx(float(squares.mean()), rel=1e-4), "what is reported is the plain error"
+
+
+def test_maps_are_random_and_only_as_often_as_asked(narrow):
+    model = SphereDVC(ModelConfig(**narrow), PatchGrid(256, 5, 0, 0, 128))
+    drawn = [losses._mapped(model, QUALITY, 0.5) for _ in range(60)]
+    flat = sum(each.shape == (BATCH, 1) for each in drawn)
+    assert 15 < flat < 45 and all(torch.equal(each, QUALITY[:, None]) for each in drawn if each.shape[1] == 1)
+    maps = torch.stack([each for each in drawn if each.shape[1] > 1]) - QUALITY[:, None]
+    assert maps.shape[1:] == (BATCH, 4) and torch.equal(4 * maps, (4 * maps).round()) and maps.abs().max() <= 7
+    assert maps.std() > 0.5
+    assert all(losses._mapped(model, QUALITY, 0.0).shape == (BATCH, 1) for _ in range(5))
 
 
 def network(narrow: dict[str, int]) -> SphereDVC:
@@ -227,29 +275,10 @@ def network(narrow: dict[str, int]) -> SphereDVC:
 @pytest.mark.parametrize("with_intra", [False, True])
 def test_the_i_frame_learns_only_where_it_is_asked_to(narrow, with_intra):
     model = network(narrow)
-    inter_loss(model, torch.rand(1, 2, 64 * 64, 3), torch.tensor([4.0]), 1, 0.1, with_intra).total.backward()
+    x = torch.rand(1, 3, 64 * 64, 3)
+    inter_loss(model, x, torch.tensor([4.0]), 2, with_intra, maps=0.5).total.backward()
     assert any(p.grad is not None for p in model.intra.parameters()) == with_intra
     assert any(p.grad is not None for p in model.inter.parameters())
-
-
-def test_the_motions_loss_is_how_far_the_warped_frame_is_off(narrow):
-    """Charbonnier's error of luma in grey levels: 1 where nothing is off; no bits are counted."""
-    model, q = network(narrow), torch.from_numpy(PatchGrid(64, 5, 0, 0, 64).centers)
-    x = texture(q).repeat(1, 1, 3)
-    moved = texture(q @ turn((0.0, 0.0, 1.0), 2.0)).repeat(1, 1, 3)
-    equal, moving, new = (motion_loss(model, torch.stack([x, other], 1)) for other in (x, moved, torch.rand_like(x)))
-    assert 1 <= float(equal.total) < 1.2 and equal.mse < 1e-5
-    away = float((x - moved)[..., 0].square().mean())
-    assert 1 <= float(moving.total) < 3 and moving.mse < 0.1 * away, "it finds most of it"
-    assert float(new.total) > 50
-    assert moving.bits == moving.bits_motion == 0
-
-
-def test_the_motions_loss_is_learned_from_by_the_estimator_alone(narrow):
-    model = network(narrow)
-    motion_loss(model, torch.rand(2, 2, 64 * 64, 3)).total.backward()
-    touched = {name for name, p in model.named_parameters() if p.grad is not None and p.grad.any()}
-    assert touched and all(name.startswith("inter.estimator.updates.") for name in touched)
 
 
 def test_gradients_of_distortion_and_rate():
@@ -272,11 +301,11 @@ def test_what_lies_in_the_margin_counts_neither_error_nor_bits():
     assert measure.inner(latents.view(1, 16, 1), 64).flatten().tolist() == [512.0] * 4
 
     class Model:
-        config = CONFIG
+        config, pyramid = CONFIG, None
 
         def intra(self, x, quality):
             return Picture(x_hat, torch.zeros(1, 3, 5)), Rate(latents.view(1, 16), torch.tensor([[4096.0]]))
 
-    loss = intra_loss(Model(), x[:, None], torch.tensor([3.0]), measure)
+    loss = intra_loss(Model(), x[:, None], torch.tensor([3.0]), measure=measure)
     assert loss.bits == pytest.approx(512 / 256 + 4096 / 4096) and loss.mse == pytest.approx(0.01)
     assert float(loss.total) == pytest.approx(loss.bits + lmbda_of(3.0) * 255**2 * 0.01)

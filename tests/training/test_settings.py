@@ -63,10 +63,7 @@ def test_changes_come_after_the_file_and_are_spelled_as_in_toml(tmp_path):
         ("[optimizer]\nrate = 3\n", "optimizer is unknown: expected one of data, .*train"),
         ("colour = 3\n", "colour is unknown"),
         ("[train\n", "is not TOML"),
-        (
-            "[train]\npart = 'video'\n",
-            "train.part is 'video': expected one of intra, motion, field, prediction, inter, all",
-        ),
+        ("[train]\npart = 'video'\n", "train.part is 'video': expected one of intra, inter, all"),
         ("[train]\nprecision = 'float16'\n", "train.precision is 'float16': expected one of float32, bfloat16"),
         ("[train]\nfall = 'line'\n", "train.fall is 'line': expected one of cosine, step"),
         ("[train]\noptimizer = 'sgd'\n", "train.optimizer is 'sgd': expected one of adam, muon"),
@@ -75,7 +72,7 @@ def test_changes_come_after_the_file_and_are_spelled_as_in_toml(tmp_path):
         ("[train]\nema = 1.0\n", "train.ema is 1.0: expected 0 or more, below 1"),
         ("[train]\nskipped = 1.0\n", "train.skipped is 1.0: expected 0 or more, below 1"),
         ("[train]\nskipped = -0.1\n", "train.skipped is -0.1: expected 0 or more, below 1"),
-        ("[train]\npart = 'motion'\n", "data.frames is 1: a chain of 1 needs 2 or more"),
+        ("[train]\nmaps = 1.0\n", "train.maps is 1.0: expected 0 or more, below 1"),
         ("[train]\nsteps = 0\n", "must be at least 1"),
         ("[train]\nbatch = -2\n", "must be at least 1"),
         ("[train]\nrelocate = 0\n", "must be at least 1"),
@@ -134,7 +131,7 @@ def test_the_projects_own_configurations_load(path):
 
 def test_the_default_model_is_trained_whole():
     stages = load_stages(CONFIGS[0].with_name("sphere-dvc.toml"), [])
-    assert [stage.train.part for stage in stages] == ["intra", "motion", "inter", "inter", "inter"]
+    assert [stage.train.part for stage in stages] == ["intra", "inter"]
     assert all(stage.model == ModelConfig() for stage in stages) and stages[-1].train.chain > 1
 
 

@@ -1,4 +1,4 @@
-"""scripts/ablate_training.py: tiny runs to results; one thing changed at a time; stages and what BD-rates are of."""
+"""scripts/ablate_training.py: tiny runs to results; one thing changed at a time; what BD-rates are of."""
 
 from __future__ import annotations
 
@@ -19,9 +19,8 @@ from deepsphere_codec.errors import UsageError
 from deepsphere_codec.evaluation.ablation import in_percent, read_ablation
 from deepsphere_codec.evaluation.results import is_results_file
 from deepsphere_codec.evaluation.training_choices import YARDSTICKS, bring_together, training_table
-from deepsphere_codec.training.ablation import PARTS, QUALITIES, Budget, Job, Run, Stage, Variant
+from deepsphere_codec.training.ablation import PARTS, QUALITIES, Budget, Job, Run
 from deepsphere_codec.training.choices import ANCHOR, VARIANTS
-from deepsphere_codec.training.loss import field_loss, inter_loss
 from deepsphere_codec.training.schedule import Schedule
 
 BY_NAME = {variant.name: variant for variant in VARIANTS}
@@ -121,7 +120,6 @@ def test_one_thing_is_changed_at_a_time(job):
         "up to 3 frames apart": {("data", "gap")},
         "half of it mirrored": {("data", "mirror")},
         "colours jittered by 10 %": {("data", "jitter")},
-        "stages as DVC's": set(),
         CHAINS: {("data", "frames"), ("train", "chain")},
     }
     assert set(expected) == set(BY_NAME) and VARIANTS[0].name == ANCHOR
@@ -150,43 +148,6 @@ def test_all_are_measured_on_the_same_patches_and_begin_alike(job):
     assert first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_stages_follow_one_another(job, monkeypatch):
-    """A quarter of the steps each for the field and the prediction, then P-frames whole, on samples that go on."""
-    seen = []
-    module = "deepsphere_codec.training.objective"
-
-    def field(model, x, quality, mended, measure):
-        seen.append(("prediction" if mended else "field", float(x.sum())))
-        return field_loss(model, x, quality, mended, measure)
-
-    def inter(model, x, *others):
-        seen.append(("inter", float(x.sum())))
-        return inter_loss(model, x, *others)
-
-    monkeypatch.setattr(f"{module}.field_loss", field)
-    monkeypatch.setattr(f"{module}.inter_loss", inter)
-    staged = Run(job._replace(variant=BY_NAME["stages as DVC's"], budget=Budget(8)))
-    before = {name: p.clone() for name, p in staged.trainer.model.inter.named_parameters()}
-    staged.train(2, math.inf)
-    moved = {n.split(".")[0] for n, p in staged.trainer.model.inter.named_parameters() if not torch.equal(p, before[n])}
-    assert "motion_s" in moved and not moved & {"g_a", "g_s", "compensation", "residual_latents"}
-    staged.train(8, math.inf)
-    assert [part for part, _ in seen] == ["field"] * 2 + ["prediction"] * 2 + ["inter"] * 4
-    samples = [total for _, total in seen]
-    Run(job._replace(budget=Budget(8))).train(8, math.inf)
-    assert samples == [total for _, total in seen[8:]]
-
-
-def test_a_part_that_is_a_stage_of_itself_changes_nothing(job):
-    itself = Variant(ANCHOR, (), PARTS, (Stage("inter", 0.5),))
-    weights = []
-    for variant in (VARIANTS[0], itself):
-        run = Run(job._replace(variant=variant))
-        run.train(4, math.inf)
-        weights.append(dict(run.trainer.model.named_parameters()))
-    assert all(torch.equal(weights[0][name], p) for name, p in weights[1].items())
-
-
 def run_of(name: str, part: str, seed: int, nodes: float, erp: float = 1.0, second: float = 1.0) -> dict:
     """On curves of one shape, rates by factors; the two kinds of decibels lie apart by what a factor is worth."""
     points = []
@@ -200,7 +161,7 @@ def run_of(name: str, part: str, seed: int, nodes: float, erp: float = 1.0, seco
 
 
 def rows(*names: str) -> list[dict]:
-    return [{"name": name, "changes": [], "stages": []} for name in names]
+    return [{"name": name, "changes": []} for name in names]
 
 
 def test_bd_rates_are_against_the_baseline_of_the_same_seed_under_each_measure():

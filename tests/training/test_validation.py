@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
-from support import centers, make_film, texture, turn
+from support import centers, make_film, texture, true_field, turn
 
 from deepsphere_codec.codec import VideoDecoder, VideoEncoder
 from deepsphere_codec.errors import UsageError
@@ -20,7 +20,7 @@ from deepsphere_codec.evaluation.bits import look_into
 from deepsphere_codec.evaluation.compare import compare_frames
 from deepsphere_codec.lookahead import LowDelay
 from deepsphere_codec.models import Coded, ModelConfig, References, SphereDVC, load_model, save_model
-from deepsphere_codec.models.payload import InterPayload
+from deepsphere_codec.models.payload import Payload
 from deepsphere_codec.models.zoo import fill
 from deepsphere_codec.sphere import HealpixGrid
 from deepsphere_codec.sphere.patch import PatchGrid
@@ -63,7 +63,7 @@ def model(narrow: dict[str, int]) -> SphereDVC:
     """On a patch, as while it is trained; some of its weights stand still."""
     torch.manual_seed(3)
     model = SphereDVC(ModelConfig(**narrow), PatchGrid(128, 3, 0, 64, 64)).train()
-    model.inter.estimator.requires_grad_(False)
+    model.inter.g_s.requires_grad_(False)
     return model
 
 
@@ -144,36 +144,61 @@ def signal(rotation: torch.Tensor | None = None) -> torch.Tensor:
 
 def test_the_motion_and_the_bits_are_those_of_the_bytes(network):
     """The camera's turn and what moves besides; the bits of all nodes are the bytes, but for the ends of both parts."""
-    state = network.encode_intra(signal(), QUALITY).state
-    payload = network.encode_inter(signal(turn((0.3, -0.2, 1.0), 1.0)), References(state), QUALITY, 0).payload
-    motion, bits = look_into(network, payload, state, QUALITY)
+    references = References(network.encode_intra(signal(), QUALITY).state)
+    payload = network.encode_inter(signal(turn((0.3, -0.2, 1.0), 1.0)), references, QUALITY, 0).payload
+    motion, bits = look_into(network, payload, references, QUALITY)
     used = []
-    with network.inter.compensation.register_forward_pre_hook(lambda module, given: used.append(given[1])):
-        network.decode_inter(payload, References(state), QUALITY, 0)
+    with network.inter.prediction.warp.register_forward_pre_hook(lambda module, given: used.append(given[1])):
+        network.decode_inter(payload, references, QUALITY, 0)
 
-    turned, moved, residual = InterPayload.unpack(payload)
-    assert turned is not None and moved and residual
-    assert len(used) == 1 and (motion == used[0][0].numpy()).all()
+    parts = Payload.unpack(payload)
+    assert parts.turn is not None and parts.motion and parts.latents
+    assert len(used) == 1 and np.allclose(motion, used[0][0].numpy(), rtol=0, atol=1e-7)
     assert bits.shape == (12 * 4**2,)
-    assert bits.sum() * 16**2 == pytest.approx(8 * len(moved + residual), rel=1e-3, abs=128)
+    assert bits.sum() * 16**2 == pytest.approx(8 * len(parts.motion + parts.latents), rel=1e-3, abs=128)
+
+
+def test_motion_between_two_pictures_is_that_of_one_frame(network):
+    """A film turns by one degree a frame; the picture in the middle lies two frames behind the first one."""
+    first, x, second = (signal(turn((0.0, 0.0, 1.0), angle)) for angle in (0.0, 2.0, 4.0))
+    states = [network.encode_intra(each, QUALITY).state._replace(x_hat=each) for each in (first, second)]
+    references = References(*states, (-2, 2))
+    payload = network.encode_inter(x, references, QUALITY, 1).payload
+    motion, _ = look_into(network, payload, references, QUALITY, 1)
+    before = true_field(turn((0.0, 0.0, 1.0), 1.0), 64).numpy()
+    assert np.linalg.norm(before, axis=-1).max() == pytest.approx(np.radians(1.0), rel=1e-3)
+    assert np.linalg.norm(motion - before, axis=-1).max() < np.radians(0.1)
+
+
+def test_bits_of_a_quality_map_count(network):
+    """And what is decoded at the map's qualities is read."""
+    quality_map = (np.arange(12) % 5 - 2).astype(np.int8)
+    intra = network.encode_intra(signal(), QUALITY, quality_map)
+    size = len(Payload.unpack(intra.payload).quality_map)
+    _, bits = look_into(network, intra.payload, None, QUALITY)
+    assert size and bits.sum() * 16**2 == pytest.approx(8 * len(intra.payload), rel=1e-3, abs=128)
+    references = References(intra.state)
+    inter = network.encode_inter(signal(turn((0.3, -0.2, 1.0), 1.0)), references, QUALITY, 0, quality_map)
+    _, bits = look_into(network, inter.payload, references, QUALITY)
+    assert bits.sum() * 16**2 == pytest.approx(8 * len(inter.payload), rel=0.02, abs=200)
 
 
 def test_bits_lie_where_they_are_spent(network):
     """Brighter and darker blocks on one face, and nothing new elsewhere."""
-    state = network.encode_intra(signal(), QUALITY).state
+    references = References(network.encode_intra(signal(), QUALITY).state)
     blocks = torch.randn(12 * 4**2, generator=torch.Generator().manual_seed(0)).sign().reshape(12, 4, 4)
     blocks[torch.arange(12) != 5] = 0  # one for each latent node
-    x = state.x_hat + 0.25 * blocks.repeat_interleave(16, 1).repeat_interleave(16, 2).reshape(1, -1, 1)
-    _, bits = look_into(network, network.encode_inter(x, References(state), QUALITY, 0).payload, state, QUALITY)
+    x = references.first.x_hat + 0.25 * blocks.repeat_interleave(16, 1).repeat_interleave(16, 2).reshape(1, -1, 1)
+    _, bits = look_into(network, network.encode_inter(x, references, QUALITY, 0).payload, references, QUALITY)
     by_face = bits.reshape(12, -1).mean(-1)
     assert by_face.argmax() == 5 and by_face[5] > 1.5 * np.delete(by_face, 5).max()
 
 
 def test_a_frame_that_repeats_the_one_before_costs_nothing_and_moves_nothing(network):
-    state = network.encode_intra(signal(), QUALITY).state
-    payload = network.encode_inter(state.x_hat, References(state), QUALITY, 0).payload
+    references = References(network.encode_intra(signal(), QUALITY).state)
+    payload = network.encode_inter(references.first.x_hat, references, QUALITY, 0).payload
     assert len(payload) == 1
-    motion, bits = look_into(network, payload, state, QUALITY)
+    motion, bits = look_into(network, payload, references, QUALITY)
     assert motion.shape == (12 * 64**2, 3) and not motion.any() and not bits.any()
 
 
@@ -181,9 +206,7 @@ def test_the_picture_is_of_the_last_frame_that_has_something_to_show(model, film
     """Where nothing moves, that is the I-frame, with its own bits."""
     first, *_ = read_clip(film, 2).frames
     clip = read_clip(film, 2)._replace(frames=[first, first, first])
-    monkeypatch.setattr(
-        SphereDVC, "encode_inter", lambda self, x, references, *_: Coded(b"\0", references.first.unchanged())
-    )
+    monkeypatch.setattr(SphereDVC, "encode_inter", lambda self, x, references, *_: Coded(b"\0", references.repeated()))
     (found,) = validate(model, [clip], nside=64, quality=QUALITY)
     scene, payload = found.scene, round(found.bpp * 3 * 256 * 128 / 8) - 2
     assert found.exact and scene.number == 0 and not scene.motion.any()

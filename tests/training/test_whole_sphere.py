@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from deepsphere_codec.models import ModelConfig, SphereDVC
+from deepsphere_codec.models import ModelConfig, References, SphereDVC
+from deepsphere_codec.motion.prediction import Motion
+from deepsphere_codec.motion.tree import still_tree
 from deepsphere_codec.sphere import HealpixGrid
 from deepsphere_codec.sphere.patch import PatchGrid
 
@@ -30,12 +32,6 @@ def lively(network: SphereDVC, weights: dict[str, torch.Tensor] | None = None) -
     return network.eval()
 
 
-def unmoved(network: SphereDVC) -> None:
-    """No motion in place of the estimator's, which smooths over as much as there is."""
-    centers = network.pyramid.warp(2).centers
-    network.inter.estimator.forward = lambda *_: torch.zeros_like(centers)[None]
-
-
 @pytest.mark.slow
 def test_the_same_pictures_and_bits_inside(config):
     """An I-frame and a P-frame after the same reference, coded as in training, on the sphere and on one face of it.
@@ -52,11 +48,11 @@ def test_the_same_pictures_and_bits_inside(config):
     with torch.no_grad():
         found = {}
         for name, network, film in (("sphere", whole, x), ("patch", small, x[:, nodes])):
-            unmoved(network)
             picture, rate = network.intra(film[:1], quality, straight=True)
-            known = network.inter.begin(film[:1], torch.zeros_like(picture.fine))
-            out = network.inter(film[1:], known, quality, straight=True)
-            found[name] = (picture.x_hat, out.x_hat, rate.latents[..., None], out.rate_residual.latents[..., None])
+            known = References(network.inter.begin(film[:1], torch.zeros_like(picture.fine)))
+            still = Motion.of([still_tree(network.inter.blocks)])
+            out = network.inter(film[1:], known, still, quality, straight=True)
+            found[name] = (picture.x_hat, out.x_hat, rate.latents[..., None], out.rate.latents[..., None])
     for on_sphere, on_patch in zip(found["sphere"], found["patch"], strict=True):
         side = round(on_patch.shape[1] ** 0.5)
         a = on_sphere.view(12, side, side, -1)[4]

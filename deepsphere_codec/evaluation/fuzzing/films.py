@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -14,13 +15,19 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from deepsphere_codec.bitstream import Frame, Header, Other, PictureOrder, StreamWriter
+from deepsphere_codec.bitstream import Frame, Header, Other, PictureOrder, Position, StreamWriter
 from deepsphere_codec.codec import CHECK_MASK, VideoEncoder
+from deepsphere_codec.entropy.coder import SymbolWriter
 from deepsphere_codec.errors import DamagedStream
 from deepsphere_codec.films.beside import PACKETS, preface_of
 from deepsphere_codec.models import LoadedModel, ModelConfig, References, SphereDVC, load_model, save_model
 from deepsphere_codec.models.geometry import whole_grid
-from deepsphere_codec.models.payload import InterPayload
+from deepsphere_codec.models.memory import QualityMap
+from deepsphere_codec.models.payload import Payload
+from deepsphere_codec.models.quality import inter_quality
+from deepsphere_codec.models.quality_map import mapped, write_map
+from deepsphere_codec.motion.prediction import Motion
+from deepsphere_codec.motion.tree import BLUR, FIRST, LAST, MEAN, MODE, WIDTHS, BlockGrid, MotionTree
 from deepsphere_codec.reference_buffer import ReferenceBuffer
 from deepsphere_codec.video import AudioTrack, TrackPacket, Tracks, VideoInfo, pack_packets
 
@@ -33,10 +40,8 @@ _NARROW = ModelConfig(
     middle_channels=8,
     intra_latents=12,
     residual_latents=12,
-    motion_latents=4,
     hyper_channels=4,
     hyper_hidden=4,
-    motion_channels=8,
 )
 NETWORKS = {"sphere": _NARROW, "plane": replace(_NARROW, geometry="erp")}
 
@@ -141,7 +146,7 @@ def largest_seed(models: Models) -> bytes:
     """A sound film of as many pixels as are decoded at most, whose memory is what others are compared with."""
     model = models["sphere"]
     header = _header(model, 256, 64, NSIDE)
-    return _file(header, _checked(header, model, [("I", 1, _payloads(model)[0])]))
+    return _file(header, _checked(header, model, [("I", 1, _intra(model))]))
 
 
 def _lively(config: ModelConfig) -> SphereDVC:
@@ -167,45 +172,85 @@ def _toy_film(model: LoadedModel, header: Header) -> list[Frame]:
 
 
 def _coded(model: LoadedModel) -> list[bytes]:
-    """Every kind of P-frame behind an I-frame, two of them in one file, and a B-frame."""
+    """Every kind of P-frame behind an I-frame, two of them in one file, and B-frames."""
     header = _header(model, 32, 16, NSIDE)
-    intra, inter, still, turned, moved = _payloads(model)
-    films = [[intra, inter], [intra, still, moved]] + [[intra, turned]] * (model.geometry == "healpix")
-    kinds = [[("I", 1, film[0]), *(("P", 1, payload) for payload in film[1:])] for film in films]
-    kinds.append([("I", 1, intra), ("P", 2, inter), ("B", 1, moved)])
-    return [_file(header, _checked(header, model, each)) for each in kinds]
+    films = ["coded"], ["still", "coded"], ["mapped"], ["coded", "coded"]
+    kinds = [[("P", 1, parts) for parts in film] for film in films]
+    kinds.append([("P", 4, "coded"), ("B", 1, "mapped"), ("B", 1, "still"), ("B", 1, "coded")])
+    if model.geometry == "healpix":
+        kinds.append([("P", 2, "turned"), ("B", 1, "turned")])
+    return [_file(header, _checked(header, model, [("I", 1, _intra(model)), *each])) for each in kinds]
 
 
-def _payloads(model: LoadedModel) -> list[bytes]:
-    """An I-frame, and P-frames as the encoder makes them, empty, with a turn, and with motion."""
-    network = model.network(NSIDE)
-    npix = (12 if model.geometry == "healpix" else 8) * NSIDE**2
-    x, later = (torch.from_numpy(_waves(npix, shift)) for shift in (0.0, 0.3))
-    intra = network.encode_intra(x, 4.0)
-    residual = (
-        InterPayload.unpack(network.encode_inter(later, References(intra.state), 4.0, 0).payload).residual
-        or intra.payload
-    )
-    motion = network.encode_intra(later, 1.0).payload  # bytes of a coder, if of other latents
-    turned = InterPayload(torch.tensor([900, -400, 100]), None, residual)
-    moved = InterPayload(None, motion, residual)
-    return [intra.payload, InterPayload(None, None, residual).pack(), b"\0", turned.pack(), moved.pack()]
+def _intra(model: LoadedModel) -> bytes:
+    """An I-frame."""
+    return model.network(NSIDE).encode_intra(_waves(model, 0.0), 4.0).payload
 
 
-def _waves(npix: int, shift: float) -> np.ndarray:
-    phase = np.linspace(0, 300, npix) + shift
-    return (0.5 + 0.3 * np.stack([np.sin(phase), np.cos(phase), np.sin(2 * phase)], -1))[None].astype(np.float32)
+def _payload(model: LoadedModel, header: Header, references: References, position: Position, parts: str) -> bytes:
+    """A P- or B-frame with a motion that nobody would search for, and a residual.
+
+    Args:
+        parts: "still" for a frame that repeats its reference, "mapped" for one with a quality map, "turned" for one
+            with a turn of the camera, "coded" for one with neither.
+    """
+    if parts == "still":
+        return Payload().pack()
+    network, inter, x = model.network(NSIDE), model.network(NSIDE).inter, _waves(model, 0.3)
+    quality_map = _some_map(network.pyramid.grids[-1].npix) if parts == "mapped" else references.first.quality_map
+    turn = torch.tensor([900, -400, 100]) if parts == "turned" else None
+    moved, coded = SymbolWriter(), SymbolWriter()
+    setting = inter.setting(references)
+    tree = inter.write_motion(_some_tree(inter.blocks, setting.has_second), setting, moved)
+    pred = inter.predict(references, Motion.of([tree]), turn)
+    asked = mapped(inter_quality(header.quality, network.config, position.layer), quality_map, x)
+    inter.write_residual(x, references, pred, asked, coded)
+    map_bytes = write_map(quality_map, inter.tables) if parts == "mapped" and quality_map is not None else None
+    return Payload(turn, map_bytes, moved.finish(), coded.finish()).pack()
 
 
-def _checked(header: Header, model: LoadedModel, coded: list[tuple[str, int, bytes]]) -> list[Frame]:
-    """Frames of kind, span and payload, with the checks that the decoder comes to, and times."""
+def _some_map(blocks: int) -> QualityMap:
+    return (np.arange(blocks) % 5 - 2).astype(np.int8)
+
+
+def _some_tree(grid: BlockGrid, has_second: bool) -> MotionTree:
+    """Leaves of every level, blur and mode, with short vectors."""
+    random = np.random.default_rng(9)
+    shape = grid.shape(LAST)
+    fields, level = np.zeros((*shape, 6), np.int16), np.zeros(shape, np.int8)
+    for depth in range(LAST + 1):
+        size = WIDTHS[depth] // WIDTHS[LAST]
+        leaves = random.integers(-9, 10, (*grid.shape(depth), 6))
+        leaves[..., MODE] = random.integers(FIRST, MEAN + 1, leaves.shape[:3]) if has_second else FIRST
+        leaves[..., BLUR] = random.integers(0, _NARROW.blurs, leaves.shape[:3])
+        split = (level >= depth)[:, ::size, ::size]
+        deeper = split & (random.random(split.shape) < 0.6)
+        some = split.repeat(size, 1).repeat(size, 2)
+        fields[some] = leaves.repeat(size, 1).repeat(size, 2)[some]
+        if depth < LAST:
+            level[deeper.repeat(size, 1).repeat(size, 2)] = depth + 1
+    return MotionTree(fields, level)
+
+
+def _waves(model: LoadedModel, shift: float) -> Float[Tensor, "1 npix 3"]:
+    phase = np.linspace(0, 300, (12 if model.geometry == "healpix" else 8) * NSIDE**2) + shift
+    waves = 0.5 + 0.3 * np.stack([np.sin(phase), np.cos(phase), np.sin(2 * phase)], -1)
+    return torch.from_numpy(waves[None].astype(np.float32))
+
+
+@torch.no_grad()
+def _checked(header: Header, model: LoadedModel, coded: Sequence[tuple[str, int, bytes | str]]) -> list[Frame]:
+    """Frames of kind, span and payload (or its parts), with the checks that the decoder comes to, and times."""
     network, frames, order, pictures = model.network(header.nside), [], PictureOrder(), ReferenceBuffer()
     for kind, span, payload in coded:
         position = order.next(kind, span)
         if kind == "I":
+            assert isinstance(payload, bytes)
             state = network.decode_intra(payload, header.quality)
         else:
             references = pictures.references(position)
+            if isinstance(payload, str):
+                payload = _payload(model, header, references, position, payload)
             state = network.decode_inter(payload, references, header.quality, position.layer)
         pictures.keep(position, state)
         time = 3000 * position.number if header.timed else None

@@ -24,8 +24,8 @@ class Inside(NamedTuple):
 
     Attributes:
         bits_i: Bits per node of the first frame, below each latent node.
-        bits_p: The same, mean over P-frames.
-        motion: Tangent vectors of the P-frame that moves most, radians; none of a model on the plane.
+        bits_p: The same, mean over all other frames.
+        motion: Tangent vectors of the frame that moves most, radians a frame; none of a model on the plane.
         frame: Its number; that of the last frame on the plane.
         order: How nodes lie: face-major on the sphere, or erp-rows, row after row of an ERP picture.
     """
@@ -66,7 +66,7 @@ def _look(stream: Path, model: str) -> Inside | None:
     bits_p, motion, frame = [], np.zeros((0, 3)), frames[-1].number
     for position, payload, *_ in frames[1:]:
         references = pictures.references(position)
-        seen = look_into(network, payload, references.first, header.quality)
+        seen = look_into(network, payload, references, header.quality, position.layer)
         bits_p.append(seen.bits_per_node)
         if header.pixel_order == PIXEL_ORDER and (not len(motion) or _moved(seen.motion) > _moved(motion)):
             motion, frame = seen.motion, position.number

@@ -1,0 +1,83 @@
+"""A map of quality: quarter steps for each block of nside / 64, coded where it is not flat."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from deepsphere_codec.entropy.coder import SymbolReader, SymbolWriter
+from deepsphere_codec.errors import DamagedStream
+from deepsphere_codec.layers.padding import Grid
+from deepsphere_codec.models.memory import QualityMap
+from deepsphere_codec.motion.contexts import KINDS, MotionTables
+from deepsphere_codec.motion.tree import WIDTHS
+from deepsphere_codec.sphere import HealpixGrid
+
+MAP_STEP = 0.25
+"""Quality to a unit of a map."""
+MAP_LIMIT = 28
+"""Largest unit: seven qualities, as far apart as the best and the smallest are."""
+
+
+GREY_STEP = 16 * MAP_STEP
+"""Grey levels to a unit of a map: 16 are a whole quality."""
+FLAT_GREY = 128
+
+
+def map_of_picture(grey: UInt8[np.ndarray, "height width"], grid: Grid) -> QualityMap | None:
+    """The map that a grey picture asks for.
+
+    Args:
+        grey: ERP; 128 leaves quality as it is, 16 more are a quality more.
+        grid: Nodes of the films that it is for: the sphere, or an ERP picture.
+    Returns:
+        Means over each block of 64 nodes along an edge; None where the map is flat and asks for nothing.
+    """
+    height, width = grey.shape
+    images, rows, columns = grid.shape
+    if isinstance(grid, HealpixGrid):
+        x, y, z = grid.centers.T
+        row = (0.5 - np.arcsin(np.clip(z, -1, 1)) / np.pi) * height
+        column = (0.5 + np.arctan2(y, x) / (2 * np.pi)) * width
+    else:
+        i, j = np.indices((rows, columns)).reshape(2, -1)
+        row, column = (i + 0.5) * height / rows, (j + 0.5) * width / columns
+    seen = grey[np.clip(row.astype(np.int64), 0, height - 1), np.clip(column.astype(np.int64), 0, width - 1)]
+    size = WIDTHS[0]
+    blocks = seen.reshape(images, rows // size, size, columns // size, size).astype(np.float64).mean((2, 4))
+    units = np.clip(np.round((blocks - FLAT_GREY) / GREY_STEP), -MAP_LIMIT, MAP_LIMIT).astype(np.int8).ravel()
+    return units if units.any() else None
+
+
+def write_map(quality_map: QualityMap, tables: MotionTables) -> bytes:
+    """Code the differences from block to block."""
+    writer = SymbolWriter()
+    symbols = np.diff(quality_map.astype(np.int64), prepend=0)
+    writer.write(torch.from_numpy(symbols), _rows(len(symbols)), tables)  # type: ignore[arg-type]
+    return writer.finish()
+
+
+def read_map(payload: bytes, blocks: int, tables: MotionTables) -> QualityMap:
+    """Decode a map.
+
+    Raises:
+        DamagedStream: a quality lies beyond all that are written.
+    """
+    symbols = SymbolReader(payload).read(_rows(blocks), tables).numpy()  # type: ignore[arg-type]
+    values = np.cumsum(np.clip(symbols, -1000, 1000))
+    if np.abs(values).max(initial=0) > MAP_LIMIT:
+        raise DamagedStream("a frame's quality map goes beyond what is written")
+    return values.astype(np.int8)
+
+
+def mapped(quality: float, quality_map: QualityMap | None, like: Tensor) -> Float[Tensor, "1 blocks"]:
+    """Quality of each block, [1, blocks]; [1, 1] without a map."""
+    if quality_map is None:
+        return torch.full((1, 1), float(quality), device=like.device)
+    return (float(quality) + MAP_STEP * torch.from_numpy(quality_map.astype(np.float32)))[None].to(like.device)
+
+
+def _rows(count: int) -> Tensor:
+    return torch.full((count,), KINDS["map"].first, dtype=torch.int64)
