@@ -136,7 +136,7 @@ def group_bits(looks: Sequence[Look]) -> float:
 
 
 def _inner_bits(looks: Sequence[Look]) -> float:
-    """Those of the B-frames between two pictures."""
+    """Estimated bits of the B-frames between two pictures."""
     middle = len(looks) // 2
     if not middle or len(looks) < 3:
         return 0.0

@@ -84,6 +84,6 @@ class DisplayOrder(Generic[Item]):
             self._due += 1
 
     def rest(self) -> Iterator[Item]:
-        """What waits for pictures that never came."""
+        """Items that wait for pictures that never came."""
         while self._waiting:
             yield self._waiting.pop(min(self._waiting))

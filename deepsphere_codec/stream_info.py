@@ -1,4 +1,4 @@
-"""What a stream's header says of the film, and of the model that decodes it."""
+"""Film and model, as a stream's header tells of them."""
 
 from __future__ import annotations
 

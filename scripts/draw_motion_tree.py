@@ -134,7 +134,7 @@ def _outline(width: int) -> np.ndarray:
 
 
 def _arrows(tree: MotionTree, side: int) -> tuple[np.ndarray, np.ndarray]:
-    """Where arrows begin and end, [leaves, 2] each: from the middle of a leaf, against its vector."""
+    """Beginnings and ends of arrows, [leaves, 2] each: from the middle of a leaf, against its vector."""
     face, x, y, width = np.array(_leaves(tree)).T
     middle = x + (width - 1) / 2, y + (width - 1) / 2
     block = (face, (y + width // 2) // WIDTHS[LAST], (x + width // 2) // WIDTHS[LAST])

@@ -53,7 +53,7 @@ class Tables(NamedTuple):
     offset: Int[Tensor, " rows"]
 
     def lists(self) -> tuple[list[list[int]], list[int], list[int]]:
-        """As the coder takes them; rows without their padding."""
+        """Rows without their padding, lengths and offsets, as lists for the coder."""
         length = self.length.tolist()
         rows = [row[:n] for row, n in zip(self.cdf.tolist(), length, strict=True)]
         return rows, length, self.offset.tolist()

@@ -1,4 +1,4 @@
-"""What symbols cost, and where on the sphere the symbols of a tree of motion were spent."""
+"""Costs of symbols, and their places on the sphere for the symbols of a tree of motion."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class _Costing:
 
 
 def bits_of(symbols: Int[Tensor, " n"], rows: Int[Tensor, " n"], tables: Tables) -> Float[Tensor, " n"]:
-    """What symbols cost by the tables; the coder's bytes are that, but for the rounding of a whole payload.
+    """Costs of symbols by the tables; the coder's bytes are that, but for the rounding of a whole payload.
 
     A symbol beyond its row is written as the row's last entry, the number of hexadecimal digits to come, and these.
     """

@@ -83,12 +83,12 @@ class SoundIn:
         self._waiting: list[list[TrackPacket]] = [[] for _ in tracks.audio]
 
     def until(self, pts: int) -> list[Other]:
-        """What is to be written where all frames up to the one that is shown at `pts` are."""
+        """Records to write once all frames up to the one that is shown at `pts` are written."""
         self._take(pts * self._tick + self._duration)
         return self._written(PACKETS_TOGETHER)
 
     def rest_of_gop(self) -> list[Other]:
-        """What is to be written before an I-frame."""
+        """Records to write before an I-frame."""
         return self._written(1)
 
     def rest(self) -> list[Other]:

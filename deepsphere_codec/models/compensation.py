@@ -21,7 +21,7 @@ _TREE_CHANNELS = 3 + 2
 
 
 class Prediction(NamedTuple):
-    """What is known of a picture before its residual.
+    """Prediction of a picture, all that is known of it before its residual.
 
     Attributes:
         x_warp: The references, moved.

@@ -11,7 +11,7 @@ from deepsphere_codec.motion.tree import BLURS
 
 QUALITIES = 8
 LAYERS = 4
-"""Of a group of eight pictures: its anchor (layer 0), then the pictures between, ever closer together."""
+"""Layers of a group of eight pictures: its anchor (layer 0), then the pictures between, ever closer together."""
 GEOMETRIES = ("healpix", "erp")
 
 

@@ -27,7 +27,7 @@ from deepsphere_codec.motion.search import MEDIUM, Effort
 from deepsphere_codec.motion.tree import MotionTree
 
 MOTION_SHARE = 0.6
-"""Of an error of the prediction that stays in the decoded picture, about: the residual mends the rest."""
+"""Share of the prediction's error that counts in the search for motion: the residual mends the rest."""
 
 
 class Coded(NamedTuple):
@@ -162,7 +162,7 @@ class SphereDVC(nn.Module):
         return blocks.reshape(self.inter.blocks.shape(0))
 
     def _map_bytes(self, quality_map: QualityMap | None, earlier: QualityMap | None) -> bytes | None:
-        """What is written of a map: nothing where it is that of the first reference."""
+        """Bytes of a map; none where it is that of the first reference."""
         if _same_map(quality_map, earlier):
             return None
         flat = np.zeros(self.pyramid.grids[-1].npix, np.int8) if quality_map is None else quality_map

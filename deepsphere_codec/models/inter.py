@@ -75,7 +75,7 @@ class InterCodec(nn.Module):
             self.__dict__.pop(name, None)
 
     def begin(self, x_hat: Float[Tensor, "batch npix 3"], fine: Float[Tensor, "batch latent i"]) -> State:
-        """What is remembered of an I-frame: its picture, and its latents as whole numbers."""
+        """State after an I-frame: its picture, and its latents as whole numbers."""
         return State.begin(x_hat, fine, LatentMemory.empty(fine, self.config.residual_latents))
 
     def forward(
@@ -146,7 +146,7 @@ class InterCodec(nn.Module):
         return turn if turn.any() and furthest <= LARGEST_TURN else None
 
     def setting(self, references: References) -> Setting:
-        """What encoder and decoder know before a tree: of B-frames the future reference's motion, else the first's."""
+        """Setting of a tree; the earlier tree is the future reference's for B-frames, else the first's."""
         first, second, own = references
         state = second if second is not None and own[0] * own[1] < 0 else first
         if state.tree is None or not state.distances[0]:

@@ -1,4 +1,4 @@
-"""What encoder and decoder both remember of a decoded picture: the picture, its motion, whole numbers for the coder."""
+"""Memory of a decoded picture that encoder and decoder share: the picture, its motion, whole numbers for the coder."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class State(NamedTuple):
 
     @classmethod
     def begin(cls, x_hat: Tensor, fine: Float[Tensor, "batch latent i"], residual: LatentMemory) -> State:
-        """Of an I-frame with these latents (times FINE), and an empty memory."""
+        """State of an I-frame with these latents (times FINE), and an empty memory."""
         return cls(x_hat, fine.double().abs().clamp_max(ACTIVATION_LIMIT), residual)
 
     def sealed(self, check: int, *numbers: Tensor | np.ndarray) -> State:
@@ -101,12 +101,12 @@ class References(NamedTuple):
 
     @property
     def states(self) -> list[State]:
-        """Those that are there."""
+        """The references that are there, one or two."""
         return [self.first] if self.second is None else [self.first, self.second]
 
     @property
     def memory(self) -> Float[Tensor, "batch latent r"]:
-        """What the residual's entropy parameters see: latents of the first, activity of both, detail of the I-frame."""
+        """Context of the entropy parameters: latents of the first, activity of both, detail of the I-frame."""
         return torch.cat([self.residual.both, self.first.intra], -1)
 
     @property
@@ -119,7 +119,7 @@ class References(NamedTuple):
 
     @property
     def check(self) -> int:
-        """Of both."""
+        """Checksum over the checks of both."""
         return zlib.crc32(struct.pack("<2I", self.first.check, self.second.check if self.second else 0))
 
     def after(

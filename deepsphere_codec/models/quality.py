@@ -36,7 +36,7 @@ def intra_quality(quality: RealQuality, config: ModelConfig) -> RealQuality:
 
 
 def inter_quality(quality: RealQuality, config: ModelConfig, layer: int) -> RealQuality:
-    """What a picture of this layer of a group is coded at."""
+    """Quality of a picture of this layer of a group."""
     return quality + config.layer_steps[layer]
 
 

@@ -20,7 +20,7 @@ ROTATION_STEP = 2.0**-14
 _UNITS = struct.Struct("<3h")
 ROTATION_BYTES = _UNITS.size
 LARGEST_TURN = torch.pi / 2
-"""What seems to turn further is another scene; motion is added, and the sum stays below half a circle."""
+"""Largest turn, radians: a larger one is another scene; motion is added, and the sum stays below half a circle."""
 _GAIN = 0.95  # of the robust error; a turn that does not bring it down so far does not pay
 _GLANCE = 3  # the resolution at which a turn must pay for finer ones to be looked at: most cameras stand still
 _NOISE = 2 / 255  # differences below this say nothing

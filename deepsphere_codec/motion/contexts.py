@@ -107,7 +107,7 @@ class MotionTables(nn.Module):
                 raise ValueError(f"the table tree has other symbols than those of {name}")
 
     def lists(self) -> tuple[list[list[int]], list[int], list[int]]:
-        """As the coder takes them."""
+        """Rows, lengths and offsets as lists for the coder."""
         return self._lists
 
     @cached_property

@@ -26,7 +26,7 @@ class SymbolCounter:
         np.add.at(self.counts, (rows_[inside], places[inside]), 1)
 
     def by_kind(self) -> dict[str, Int64[np.ndarray, "*contexts symbols"]]:
-        """As `MotionTables.build_tables` takes them."""
+        """Counts for `MotionTables.build_tables`."""
         found = {}
         for name, kind in KINDS.items():
             rows = self.counts[kind.first : kind.first + kind.count, : kind.symbols]

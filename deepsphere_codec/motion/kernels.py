@@ -47,7 +47,7 @@ def _sample(plane, y, x, out, rows, wx, wy):
 
 @compiled
 def _across_crease(c, va, vb, place):
-    """Where a vector leads within the same polar face, by way of the sphere; False where it leaves the face.
+    """Find where a vector leads within its polar face, by way of the sphere; False where it leaves the face.
 
     Args:
         c: As `halo.bend` has it.

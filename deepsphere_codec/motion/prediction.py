@@ -1,4 +1,4 @@
-"""What a tree of motion predicts: each node looked up in one or two decoded pictures."""
+"""Prediction by a tree of motion: each node is looked up in one or two decoded pictures."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Motion(NamedTuple):
 
 
 class Predicted(NamedTuple):
-    """What the trees predict.
+    """Prediction of a batch of trees.
 
     Attributes:
         x: The prediction.

@@ -40,7 +40,7 @@ from deepsphere_codec.motion.tree import (
 )
 
 _RADIUS = 4
-"""Of the full search at nside / 8, in its nodes: 32 nodes of the picture."""
+"""Radius of the full search at nside / 8, in its nodes: 32 nodes of the picture."""
 _SPLIT_BITS = 1.0
 
 
@@ -68,7 +68,7 @@ MEDIUM = EFFORTS["medium"]
 
 
 class Problem(NamedTuple):
-    """What a tree is searched for.
+    """Pictures, references and trade-off that a tree is searched for.
 
     Attributes:
         x: Luma of the picture, [images, rows, columns].

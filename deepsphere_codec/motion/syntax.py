@@ -50,7 +50,7 @@ _MOST_SYMBOLS = 8
 
 
 class Setting(NamedTuple):
-    """What encoder and decoder know before a tree.
+    """Knowledge of encoder and decoder before a tree.
 
     Attributes:
         distances: Display number of each reference less that of the picture; the second is 0 where there is none.
@@ -71,7 +71,7 @@ class Setting(NamedTuple):
 
 
 class LeafContext(NamedTuple):
-    """What is known of some blocks before their fields are.
+    """Knowledge of some blocks before their fields.
 
     Attributes:
         first, second: The two candidates that most neighbours agree on.
@@ -92,7 +92,7 @@ class LeafContext(NamedTuple):
 
 
 class TreeCoder(Protocol):
-    """What a walk asks for: fields and split flags of some blocks of a level, given by their indices."""
+    """Coder that a walk asks for fields and split flags of some blocks of a level, given by their indices."""
 
     def fields(self, level: int, where: Where, context: LeafContext, setting: Setting) -> Fields: ...
 
@@ -134,7 +134,7 @@ def _start(grid: BlockGrid, earlier: MotionTree | None) -> Leaves:
 
 
 def _sampled(blocks: np.ndarray, level: int) -> np.ndarray:
-    """Of the block next to the middle of each block of a level."""
+    """Values of the block next to the middle of each block of a level."""
     size = WIDTHS[level] // WIDTHS[LAST]
     return blocks[:, size // 2 :: size, size // 2 :: size]
 

@@ -19,7 +19,7 @@ from deepsphere_codec.errors import UsageError
 
 _MODEL, _MEAN = "model.", "mean."
 _STATES = {"adam": ("step", "exp_avg", "exp_avg_sq"), "muon": ("momentum_buffer",)}
-"""What an optimiser keeps of a weight, by the "rule" of the weight's group; groups without one are Adam's."""
+"""State that an optimiser keeps of a weight, by the "rule" of the weight's group; groups without one are Adam's."""
 
 
 def save_checkpoint(

@@ -55,7 +55,7 @@ class Levels(NamedTuple):
     coarsest: int
 
 
-# What interpolation adds to the bits of overpass_clip01's I-frame: x265 up to 0.7 % with a step of 2, SVT-AV1 2.5 %.
+# Interpolation adds to the bits of overpass_clip01's I-frame: x265 up to 0.7 % with a step of 2, SVT-AV1 2.5 %.
 QP = Levels(first=30, stride=8, step=2, finest=1, coarsest=51)
 AV1_CRF = Levels(first=40, stride=8, step=1, finest=1, coarsest=63)
 

@@ -46,7 +46,7 @@ FRAMES = 3
 
 
 class Options(NamedTuple):
-    """What is coded of each clip, and how.
+    """Frames and settings that each clip is coded with.
 
     Attributes:
         qualities: Qualities, 1 ... 8.

@@ -30,7 +30,7 @@ DESCRIPTION = (
 
 
 class FrameDiagnosis(NamedTuple):
-    """Where the bits of one frame went.
+    """Bits of one frame, part by part.
 
     Attributes:
         number: Position in order of display, from 0.
@@ -60,7 +60,7 @@ class FrameDiagnosis(NamedTuple):
 
 
 class ClipDiagnosis(NamedTuple):
-    """Where the bits of one clip at one quality went.
+    """Bits of one clip at one quality.
 
     Attributes:
         clip: Name of the file.
