@@ -20,8 +20,9 @@ from deepsphere_codec.models.config import QUALITIES
 from deepsphere_codec.models.dvc import SphereDVC
 from deepsphere_codec.models.memory import References
 from deepsphere_codec.models.quality import PLANE_WEIGHTS
+from deepsphere_codec.motion.contexts import MotionTables
 from deepsphere_codec.motion.prediction import Motion
-from deepsphere_codec.motion.syntax import Setting
+from deepsphere_codec.motion.syntax import Setting, write_tree
 from deepsphere_codec.motion.tree import MotionTree
 from deepsphere_codec.sphere.patch import PatchGrid
 from deepsphere_codec.training.distortion import make_distortion, squared_error
@@ -135,13 +136,12 @@ def _coded(model: SphereDVC, part: str, sample: HeldOut, quality: float) -> Iter
 
 
 def _motion_bits(model: SphereDVC, trees: Sequence[MotionTree], references: References) -> float:
-    """Bits of the trees, each in bytes of its own."""
-    if not model.inter.tables.tree_cdf.numel():
-        model.inter.tables.build_tables()
-    bits = 0
+    """Bits of the trees, each in bytes of its own, by tables that are not the model's: in training it has none."""
+    tables, setting, bits = MotionTables(), Setting(references.distances), 0
+    tables.build_tables()
     for tree in trees:
         writer = SymbolWriter()
-        model.inter.write_motion(tree, Setting(references.distances), writer)
+        write_tree(tree, model.inter.blocks, setting, tables, writer)
         bits += 8 * len(writer.finish())
     return bits
 

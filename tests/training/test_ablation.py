@@ -25,8 +25,9 @@ from deepsphere_codec.evaluation.ablation_plot import plot_ablation
 from deepsphere_codec.evaluation.convolutions import MOMENTS, bring_together, convolution_table
 from deepsphere_codec.models import ModelConfig, References, SphereDVC
 from deepsphere_codec.models.pyramid import Pyramid
+from deepsphere_codec.motion.contexts import MotionTables
 from deepsphere_codec.motion.prediction import Motion
-from deepsphere_codec.motion.syntax import Setting
+from deepsphere_codec.motion.syntax import Setting, write_tree
 from deepsphere_codec.motion.tree import MotionTree
 from deepsphere_codec.sphere.patch import PatchGrid
 from deepsphere_codec.training.ablation import PARTS, QUALITIES, Budget, Job, Run, finished, run_job
@@ -161,8 +162,9 @@ def test_held_out_patches_are_the_same_every_time(clips):
 
 
 def coded_tree(model: SphereDVC, tree: MotionTree, references: References) -> bytes:
-    writer = SymbolWriter()
-    model.inter.write_motion(tree, Setting(references.distances), writer)
+    tables, writer = MotionTables(), SymbolWriter()
+    tables.build_tables()
+    write_tree(tree, model.inter.blocks, Setting(references.distances), tables, writer)
     return writer.finish()
 
 
