@@ -40,7 +40,7 @@ def check_header(header: Header, model: LoadedModel) -> None:
 
 
 def film_info(header: Header, size: tuple[int, int] | None = None) -> VideoInfo:
-    """What the decoded film is, at the source's size or another.
+    """Describe the decoded film, at the source's size or another.
 
     Raises:
         UsageError: size is not 2:1 or not even.

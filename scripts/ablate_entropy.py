@@ -128,7 +128,7 @@ def bring_together(runs: Sequence[Json], plan: Plan) -> Json:
 
 
 def savings(rows: Sequence[Json], names: Sequence[str]) -> Json:
-    """Of each variant but the full one, by part."""
+    """Results of each variant but the full one, by part."""
     full = {row["seed"]: row for row in rows if row["name"] == FULL}
     return {
         name: {

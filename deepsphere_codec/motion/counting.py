@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 from jaxtyping import Int64
 from torch import Tensor
@@ -32,8 +30,3 @@ class SymbolCounter:
             rows = self.counts[kind.first : kind.first + kind.count, : kind.symbols]
             found[name] = rows.reshape(*kind.shape, kind.symbols)
         return found
-
-
-def added(counts: Mapping[str, np.ndarray], more: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The sum of two counts, kind by kind."""
-    return {name: np.asarray(counts.get(name, 0)) + value for name, value in more.items()}

@@ -38,11 +38,6 @@ def border_index(grid: Grid) -> Int32[np.ndarray, "images rows columns"]:
     return index.astype(np.int32)
 
 
-def with_border(signal: Float32[np.ndarray, " npix"], index: Int32[np.ndarray, "images rows columns"]) -> np.ndarray:
-    """A signal's images with their border, [images, rows, columns]."""
-    return signal[index]
-
-
 def _straight_on(face: np.ndarray, x: np.ndarray, y: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """From the face across the edge that a point lies beyond (x first); points inside stay as they are."""
     band, column = face // 4, face % 4

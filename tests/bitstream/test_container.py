@@ -66,7 +66,7 @@ GROUPS_SHOWN = [0, 4, 2, 1, 3, 6, 5]
 
 
 def stream(frames: Kinds = FRAMES, header: Header = HEADER) -> bytes:
-    """Of frames in order of coding; a P-frame's span stands behind its letter. They are shown at 40 n²."""
+    """Records of frames in order of coding; a P-frame's span stands behind its letter. They are shown at 40 n²."""
     file, order = io.BytesIO(), PictureOrder()
     with StreamWriter(file, header) as writer:
         for i, (kind, payload) in enumerate(frames):

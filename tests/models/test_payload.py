@@ -38,7 +38,7 @@ def test_a_repeat_is_one_byte():
 
 
 def test_empty_parts_are_parts():
-    """What is in them is for their coders to find."""
+    """Their contents are for their coders to judge."""
     parts = Payload(None, b"", b"", b"")
     assert parts.pack() == bytes([14, 0, 0]) and Payload.unpack(parts.pack()) == parts
 

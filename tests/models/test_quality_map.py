@@ -48,7 +48,7 @@ def test_any_map_comes_back(values):
 
 
 def test_large_maps_that_are_smooth_cost_little(tables):
-    """Of nside 512: 768 blocks, a step between halves of a face each."""
+    """A map of nside 512: 768 blocks, a step between halves of a face each."""
     quality_map = np.repeat(np.tile([0, 4], 12), 32).astype(np.int8)
     assert len(write_map(quality_map, tables)) < 230
     assert np.array_equal(read_map(write_map(quality_map, tables), 768, tables), quality_map)

@@ -1,4 +1,4 @@
-"""What the tests of motion share."""
+"""Fixtures that the tests of motion share."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _BLOCKS = {name: BlockGrid(grid) for name, grid in GRIDS.items()}
 
 @pytest.fixture(scope="session")
 def tables() -> MotionTables:
-    """Those of the package."""
+    """The package's tables."""
     found = MotionTables()
     found.build_tables()
     return found
@@ -37,11 +37,11 @@ def blocks(request: pytest.FixtureRequest) -> BlockGrid:
 
 @pytest.fixture(scope="session")
 def sphere() -> BlockGrid:
-    """Of nside 64."""
+    """Blocks of the sphere at nside 64."""
     return _BLOCKS["sphere 64"]
 
 
 @pytest.fixture(scope="session")
 def plane() -> BlockGrid:
-    """Of an ERP picture."""
+    """Blocks of an ERP picture."""
     return _BLOCKS["erp"]

@@ -9,7 +9,7 @@ from trees import BETWEEN, ONE, encoded, random_tree
 
 from deepsphere_codec.entropy.coder import SymbolWriter
 from deepsphere_codec.motion.contexts import COUNTS, DELTA, KINDS, ROWS, MotionTables
-from deepsphere_codec.motion.counting import SymbolCounter, added
+from deepsphere_codec.motion.counting import SymbolCounter
 from deepsphere_codec.motion.syntax import write_tree
 
 
@@ -78,12 +78,10 @@ def test_bits_are_those_of_the_real_bytes(blocks, tables, setting):
 
 def test_tables_of_counted_symbols_make_them_cheaper(sphere, tables):
     trees = [random_tree(sphere, BETWEEN, seed, splits=0.6) for seed in range(6)]
-    counts: dict[str, np.ndarray] = {}
+    counter = SymbolCounter()
     for tree in trees[1:]:
-        counter = SymbolCounter()
         write_tree(tree, sphere, BETWEEN, tables, counter)
-        counts = added(counts, counter.by_kind())
-    own = built(counts)
+    own = built(counter.by_kind())
     sizes = [len(encoded(trees[0], sphere, BETWEEN, each)[0]) for each in (own, tables)]
     assert sizes[0] < 0.95 * sizes[1]
 
@@ -116,12 +114,6 @@ def test_what_lies_beyond_a_row_is_not_counted(tables):
     counter, row = SymbolCounter(), KINDS["delta"].first
     counter.write(torch.tensor([DELTA, -DELTA, DELTA + 1, -900]), torch.full((4,), row), tables)
     assert counter.counts.sum() == 2 and counter.counts[row, [0, 2 * DELTA]].tolist() == [1, 1]
-
-
-def test_added_counts_are_sums():
-    one = {"mode": np.eye(3, dtype=np.int64)}
-    assert added({}, one)["mode"].tolist() == np.eye(3).tolist()
-    assert added(one, one)["mode"].sum() == 6
 
 
 def test_tables_built_anew_are_those_that_are_used():

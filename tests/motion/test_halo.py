@@ -1,4 +1,4 @@
-"""Where the search believes that a vector leads, against the exponential map, by way of a picture of coordinates."""
+"""Places that the search takes vectors to lead to, against the exponential map, by way of a picture of coordinates."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from trees import ONE, uniform_tree
 from deepsphere_codec.layers import Warp
 from deepsphere_codec.layers.padding import Grid, make_padding
 from deepsphere_codec.motion import kernels
-from deepsphere_codec.motion.halo import DEPTH, bend, border_depth, border_index, with_border
+from deepsphere_codec.motion.halo import DEPTH, bend, border_depth, border_index
 from deepsphere_codec.motion.prediction import Motion, TreePrediction
 from deepsphere_codec.motion.tree import A0, B0, LAST, STEP, BlockGrid
 from deepsphere_codec.sphere import ErpGrid, ErpPatch, HealpixGrid, exp_map
@@ -32,7 +32,7 @@ def errors(pictures: np.ndarray, references: np.ndarray, grid: Grid, a: int, b: 
     fields[:, A0], fields[:, B0] = a, b
     total, out, sizes = np.zeros(len(y)), np.zeros(len(y), np.float32), np.ones(len(y), np.int64)
     for picture, reference in zip(pictures.astype(np.float32), references.astype(np.float32), strict=True):
-        refs = np.ascontiguousarray([[with_border(reference, index)]] * 2)
+        refs = np.ascontiguousarray([[reference[index]]] * 2)
         kernels.errors_of(picture.reshape(grid.shape), refs, curve, depth, image, y, x, sizes, fields, out)
         total += out
     return total.reshape(blocks.shape(LAST))

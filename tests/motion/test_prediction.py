@@ -1,4 +1,4 @@
-"""What a tree predicts: the sign, the modes, the blur, and the same numbers wherever it is reckoned."""
+"""Prediction by a tree: the sign, the modes, the blur, and the same numbers wherever it is reckoned."""
 
 from __future__ import annotations
 

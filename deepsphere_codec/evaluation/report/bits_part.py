@@ -18,7 +18,7 @@ CAPTION = (
 
 
 class BitsPart(NamedTuple):
-    """Where the bits of one model go.
+    """Bits of one model: its figure and tables.
 
     Attributes:
         name: Name of the model.
