@@ -292,6 +292,15 @@ def _same(p, q):
 
 
 @compiled
+def _is_repeated(tried, m):
+    """Whether candidate m is one of those before it."""
+    for k in range(m):
+        if _same(tried[k], tried[m]):
+            return True
+    return False
+
+
+@compiled
 def _difference_bits(p, q):
     """Bits to tell the fields p where q is expected, about."""
     if _same(p, q):
@@ -415,10 +424,7 @@ def choose_above(f, x, refs, bend, depth, below, size, hint, lmbda, fields):
             tried[5] = hint[f, by * eighths + eighths // 2, bx * eighths + eighths // 2]
             best = np.float32(1e30)
             for m in range(6):
-                again = False
-                for k in range(m):
-                    again = again or _same(tried[k], tried[m])
-                if again:
+                if _is_repeated(tried, m):
                     continue
                 error = np.float32(
                     weight * block_error(x, refs, bend, depth, f, by * size, bx * size, size, tried[m], stride, work)
@@ -467,10 +473,7 @@ def settle(f, x, refs, bend, depth, above, costs_above, size, hint, lmbda, field
             best = np.float32(1e30)
             best_error = np.float32(0.0)
             for m in range(5):
-                again = False
-                for k in range(m):
-                    again = again or _same(tried[k], tried[m])
-                if again:
+                if _is_repeated(tried, m):
                     continue
                 error = np.float32(
                     weight * block_error(x, refs, bend, depth, f, by * size, bx * size, size, tried[m], stride, work)
