@@ -251,14 +251,15 @@ def test_a_line_and_a_picture_each_time(films, model, tmp_path, monkeypatch):
 def test_it_is_due_so_long_after_the_last_one(films, model, tmp_path, monkeypatch):
     monkeypatch.setattr(validation, "validate", lambda *given, **named: [FOUND] * 2)
     monkeypatch.setattr(validation, "draw", lambda scenes, title: b"")
+    # A clock of whole seconds: beside one that has fractions, 600 s later can be a rounding short of 600.
+    clock = [7000.0]
+    monkeypatch.setattr(validation.time, "monotonic", lambda: clock[0])
     validator = Validator(films, tmp_path, nside=64, minutes=10)
-    begun = time.monotonic()
-    assert not validator.due(begun) and not validator.due(begun + 590) and validator.due(begun + 600)
-    later = begun + 5000
-    monkeypatch.setattr(validation.time, "monotonic", lambda: later)
-    assert validator.due(later)
+    assert not validator.due(7000) and not validator.due(7590) and validator.due(7600)
+    clock[0] = 12000.0
+    assert validator.due(12000)
     validator(model, 1)
-    assert not validator.due(later + 590) and validator.due(later + 600)
+    assert not validator.due(12590) and validator.due(12600)
 
 
 @pytest.mark.parametrize(
