@@ -13,36 +13,47 @@ from numba import njit
 compiled = njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
 
 
+F = np.float32
+"""Constants in single precision: numba computes in double wherever one number is."""
+FAR = F(1e30)
+
+
+@compiled
+def scratch_memory():
+    """What `block_error` works in: two predictions of a block of 4 x 4 nodes, its rows, and the kernel's weights."""
+    return np.empty((4, 4), F), np.empty((4, 4), F), np.empty((7, 4), F), np.empty(4, F)
+
+
 @compiled
 def _cubic(t, weights):
     """Keys' kernel at -1, 0, 1, 2 for a point at t in [0, 1)."""
     t2 = t * t
     t3 = t2 * t
-    weights[0] = -0.5 * t + t2 - 0.5 * t3
-    weights[1] = 1.0 - 2.5 * t2 + 1.5 * t3
-    weights[2] = 0.5 * t + 2.0 * t2 - 1.5 * t3
-    weights[3] = -0.5 * t2 + 0.5 * t3
+    weights[0] = t2 - F(0.5) * (t + t3)
+    weights[1] = F(1.0) - F(2.5) * t2 + F(1.5) * t3
+    weights[2] = F(0.5) * t + F(2.0) * t2 - F(1.5) * t3
+    weights[3] = F(0.5) * (t3 - t2)
 
 
 @compiled
-def _sample(plane, y, x, out, rows, wx, wy):
+def _sample(plane, y, x, out, rows, weights):
     """The 4 x 4 nodes that begin at (y, x) of an image, [4, 4]."""
     height, width = plane.shape
-    y = min(max(y, 1.0), height - 7.0)
-    x = min(max(x, 1.0), width - 7.0)
+    y = min(max(y, F(1.0)), F(height - 7))
+    x = min(max(x, F(1.0)), F(width - 7))
     iy = int(y)
     ix = int(x)
-    _cubic(np.float32(x - ix), wx)
-    _cubic(np.float32(y - iy), wy)
+    _cubic(x - F(ix), weights)
+    w0, w1, w2, w3 = weights[0], weights[1], weights[2], weights[3]
     for r in range(7):
-        line = plane[iy - 1 + r]
+        line = plane[iy - 1 + r, ix - 1 : ix + 6]
         for c in range(4):
-            rows[r, c] = (
-                wx[0] * line[ix - 1 + c] + wx[1] * line[ix + c] + wx[2] * line[ix + 1 + c] + wx[3] * line[ix + 2 + c]
-            )
+            rows[r, c] = w0 * line[c] + w1 * line[c + 1] + w2 * line[c + 2] + w3 * line[c + 3]
+    _cubic(y - F(iy), weights)
+    w0, w1, w2, w3 = weights[0], weights[1], weights[2], weights[3]
     for r in range(4):
         for c in range(4):
-            out[r, c] = wy[0] * rows[r, c] + wy[1] * rows[r + 1, c] + wy[2] * rows[r + 2, c] + wy[3] * rows[r + 3, c]
+            out[r, c] = w0 * rows[r, c] + w1 * rows[r + 1, c] + w2 * rows[r + 2, c] + w3 * rows[r + 3, c]
 
 
 @compiled
@@ -56,49 +67,48 @@ def _across_crease(c, va, vb, place):
     vx = va * c[10] + vb * c[13]
     vy = va * c[11] + vb * c[14]
     vz = va * c[12] + vb * c[15]
-    angle = np.sqrt(vx * vx + vy * vy + vz * vz) + 1e-9
+    angle = np.sqrt(vx * vx + vy * vy + vz * vz) + F(1e-9)
     along, across = np.cos(angle), np.sin(angle) / angle
     qx = along * c[7] + across * vx
     qy = along * c[8] + across * vy
     z = along * c[9] + across * vz
     face, nside = int(c[16]), c[17]
     north = face < 4
-    lon = np.arctan2(qy, qx) * (2.0 / np.pi)
-    if lon < 0.0:
-        lon += 4.0
-    if (z > 0.0) != north or int(min(lon, 3.9999)) != face % 4:
+    lon = np.arctan2(qy, qx) * F(2.0 / np.pi)
+    if lon < F(0.0):
+        lon += F(4.0)
+    if (z > F(0.0)) != north or int(min(lon, F(3.9999))) != face % 4:
         return False
-    t = lon - face % 4
-    if abs(z) * 1.5 > 1.0:
-        r = np.sqrt((qx * qx + qy * qy) * 3.0 / (1.0 + abs(z)))
-        u, v = (1.0 - (1.0 - t) * r, 1.0 - t * r) if north else (t * r, (1.0 - t) * r)
+    t = lon - F(face % 4)
+    if abs(z) * F(1.5) > F(1.0):
+        r = np.sqrt((qx * qx + qy * qy) * F(3.0) / (F(1.0) + abs(z)))
+        u, v = (F(1.0) - (F(1.0) - t) * r, F(1.0) - t * r) if north else (t * r, (F(1.0) - t) * r)
     else:
-        rise = 0.75 * abs(z)
-        u, v = (t - 0.5 + rise, 0.5 - t + rise) if north else (t + 0.5 - rise, 1.5 - t - rise)
-    place[0] = u * nside - 0.5
-    place[1] = v * nside - 0.5
+        rise = F(0.75) * abs(z)
+        u, v = (t - F(0.5) + rise, F(0.5) - t + rise) if north else (t + F(0.5) - rise, F(1.5) - t - rise)
+    place[0] = u * nside - F(0.5)
+    place[1] = v * nside - F(0.5)
     return True
 
 
 @compiled
-def _moved(planes, bend, f, by, bx, a, b, depth, out, rows, wx, wy):
+def _moved(plane, c, by, bx, a, b, depth, out, rows, weights):
     """A block of 4 x 4 nodes seen in one reference, its vector in quarter nodes."""
-    va = a * 0.25
-    vb = b * 0.25
-    c = bend[f, by, bx]
+    va = F(a) * F(0.25)
+    vb = F(b) * F(0.25)
     side = c[6]
     after = side + va + vb
-    if side < 1e6 and (side * after <= 0.0 or abs(side) < 4.0) and _across_crease(c, va, vb, wx):
-        x = wx[0] - c[18] + depth - 1.5
-        y = wx[1] - c[19] + depth - 1.5
+    if side < F(1e6) and (side * after <= F(0.0) or abs(side) < F(4.0)) and _across_crease(c, va, vb, weights):
+        x = weights[0] - c[18] + F(depth - 1.5)
+        y = weights[1] - c[19] + F(depth - 1.5)
     else:
-        x = 4 * bx + depth + va + c[0] * va * va + c[1] * va * vb + c[2] * vb * vb
-        y = 4 * by + depth + vb + c[3] * va * va + c[4] * va * vb + c[5] * vb * vb
-    _sample(planes[f], y, x, out, rows, wx, wy)
+        x = F(4 * bx + depth) + va + c[0] * va * va + c[1] * va * vb + c[2] * vb * vb
+        y = F(4 * by + depth) + vb + c[3] * va * va + c[4] * va * vb + c[5] * vb * vb
+    _sample(plane, y, x, out, rows, weights)
 
 
 @compiled
-def block_error(x, refs, bend, depth, f, by, bx, size, fields, stride, work):
+def block_error(x, refs, bend, depth, f, by, bx, size, fields, stride, limit, scratch):
     """Squared error of a block of size x size blocks of 4 nodes.
 
     Args:
@@ -106,40 +116,33 @@ def block_error(x, refs, bend, depth, f, by, bx, size, fields, stride, work):
         refs: References with borders, [2, blurs, images, rows, columns].
         fields: Of the leaf.
         stride: Only every so many-th block of 4 nodes in rows and columns is looked at; the error is scaled up.
-        work: Scratch, [12, 8].
+        limit: An error that is too large in any case: what comes back then is some number that is no smaller.
+        scratch: As `scratch_memory` makes it.
     """
-    p0, p1, rows, wx, wy = work[0:4, 0:4], work[0:4, 4:8], work[4:11, 0:4], work[11, 0:4], work[11, 4:8]
-    mode = fields[0]
-    blur = fields[1]
-    total = np.float32(0.0)
-    for j in range(0, size, stride):
-        for i in range(0, size, stride):
-            y4 = by + j
-            x4 = bx + i
+    p0, p1, rows, weights = scratch
+    mode, blur = fields[0], fields[1]
+    scale = F(stride * stride)
+    total = F(0.0)
+    picture = x[f]
+    for y4 in range(by, by + size, stride):
+        for x4 in range(bx, bx + size, stride):
+            c = bend[f, y4, x4]
             if mode != 1:
-                _moved(refs[0, blur], bend, f, y4, x4, fields[2], fields[3], depth, p0, rows, wx, wy)
+                _moved(refs[0, blur, f], c, y4, x4, fields[2], fields[3], depth, p0, rows, weights)
             if mode != 0:
-                _moved(refs[1, blur], bend, f, y4, x4, fields[4], fields[5], depth, p1, rows, wx, wy)
+                _moved(refs[1, blur, f], c, y4, x4, fields[4], fields[5], depth, p1, rows, weights)
+            if mode == 2:
+                for r in range(4):
+                    for k in range(4):
+                        p0[r, k] = F(0.5) * (p0[r, k] + p1[r, k])
+            p = p1 if mode == 1 else p0
             for r in range(4):
-                for c in range(4):
-                    if mode == 0:
-                        p = p0[r, c]
-                    elif mode == 1:
-                        p = p1[r, c]
-                    else:
-                        p = np.float32(0.5) * (p0[r, c] + p1[r, c])
-                    d = x[f, 4 * y4 + r, 4 * x4 + c] - p
+                for k in range(4):
+                    d = picture[4 * y4 + r, 4 * x4 + k] - p[r, k]
                     total += d * d
-    return total * stride * stride
-
-
-@compiled
-def errors_of(x, refs, bend, depth, image, y, x0, sizes, fields, out):
-    """Errors of blocks given by image, row and column in units of 4 nodes, sizes in the same units."""
-    work = np.empty((12, 8), np.float32)
-    for n in range(len(image)):
-        stride = 2 if sizes[n] >= 8 else 1
-        out[n] = block_error(x, refs, bend, depth, image[n], y[n], x0[n], sizes[n], fields[n], stride, work)
+            if total * scale >= limit:
+                return total * scale
+    return total * scale
 
 
 @compiled
@@ -155,7 +158,7 @@ def coarse(f, x, ref, depth, start, radius, found):
     blocks_y, blocks_x = found.shape[1], found.shape[2]
     for by in range(blocks_y):
         for bx in range(blocks_x):
-            best = np.float32(1e30)
+            best = FAR
             best_a = 0
             best_b = 0
             if radius > 0:
@@ -196,8 +199,8 @@ def _whole(x, ref, depth, f, by, bx, a, b, best):
     y0 = 4 * by + depth + b
     x0 = 4 * bx + depth + a
     if y0 < 0 or x0 < 0 or y0 + 4 > height or x0 + 4 > width:
-        return np.float32(1e30)
-    total = np.float32(0.004) * np.float32(abs(a) + abs(b))
+        return FAR
+    total = F(0.004) * F(abs(a) + abs(b))
     for r in range(4):
         for c in range(4):
             total += abs(x[f, 4 * by + r, 4 * bx + c] - ref[f, y0 + r, x0 + c])
@@ -223,7 +226,7 @@ def fine(f, x, refs, bend, depth, start, hint, which, lmbda, vectors, costs):
         lmbda: Of each block of 64 nodes, [images, y, x].
         vectors, costs: Filled in, [images, y, x, 2] and [images, y, x].
     """
-    work = np.empty((12, 8), np.float32)
+    scratch = scratch_memory()
     fields = np.zeros(6, np.int16)
     fields[0] = which
     col = 2 + 2 * which
@@ -253,14 +256,15 @@ def fine(f, x, refs, bend, depth, start, hint, which, lmbda, vectors, costs):
                     tried[n, 0] = a
                     tried[n, 1] = b
                     n += 1
-            best = np.float32(1e30)
+            best = FAR
             best_a, best_b = tried[0, 0], tried[0, 1]
             for m in range(n):
                 fields[col] = tried[m, 0]
                 fields[col + 1] = tried[m, 1]
-                error = block_error(x, refs, bend, depth, f, 2 * by, 2 * bx, 2, fields, 1, work)
-                bits = 0.3 * (m > 0)
-                cost = np.float32(weight * error + bits)
+                bits = F(0.3) if m else F(0.0)
+                limit = (best - bits) / weight
+                error = block_error(x, refs, bend, depth, f, 2 * by, 2 * bx, 2, fields, 1, limit, scratch)
+                cost = weight * error + bits
                 if cost < best:
                     best, best_a, best_b = cost, tried[m, 0], tried[m, 1]
             step = 4
@@ -273,8 +277,9 @@ def fine(f, x, refs, bend, depth, start, hint, which, lmbda, vectors, costs):
                         continue
                     fields[col] = a
                     fields[col + 1] = b
-                    error = block_error(x, refs, bend, depth, f, 2 * by, 2 * bx, 2, fields, 1, work)
-                    cost = np.float32(weight * error + 0.3)
+                    limit = (best - F(0.3)) / weight
+                    error = block_error(x, refs, bend, depth, f, 2 * by, 2 * bx, 2, fields, 1, limit, scratch)
+                    cost = weight * error + F(0.3)
                     if cost < best:
                         best, best_a, best_b = cost, a, b
                 step //= 2
@@ -318,7 +323,7 @@ def _difference_bits(p, q):
 
 
 @compiled
-def _refined(x, refs, bend, depth, f, by, bx, size, stride, fields, col, weight, best, step, work):
+def _refined(x, refs, bend, depth, f, by, bx, size, stride, fields, col, weight, best, step, scratch):
     """Steps of one of the vectors, from `step` quarter nodes down to one, while the error falls; returns it in bits."""
     while step >= 1:
         for _ in range(3):
@@ -331,8 +336,9 @@ def _refined(x, refs, bend, depth, f, by, bx, size, stride, fields, col, weight,
                 fields[col + 1] = at_b + step * ((k == 2) - (k == 3))
                 if abs(fields[col]) > 1000 or abs(fields[col + 1]) > 1000:
                     continue
-                cost = np.float32(weight * block_error(x, refs, bend, depth, f, by, bx, size, fields, stride, work))
-                if cost < best - 0.1:
+                limit = (best - F(0.1)) / weight
+                cost = weight * block_error(x, refs, bend, depth, f, by, bx, size, fields, stride, limit, scratch)
+                if cost < best - F(0.1):
                     best, best_a, best_b = cost, fields[col], fields[col + 1]
             fields[col] = best_a
             fields[col + 1] = best_b
@@ -343,12 +349,12 @@ def _refined(x, refs, bend, depth, f, by, bx, size, stride, fields, col, weight,
 
 
 @compiled
-def _refined_both(x, refs, bend, depth, f, by, bx, size, stride, fields, weight, best, step, work):
+def _refined_both(x, refs, bend, depth, f, by, bx, size, stride, fields, weight, best, step, scratch):
     """The same of the vectors that the mode uses."""
     if fields[0] != 1:
-        best = _refined(x, refs, bend, depth, f, by, bx, size, stride, fields, 2, weight, best, step, work)
+        best = _refined(x, refs, bend, depth, f, by, bx, size, stride, fields, 2, weight, best, step, scratch)
     if fields[0] != 0:
-        best = _refined(x, refs, bend, depth, f, by, bx, size, stride, fields, 4, weight, best, step, work)
+        best = _refined(x, refs, bend, depth, f, by, bx, size, stride, fields, 4, weight, best, step, scratch)
     return best
 
 
@@ -362,37 +368,39 @@ def choose_eighth(f, x, refs, bend, depth, vectors, lmbda, second, blurs, fields
         blurs: Levels to try.
         fields, errors: Filled in, [images, y, x, 6] and [images, y, x]; the errors times lmbda, in bits.
     """
-    work = np.empty((12, 8), np.float32)
+    scratch = scratch_memory()
     trial = np.zeros(6, np.int16)
     rows, columns = errors.shape[1], errors.shape[2]
     for by in range(rows):
         for bx in range(columns):
             weight = lmbda[f, by // 8, bx // 8]
-            best = np.float32(1e30)
+            best = FAR
             for mode in range(3 if second else 1):
                 trial[0] = mode
                 trial[1] = 0
                 trial[2], trial[3] = vectors[0, f, by, bx, 0], vectors[0, f, by, bx, 1]
                 trial[4], trial[5] = vectors[1, f, by, bx, 0], vectors[1, f, by, bx, 1]
-                cost = np.float32(weight * block_error(x, refs, bend, depth, f, 2 * by, 2 * bx, 2, trial, 1, work))
-                cost += np.float32(2.0 if mode == 1 else (4.0 if mode == 2 else 0.0))
-                if cost < best:
-                    best = cost
+                bits = F(2.0) if mode == 1 else (F(4.0) if mode == 2 else F(0.0))
+                limit = (best - bits) / weight
+                error = weight * block_error(x, refs, bend, depth, f, 2 * by, 2 * bx, 2, trial, 1, limit, scratch)
+                if error + bits < best:
+                    best = error + bits
                     fields[f, by, bx] = trial
-                    errors[f, by, bx] = cost - (2.0 if mode == 1 else (4.0 if mode == 2 else 0.0))
+                    errors[f, by, bx] = error
             if errors[f, by, bx] > 8.0:
                 if fields[f, by, bx, 0] == 2:
                     trial[:] = fields[f, by, bx]
                     error = _refined_both(
-                        x, refs, bend, depth, f, 2 * by, 2 * bx, 2, 1, trial, weight, errors[f, by, bx], 2, work
+                        x, refs, bend, depth, f, 2 * by, 2 * bx, 2, 1, trial, weight, errors[f, by, bx], 2, scratch
                     )
                     fields[f, by, bx] = trial
                     errors[f, by, bx] = error
                 for blur in range(1, blurs):
                     trial[:] = fields[f, by, bx]
                     trial[1] = blur
-                    error = np.float32(weight * block_error(x, refs, bend, depth, f, 2 * by, 2 * bx, 2, trial, 1, work))
-                    if error < errors[f, by, bx] - 1.5:
+                    limit = (errors[f, by, bx] - F(1.5)) / weight
+                    error = weight * block_error(x, refs, bend, depth, f, 2 * by, 2 * bx, 2, trial, 1, limit, scratch)
+                    if error < errors[f, by, bx] - F(1.5):
                         errors[f, by, bx] = error
                         fields[f, by, bx] = trial
 
@@ -406,7 +414,7 @@ def choose_above(f, x, refs, bend, depth, below, size, hint, lmbda, fields):
         size: Width of the blocks, in units of 4 nodes.
         fields: Filled in.
     """
-    work = np.empty((12, 8), np.float32)
+    scratch = scratch_memory()
     rows, columns = fields.shape[1], fields.shape[2]
     eighths = size // 2
     stride = 1 if size < 8 else 2
@@ -422,18 +430,21 @@ def choose_above(f, x, refs, bend, depth, below, size, hint, lmbda, fields):
                 total = 2 + int(tried[0, i]) + int(tried[1, i]) + int(tried[2, i]) + int(tried[3, i])
                 tried[4, i] = total >> 2
             tried[5] = hint[f, by * eighths + eighths // 2, bx * eighths + eighths // 2]
-            best = np.float32(1e30)
+            best = FAR
             for m in range(6):
                 if _is_repeated(tried, m):
                     continue
-                error = np.float32(
-                    weight * block_error(x, refs, bend, depth, f, by * size, bx * size, size, tried[m], stride, work)
+                limit = best / weight
+                error = weight * block_error(
+                    x, refs, bend, depth, f, by * size, bx * size, size, tried[m], stride, limit, scratch
                 )
                 if error < best:
                     best = error
                     trial[:] = tried[m]
             if best > 1.0:
-                _refined_both(x, refs, bend, depth, f, by * size, bx * size, size, stride, trial, weight, best, 4, work)
+                _refined_both(
+                    x, refs, bend, depth, f, by * size, bx * size, size, stride, trial, weight, best, 4, scratch
+                )
             fields[f, by, bx] = trial
 
 
@@ -451,7 +462,7 @@ def settle(f, x, refs, bend, depth, above, costs_above, size, hint, lmbda, field
         fields: Own vectors when it begins, those chosen at the end.
         costs: Filled in: rate and error in bits.
     """
-    work = np.empty((12, 8), np.float32)
+    scratch = scratch_memory()
     rows, columns = costs.shape[1], costs.shape[2]
     half = rows // above.shape[1]
     stride = 1 if size < 8 else 2
@@ -470,21 +481,22 @@ def settle(f, x, refs, bend, depth, above, costs_above, size, hint, lmbda, field
             tried[2] = fields[f, by - 1, bx] if by else tried[0]
             tried[3] = hint[f, y8, x8]
             tried[4] = fields[f, by, bx]
-            best = np.float32(1e30)
-            best_error = np.float32(0.0)
+            best = FAR
+            best_error = F(0.0)
             for m in range(5):
                 if _is_repeated(tried, m):
                     continue
-                error = np.float32(
-                    weight * block_error(x, refs, bend, depth, f, by * size, bx * size, size, tried[m], stride, work)
-                )
                 bits = 0.7 if m == 0 else 1.5
                 if m == 4:
                     bits = 1.5 + min(
                         min(_difference_bits(tried[4], tried[0]), _difference_bits(tried[4], tried[1])),
                         min(_difference_bits(tried[4], tried[2]), _difference_bits(tried[4], tried[3])),
                     )
-                cost = np.float32(error + bits)
+                limit = F(best - bits) / weight
+                error = weight * block_error(
+                    x, refs, bend, depth, f, by * size, bx * size, size, tried[m], stride, limit, scratch
+                )
+                cost = F(error + bits)
                 if cost < best:
                     best = cost
                     best_error = error
@@ -492,15 +504,110 @@ def settle(f, x, refs, bend, depth, above, costs_above, size, hint, lmbda, field
             if best_error > 3.0:
                 fields[f, by, bx] = trial
                 error = _refined_both(
-                    x, refs, bend, depth, f, by * size, bx * size, size, stride, trial, weight, best_error, 2, work
+                    x, refs, bend, depth, f, by * size, bx * size, size, stride, trial, weight, best_error, 2, scratch
                 )
                 bits = 1.5 + min(
                     min(_difference_bits(trial, tried[0]), _difference_bits(trial, tried[1])),
                     min(_difference_bits(trial, tried[2]), _difference_bits(trial, tried[3])),
                 )
                 if error + bits < best:
-                    best = np.float32(error + bits)
+                    best = F(error + bits)
                 else:
                     trial[:] = fields[f, by, bx]
             fields[f, by, bx] = trial
             costs[f, by, bx] = best
+
+
+@compiled
+def symbol_bits(p, first, second, base, merge, delta, two, tables, rows):
+    """Bits of a leaf's fields in the order of the syntax, as `syntax.choices` codes them.
+
+    Args:
+        p, first, second, base: Fields of the leaf, of its two candidates, and what a new vector is told from.
+        merge, delta: Rows of its merge symbol, and of the first component of a difference.
+        two: Whether there are two references.
+        tables: Bits of each symbol, as `MotionTables.bits`.
+        rows: First rows of modes and of blur levels, and the place of a difference of 0.
+    """
+    for k in range(2):
+        q = second if k else first
+        if p[0] == q[0] and p[1] == q[1]:
+            is_same = True
+            if p[0] != 1:
+                is_same = p[2] == q[2] and p[3] == q[3]
+            if p[0] != 0:
+                is_same = is_same and p[4] == q[4] and p[5] == q[5]
+            if is_same:
+                return tables[merge, k]
+    bits = tables[merge, 2] + tables[rows[1] + base[1], p[1]]
+    if two:
+        bits += tables[rows[0] + base[0], p[0]]
+    zero = rows[2]
+    for column in (2, 4):
+        if p[0] == 2 or column == 2 + 2 * p[0]:
+            a = abs(int(p[column]) - int(base[column]))
+            size = 1 if a < 1 else (2 if a < 3 else 3)
+            bits += tables[delta, _column(int(p[column]) - int(base[column]), zero)]
+            bits += tables[delta + size, _column(int(p[column + 1]) - int(base[column + 1]), zero)]
+    return bits
+
+
+@compiled
+def _column(difference, zero):
+    """Place of a difference in its row; of one beyond the row, that behind the others."""
+    return difference + zero if abs(difference) <= zero else 2 * zero + 1
+
+
+@compiled
+def choose_leaves(
+    x, refs, bend, depth, lmbda, place, sizes, offers, merge, delta, two, tables, rows, steps, fields, moved
+):
+    """Fields of some leaves: the cheapest of what is offered, and its vectors moved as far as that lowers the cost.
+
+    Args:
+        lmbda: Of each block of 64 nodes, [images, y, x].
+        place: Image, row and column of each, in units of 4 nodes, [n, 3].
+        sizes: Width of the leaf that each belongs to, in the same units.
+        offers: [n, 4, 6]: the two candidates, the leaf's own, and what a new vector is told from.
+        merge, delta, two, tables, rows: As in `symbol_bits`.
+        steps: Quarter nodes.
+        fields, moved: Filled in, [n, 6] and [n]: the choice, and whether it is none of the offers.
+    """
+    scratch = scratch_memory()
+    trial = np.empty(6, np.int16)
+    for n in range(len(sizes)):
+        f, by, bx = place[n]
+        size = sizes[n]
+        stride = 2 if size >= 8 else 1
+        weight = lmbda[f, by // 16, bx // 16]
+        first, second, base = offers[n, 0], offers[n, 1], offers[n, 3]
+        best = FAR
+        for k in range(4):
+            if k and _is_repeated(offers[n], k):
+                continue
+            bits = F(symbol_bits(offers[n, k], first, second, base, merge[n], delta[n], two, tables, rows))
+            limit = (best - bits) / weight
+            cost = bits + weight * block_error(
+                x, refs, bend, depth, f, by, bx, size, offers[n, k], stride, limit, scratch
+            )
+            if cost < best:
+                best = cost
+                fields[n] = offers[n, k]
+        for step in steps:
+            for k in range(8):
+                column = 2 if k < 4 else 4
+                if fields[n, 0] != 2 and column != 2 + 2 * fields[n, 0]:
+                    continue
+                trial[:] = fields[n]
+                trial[column + (k % 4) // 2] += step if k % 2 == 0 else -step
+                if abs(trial[column]) > 1000 or abs(trial[column + 1]) > 1000:
+                    continue
+                bits = F(symbol_bits(trial, first, second, base, merge[n], delta[n], two, tables, rows))
+                limit = (best - bits) / weight
+                if limit <= F(0.0):
+                    continue
+                cost = bits + weight * block_error(x, refs, bend, depth, f, by, bx, size, trial, stride, limit, scratch)
+                if cost < best:
+                    best = cost
+                    fields[n] = trial
+                    moved[n] = True

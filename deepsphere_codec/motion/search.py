@@ -18,20 +18,17 @@ from jaxtyping import Float32
 
 from deepsphere_codec.layers.padding import Grid
 from deepsphere_codec.motion import kernels
-from deepsphere_codec.motion.contexts import MotionTables
+from deepsphere_codec.motion.contexts import DELTA, KINDS, MotionTables
 from deepsphere_codec.motion.halo import bend, border_depth, border_index
-from deepsphere_codec.motion.syntax import Choice, Fields, LeafContext, Setting, Where, choices, completed, walk
+from deepsphere_codec.motion.syntax import Fields, LeafContext, Setting, Where, completed, delta_rows, walk
 from deepsphere_codec.motion.tree import (
     A0,
     A1,
-    B0,
-    B1,
     BLURS,
     FIRST,
     LAST,
     MODE,
     SECOND,
-    VECTOR_LIMIT,
     WIDTHS,
     BlockGrid,
     Leaves,
@@ -65,6 +62,8 @@ EFFORTS = {
 }
 """By the names of the command's presets."""
 MEDIUM = EFFORTS["medium"]
+ROWS = np.array([KINDS["mode"].first, KINDS["blur"].first, DELTA])
+"""Rows and place that `kernels.symbol_bits` is told."""
 
 
 class Problem(NamedTuple):
@@ -262,52 +261,24 @@ class _Choosing:
     def __init__(
         self, search: MotionSearch, problem: Problem, tree: MotionTree, tables: MotionTables, steps: tuple[int, ...]
     ) -> None:
-        self.search, self.problem, self.tree, self.bits, self.steps = search, problem, tree, tables.bits, steps
+        self.search, self.problem, self.tree = search, problem, tree
+        self.bits, self.steps = tables.bits, np.array(steps, np.int64)
 
     def fields(self, level: int, where: Where, context: LeafContext, setting: Setting) -> Fields:
         size = WIDTHS[level] // WIDTHS[LAST]
-        image, y, x = where[0], where[1] * size, where[2] * size
-        sizes = np.array(WIDTHS)[self.tree.level[image, y, x]] // WIDTHS[LAST]
-        own = completed(self.tree.leaves[image, y, x].copy(), setting)
-        base = completed(context.base.copy(), setting)
-        blocks = image, y, x, sizes, self.problem.lmbda[image, y // 16, x // 16]
-        best, fields = np.full(len(y), np.inf), own
-        for offer in (context.first, context.second, own, base):
-            best, fields = self._better(offer, best, fields, blocks, context, setting)
-        for step in self.steps:
-            for a, b in ((step, 0), (-step, 0), (0, step), (0, -step)):
-                moved = fields.copy()
-                moved[:, [A0, A1]] = np.clip(moved[:, [A0, A1]] + a, -VECTOR_LIMIT, VECTOR_LIMIT)
-                moved[:, [B0, B1]] = np.clip(moved[:, [B0, B1]] + b, -VECTOR_LIMIT, VECTOR_LIMIT)
-                best, fields = self._better(completed(moved, setting), best, fields, blocks, context, setting)
+        place = np.stack([where[0], where[1] * size, where[2] * size], 1)
+        at = tuple(place.T)
+        sizes = np.array(WIDTHS)[self.tree.level[at]] // WIDTHS[LAST]
+        own, base = (completed(each, setting) for each in (self.tree.leaves[at], context.base.copy()))
+        offers = np.stack([context.first, context.second, own, base], 1)
+        fields, moved = np.zeros(own.shape, np.int16), np.zeros(len(place), bool)
+        x, refs, _, lmbda = self.problem
+        kernels.choose_leaves(
+            x, refs, self.search.bend, self.search.depths[0], lmbda, place, sizes, offers, context.merge,
+            delta_rows(context, None), setting.has_second, self.bits, ROWS, self.steps, fields, moved,
+        )  # fmt: skip
+        fields[moved] = completed(fields[moved], setting)
         return fields
-
-    def _better(
-        self,
-        offer: Fields,
-        best: np.ndarray,
-        fields: Fields,
-        blocks: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray],
-        context: LeafContext,
-        setting: Setting,
-    ) -> tuple[np.ndarray, Fields]:
-        """Costs and fields with an offer taken where it costs less."""
-        image, y, x, sizes, weight = blocks
-        errors = np.empty(len(y), np.float32)
-        problem, search = self.problem, self.search
-        fields_of_offer = np.ascontiguousarray(offer)
-        kernels.errors_of(
-            problem.x, problem.refs, search.bend, search.depths[0], image, y, x, sizes, fields_of_offer, errors
-        )
-        cost = weight * errors + self._own_bits(offer, context, setting)
-        better = cost < best
-        return np.where(better, cost, best), np.where(better[:, None], offer, fields)
-
-    def _own_bits(self, own: Fields, context: LeafContext, setting: Setting) -> np.ndarray:
-        choice: Choice = choices(own, context, setting)
-        bits = np.zeros(len(own))
-        np.add.at(bits, choice.blocks, self.bits[choice.rows, choice.columns])
-        return bits
 
     def split(self, level: int, where: Where, rows: np.ndarray) -> np.ndarray:
         return self.tree.split(level)[where]

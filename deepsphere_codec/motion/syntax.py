@@ -272,14 +272,6 @@ class Choice(NamedTuple):
     fields: Fields
     symbols: Int64[np.ndarray, " symbols"]
     rows: Int64[np.ndarray, " symbols"]
-    blocks: Int64[np.ndarray, " symbols"]  # which of the blocks each belongs to
-
-    @property
-    def columns(self) -> Int64[np.ndarray, " symbols"]:
-        """Place of each symbol in its row; of one beyond the row, that behind the others."""
-        delta = self.rows >= KINDS["delta"].first
-        size = np.where(np.abs(self.symbols) > DELTA, DELTA + 1, self.symbols)
-        return np.where(delta, size + DELTA, self.symbols)
 
 
 def choices(wanted: Fields, context: LeafContext, setting: Setting) -> Choice:
@@ -292,26 +284,23 @@ def choices(wanted: Fields, context: LeafContext, setting: Setting) -> Choice:
     merge = np.where(is_first, 0, np.where(is_second, 1, 2))
     fields = np.where(is_first[:, None], context.first, np.where(is_second[:, None], context.second, wanted))
     new = np.nonzero(merge == 2)[0]
-    parts = [(merge, context.merge, np.arange(len(merge)))]
-    parts += [(*part, new[some]) for *part, some in _new_symbols(wanted[new], _subset(context, new), setting)]
+    parts = [(merge, context.merge), *_new_symbols(wanted[new], _subset(context, new), setting)]
     fields[new] = completed(fields[new], setting)
-    symbols, rows, blocks = (np.concatenate(column).astype(np.int64) for column in zip(*parts, strict=True))
-    return Choice(fields, symbols, rows, blocks)
+    symbols, rows = (np.concatenate(column).astype(np.int64) for column in zip(*parts, strict=True))
+    return Choice(fields, symbols, rows)
 
 
-def _new_symbols(
-    wanted: Fields, context: LeafContext, setting: Setting
-) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Symbols, their rows, and which blocks they are of, part by part as they are read."""
-    base, every, parts = context.base, np.arange(len(wanted)), []
+def _new_symbols(wanted: Fields, context: LeafContext, setting: Setting) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Symbols and their rows, part by part as they are read."""
+    base, parts = context.base, []
     if setting.has_second:
-        parts.append((wanted[:, MODE], KINDS["mode"].row(base[:, MODE]), every))
-    parts.append((wanted[:, BLUR], KINDS["blur"].row(base[:, BLUR]), every))
+        parts.append((wanted[:, MODE], KINDS["mode"].row(base[:, MODE])))
+    parts.append((wanted[:, BLUR], KINDS["blur"].row(base[:, BLUR])))
     for a, b, mode in ((A0, B0, FIRST), (A1, B1, SECOND)):
         some = np.nonzero((wanted[:, MODE] == mode) | (wanted[:, MODE] == MEAN))[0]
         chosen, delta = _subset(context, some), (wanted[some].astype(np.int64) - base[some])
-        parts.append((delta[:, a], delta_rows(chosen, None), some))
-        parts.append((delta[:, b], delta_rows(chosen, delta[:, a]), some))
+        parts.append((delta[:, a], delta_rows(chosen, None)))
+        parts.append((delta[:, b], delta_rows(chosen, delta[:, a])))
     return parts
 
 

@@ -11,15 +11,17 @@ from trees import BETWEEN, ONE, lumas, same_tree, uniform_tree, used_fields
 from deepsphere_codec.layers import Warp
 from deepsphere_codec.layers.fields import dual_steps
 from deepsphere_codec.layers.padding import make_padding
-from deepsphere_codec.motion.contexts import MotionTables
+from deepsphere_codec.motion import kernels
+from deepsphere_codec.motion.contexts import DELTA, KINDS, MotionTables
 from deepsphere_codec.motion.prediction import Motion, TreePrediction, blur_levels
-from deepsphere_codec.motion.search import MotionSearch, bounded
-from deepsphere_codec.motion.syntax import Setting, earlier_tree
+from deepsphere_codec.motion.search import ROWS, MotionSearch, bounded
+from deepsphere_codec.motion.syntax import LeafContext, Setting, choices, delta_rows, earlier_tree
 from deepsphere_codec.motion.tree import (
     A0,
     A1,
     B0,
     BLUR,
+    BLURS,
     FIRST,
     LAST,
     MEAN,
@@ -242,6 +244,32 @@ def test_pictures_of_chance_have_a_tree_too(on_sphere):
     x, *references = (torch.rand(1, on_sphere.grid.npix, 1) for _ in range(3))
     tree = on_sphere.find(x, references, BETWEEN)
     assert on_sphere.error(tree, x, references) < on_sphere.error(still_tree(on_sphere.blocks), x, references)
+
+
+@pytest.mark.parametrize("setting", [ONE, BETWEEN], ids=["P", "B"])
+def test_the_search_counts_the_bits_that_are_written(tables, setting):
+    """Leaf by leaf, whatever it is told from: a candidate taken over, or all symbols of new fields."""
+    rng = np.random.default_rng(3)
+    for _ in range(300):
+        fields = rng.integers(-40, 41, (4, 1, 6)).astype(np.int16)
+        fields[..., MODE] = rng.integers(0, 3 if setting.has_second else 1, (4, 1))
+        fields[..., BLUR] = rng.integers(0, BLURS, (4, 1))
+        first, second, base, wanted = fields[:, :, :]
+        wanted = [wanted, first, second][rng.integers(3)]
+        merge = KINDS["merge"].row(int(setting.has_second), int(rng.integers(LAST + 1)), int(rng.integers(6)), 1)
+        spread = rng.integers(0, 5, 1)
+        context = LeafContext(
+            first, second, base, merge.reshape(1), spread, int(rng.integers(2)), int(setting.is_between)
+        )
+        choice = choices(wanted.copy(), context, setting)
+        delta = choice.rows >= KINDS["delta"].first
+        places = np.where(delta, np.where(np.abs(choice.symbols) > DELTA, DELTA + 1, choice.symbols) + DELTA, 0)
+        written = tables.bits[choice.rows, np.where(delta, places, choice.symbols)].sum()
+        counted = kernels.symbol_bits(
+            wanted[0], first[0], second[0], base[0], context.merge[0], delta_rows(context, None)[0],
+            setting.has_second, tables.bits, ROWS,
+        )  # fmt: skip
+        assert counted == pytest.approx(written)
 
 
 def test_vectors_that_lead_too_far_are_given_up(on_sphere):
