@@ -24,6 +24,7 @@ from deepsphere_codec.evaluation.results import Results
 from deepsphere_codec.evaluation.script import check_positive, point_bar, report_missing, run
 from deepsphere_codec.evaluation.ssf2020 import SsfCodec
 from deepsphere_codec.memory import keep_freed_memory
+from deepsphere_codec.motion.search import EFFORTS
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -44,6 +45,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--nside", type=int, metavar="N", help="of a model (a quarter of the width) or the ceiling (256)"
     )
+    parser.add_argument("--preset", choices=list(EFFORTS), default="medium", help="of a model (medium)")
+    parser.add_argument("--low-delay", action="store_true", help="of a model: frames in order, no B-frames")
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="of a model")
     parser.add_argument("--threads", type=int, metavar="N", help="of a model (all)")
     parser.add_argument("--weights", type=Path, metavar="FOLDER", help=f"of {SsfCodec.codec}: its quality-N folders")
@@ -61,7 +64,7 @@ def make_codec(name: str, args: argparse.Namespace) -> Codec:
         return SsfCodec(args.weights, frames=args.frames, gop=args.gop, threads=args.threads or 1)
     for quality in args.quality or ():
         check_quality(quality)
-    options = CodingOptions(args.frames, args.gop, args.nside, args.device, args.threads)
+    options = CodingOptions(args.frames, args.gop, args.nside, args.device, args.threads, args.preset, args.low_delay)
     return ModelCodec(name, identify(name), options)
 
 

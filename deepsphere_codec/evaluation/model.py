@@ -35,6 +35,8 @@ class CodingOptions(NamedTuple):
     nside: int | None = None
     device: str = "auto"
     threads: int | None = None
+    preset: str = "medium"
+    low_delay: bool = False
 
 
 class ModelCodec:
@@ -54,7 +56,13 @@ class ModelCodec:
     ) -> None:
         self.codec = identity.name  # not the folder, which means nothing on another machine
         self._model = model
-        self.name = identity.name if options.nside is None else f"{identity.name} nside {options.nside}"
+        parts = [
+            identity.name,
+            *([] if options.nside is None else [f"nside {options.nside}"]),
+            *([] if options.preset == CodingOptions().preset else [options.preset]),
+            *(["low delay"] if options.low_delay else []),
+        ]
+        self.name = " ".join(parts)
         self.description = f"{identity.name}, file encoded and decoded by the command in processes of their own"
         self.settings: dict[str, Any] = {**identity._asdict(), **options._asdict()}
         if options.nside is None:
@@ -90,11 +98,13 @@ class ModelCodec:
 
     def _encode_flags(self, quality: float) -> list[str]:
         options = self._options
-        flags = ["--quality", f"{quality:g}", "--gop", str(options.gop), "--pictures-only"]
+        flags = ["--quality", f"{quality:g}", "--gop", str(options.gop), "--preset", options.preset, "--pictures-only"]
         if options.frames is not None:
             flags += ["--frames", f"0:{options.frames}"]
         if options.nside is not None:
             flags += ["--nside", str(options.nside)]
+        if options.low_delay:
+            flags.append("--low-delay")
         return flags + self._common_flags()
 
     def _common_flags(self) -> list[str]:

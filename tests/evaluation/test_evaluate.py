@@ -207,6 +207,18 @@ def test_a_model_is_measured_through_its_file(tmp_path: Path, monkeypatch: pytes
     assert codec.settings["weights_hash"] == "a1" and json.loads(json.dumps(codec.settings)) == codec.settings
 
 
+def test_low_delay_and_presets_are_asked_of_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).resolve().parents[2]))
+    codec = stand_in(tmp_path, low_delay=True, preset="fast")
+    codec.measure(make_film(tmp_path / "film.y4m", frames=6), 3)
+    flags = json.loads((tmp_path / "film.flags").read_text())
+    assert "--low-delay" in flags and flags[flags.index("--preset") + 1] == "fast"
+    assert codec.name == "sphere-dvc fast low delay" and codec.settings["low_delay"] is True
+    stand_in(tmp_path).measure(tmp_path / "film.y4m", 3)
+    flags = json.loads((tmp_path / "film.flags").read_text())
+    assert "--low-delay" not in flags and flags[flags.index("--preset") + 1] == "medium"
+
+
 def test_a_process_that_fails_passes_on_what_it_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).resolve().parents[2]))
     with pytest.raises(CodecError, match="encode of .*broken.y4m ended with exit code 3: it is broken") as caught:
