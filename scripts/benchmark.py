@@ -3,7 +3,8 @@
 
     scripts/benchmark.py [--device auto|cpu|cuda] [--threads N] [--quick] [--out results/benchmark.json]
 
-Codecs: a P-frame of 1024×512 in seconds, every released model and CompressAI's planar ssf2020, and the peak of memory.
+Codecs: a P-frame of 1024×512 in seconds, every released model and CompressAI's planar ssf2020, and the peak of memory;
+and the search for a tree of motion and its coding.
 
 Metrics: frames of 1024×512 a second, WS-PSNR and what else is quick, and all of them.
 
@@ -35,7 +36,7 @@ from deepsphere_codec.data.synthetic import synthetic_film
 from deepsphere_codec.evaluation.environment import environment
 from deepsphere_codec.evaluation.json_file import write_json
 from deepsphere_codec.evaluation.script import run
-from deepsphere_codec.evaluation.speed import compare_speed, metrics_speed
+from deepsphere_codec.evaluation.speed import compare_speed, metrics_speed, motion_speed
 from deepsphere_codec.graph import SphereGraph, build_graph
 from deepsphere_codec.layers import ChebConv, DirectionalConv, RescaledLaplacian
 from deepsphere_codec.memory import keep_freed_memory
@@ -52,6 +53,7 @@ PYG, OURS = "PyG ChebConv, whole layer", "our ChebConv (bag), whole layer"
 GOALS = ((SCATTER, BAG, 10.0), (PYG, OURS, 5.0))
 """At the first shape: the first case takes at least so many times as long as the second."""
 METRICS_GOAL = 20
+SEARCH_GOAL, CODING_GOAL = 0.3, 0.05
 """Frames a second."""
 
 
@@ -60,22 +62,26 @@ def main() -> None:
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--threads", type=int, metavar="N", help="of the CPU (default: torch's own choice)")
     parser.add_argument("--quick", action="store_true", help="three rounds instead of 15, and no compiled case")
+    parser.add_argument("--codecs", action="store_true", help="codecs and motion alone; nothing is written")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the figures as JSON, too")
     arguments = parser.parse_args()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     device = usable_device(arguments.device)
+    film = list(synthetic_film(1024, 512, 9))
+    models = [card["name"] for card in list_models()]
+    codecs = compare_speed(models, film[:3], device=device, rounds=2 if arguments.quick else 7)
+    motion = motion_speed(models[0], film, rounds=2 if arguments.quick else 7)
+    print(as_text_of_codecs(codecs), as_text_of_motion(motion), "", sep="\n")
+    if arguments.codecs:
+        return
     tables = [
         measure(nside, channels, device, 3 if arguments.quick else 15, not arguments.quick)
         for nside, channels in SHAPES
     ]
     print(as_text(tables))
-    film = list(synthetic_film(1024, 512, 9))
     metrics = metrics_speed(film, rounds=1 if arguments.quick else 5)
     print("", as_text_of_metrics(metrics), sep="\n")
-    models = [card["name"] for card in list_models()]
-    codecs = compare_speed(models, film[:3], device=device, rounds=2 if arguments.quick else 7)
-    print("", as_text_of_codecs(codecs), sep="\n")
     training = training_speed(device=device, rounds=1 if arguments.quick else 5)
     print("", as_text_of_training(training), sep="\n")
     if arguments.out:
@@ -85,6 +91,7 @@ def main() -> None:
             shapes=tables,
             ratios=ratios(tables[0]),
             codecs=codecs,
+            motion=[motion],
             metrics=metrics,
             training=training,
         )
@@ -208,6 +215,14 @@ def as_text_of_codecs(codecs: list[dict]) -> str:
         figures = f"{codec['encode_seconds']:12.2f}{codec['decode_seconds']:12.2f}{codec['peak_gib']:8.2f}"
         lines.append(codec["codec"].ljust(46) + figures)
     return "\n".join(lines)
+
+
+def as_text_of_motion(times: dict[str, float]) -> str:
+    search, written, read = times.values()
+    return (
+        f"tree of motion from two references: search {search:.2f} s, coding {written:.3f} s, decoding {read:.3f} s "
+        f"(goals: {SEARCH_GOAL:g} and {CODING_GOAL:g} with two threads)"
+    )
 
 
 def as_text_of_metrics(rows: list[dict]) -> str:

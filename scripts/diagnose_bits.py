@@ -8,8 +8,10 @@ For each clip and quality the first frames are coded as one GOP. Printed, per fr
 - bits of each part of P- and B-frames; and what x265 medium needs, at the same WS-PSNR-YUV, from the same decoded
   reference (coded nearly without loss, its bits do not count), from the model's prediction in its place, and for the
   prediction's residual as a picture of its own;
-- WS-PSNR along the prediction: the reference as it is, moved, after the compensation network, the reconstruction;
-- bits of the I-frame, and what x265 and SVT-AV1 need for it alone.
+- WS-PSNR along the prediction: the reference as it is, moved leaf by leaf, with overlap, the reconstruction;
+- bits of the I-frame, and what x265 and SVT-AV1 need for it alone;
+- with --first-p FILE, bits of the first P-frame beside those of another model at equal WS-PSNR-YUV (such as
+  results/first-p-0.1.json); it takes several qualities around the one that is compared.
 
 Run it again to go on where it was broken off.
 """
@@ -26,7 +28,7 @@ from deepsphere_codec.errors import UsageError
 from deepsphere_codec.evaluation.diagnosis.figure import plot_diagnosis
 from deepsphere_codec.evaluation.diagnosis.measure import FRAMES, Options, Progress, diagnose
 from deepsphere_codec.evaluation.diagnosis.record import read_diagnosis, write_diagnosis
-from deepsphere_codec.evaluation.diagnosis.tables import diagnosis_tables, table_text
+from deepsphere_codec.evaluation.diagnosis.tables import diagnosis_tables, first_p_table, table_text
 from deepsphere_codec.evaluation.evaluate import find_clips
 from deepsphere_codec.evaluation.plots import figure_path
 from deepsphere_codec.evaluation.script import check_positive, run
@@ -45,6 +47,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, metavar="N", help="of the model (all)")
     parser.add_argument("--out", type=Path, default=Path("results/bits.json"), metavar="FILE.json")
     parser.add_argument("--figure", type=Path, metavar="FILE.svg", help="or .png")
+    parser.add_argument("--first-p", type=Path, metavar="FILE.json", help="compare the first P-frames with these")
     return parser.parse_args(arguments)
 
 
@@ -69,7 +72,10 @@ def main() -> None:
 
     options = Options(args.quality, args.frames, args.nside)
     diagnosis = diagnose(load_model(args.model, device=args.device), clips, options, before, keep)
-    print("\n\n".join(table_text(table) for table in diagnosis_tables(diagnosis)))
+    tables = diagnosis_tables(diagnosis)
+    if args.first_p:
+        tables.append(first_p_table(diagnosis, args.first_p))
+    print("\n\n".join(table_text(table) for table in tables))
     if args.figure:
         plot_diagnosis(diagnosis, args.figure)
 

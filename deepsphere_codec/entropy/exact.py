@@ -70,7 +70,7 @@ class ExactConv(nn.Module):
         if self.padding is None:
             total = a @ weight[:, :, 0, 0].t() + bias
         elif a.dtype == torch.float64:
-            total = _nine_products(self.padding, a, weight) + bias
+            total = _nine_taps(self.padding, a, weight) + bias
         else:
             total = self.padding.flatten(F.conv2d(self.padding(a), weight, bias))
         # Slopes go on 1 % outside the clamp, or a saturated unit would never learn again.
@@ -83,12 +83,10 @@ class ExactConv(nn.Module):
         return round_straight(p.clamp(-_WEIGHT_LIMIT, _WEIGHT_LIMIT) / WEIGHT_STEP) * WEIGHT_STEP
 
 
-def _nine_products(padding: Padding, a: Tensor, weight: Tensor) -> Float[Tensor, "batch npix fout"]:
-    """A 3×3 convolution as nine matrix products: a library's convolution may go by way of a transform that rounds."""
+def _nine_taps(padding: Padding, a: Tensor, weight: Tensor) -> Float[Tensor, "batch npix fout"]:
+    """A 3×3 convolution as one matrix product: a library's convolution may go by way of a transform that rounds."""
     images = padding(a).permute(0, 2, 3, 1)
     height, width = images.shape[1] - 2, images.shape[2] - 2
-    total = a.new_zeros(images.shape[0], height, width, weight.shape[0])
-    for dy in range(3):
-        for dx in range(3):
-            total += images[:, dy : dy + height, dx : dx + width] @ weight[:, :, dy, dx].t()
-    return total.reshape(a.shape[0], -1, weight.shape[0])
+    taps = [images[:, dy : dy + height, dx : dx + width] for dy in range(3) for dx in range(3)]
+    rows = torch.cat(taps, -1).view(-1, 9 * a.shape[2])
+    return (rows @ weight.permute(2, 3, 1, 0).reshape(-1, len(weight))).view(len(a), -1, len(weight))

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from deepsphere_codec.entropy.backend import EntropyBottleneck, GaussianConditional
 from deepsphere_codec.entropy.coder import SymbolReader, SymbolWriter, Tables
 from deepsphere_codec.entropy.exact import ACTIVATION_LIMIT, ExactConv, round_straight
-from deepsphere_codec.layers import ChebConv, fold_children, unfold_children
+from deepsphere_codec.layers import ChebConv, fold_children, unfold_children, unpool
 from deepsphere_codec.layers.blocks import Resolution
 
 LEVELS = 64
@@ -183,11 +183,20 @@ class Hyperprior(nn.Module):
 
     @torch.no_grad()
     def write(
-        self, y: Float[Tensor, "1 npix m"], writer: SymbolWriter, memory: Tensor | None = None
+        self,
+        y: Float[Tensor, "1 npix m"],
+        writer: SymbolWriter,
+        memory: Tensor | None = None,
+        coded: Bool[Tensor, " coarse"] | None = None,
     ) -> Float[Tensor, "1 npix m"]:
-        """Code y; returns the y_hat that the decoder will have."""
-        z_hat = self.hyper_latents(y).round().clamp(-HYPER_LIMIT, HYPER_LIMIT)
-        writer.write(z_hat.flatten().long(), self._hyper_rows(), self._tables("z"))
+        """Code y; returns the y_hat that the decoder will have.
+
+        Args:
+            coded: The nodes of z below which y is coded, elsewhere it is zero; None for all.
+        """
+        coded = self._all_coded if coded is None else coded
+        z_hat = self.hyper_latents(y).round().clamp(-HYPER_LIMIT, HYPER_LIMIT) * coded[:, None].to(y.device)
+        writer.write(z_hat[0, coded].flatten().long(), self._hyper_rows(coded), self._tables("z"))
         tables = self._tables("y")
 
         def code(level: Tensor, mean: Tensor, where: Tensor) -> Tensor:
@@ -200,14 +209,22 @@ class Hyperprior(nn.Module):
             writer.write(symbols[coded].long(), rows, tables)
             return symbols
 
-        return self._in_two_steps(z_hat, memory, code).to(y)
+        return self._in_two_steps(z_hat, memory, code, coded).to(y)
 
     @torch.no_grad()
-    def read(self, reader: SymbolReader, like: Tensor, memory: Tensor | None = None) -> Float[Tensor, "1 npix m"]:
+    def read(
+        self,
+        reader: SymbolReader,
+        like: Tensor,
+        memory: Tensor | None = None,
+        coded: Bool[Tensor, " coarse"] | None = None,
+    ) -> Float[Tensor, "1 npix m"]:
         """Decode y_hat; `like` gives its device and type."""
-        rows = self._hyper_rows()
-        reader.expect(len(rows) + len(self.anchors) * self.channels)
-        z_hat = reader.read(rows, self._tables("z")).view(1, self.nodes, -1)
+        coded = self._all_coded if coded is None else coded
+        rows = self._hyper_rows(coded)
+        reader.expect(self.most_symbols)
+        z_hat = rows.new_zeros(1, self.nodes, self.prior.channels)
+        z_hat[0, coded] = reader.read(rows, self._tables("z")).view(-1, self.prior.channels)
         tables = self._tables("y")
 
         def decode(level: Tensor, mean: Tensor, where: Tensor) -> Tensor:
@@ -216,14 +233,17 @@ class Hyperprior(nn.Module):
             symbols[coded] = reader.read(level[coded].long(), tables).double().clamp(-_WHOLE_LIMIT, _WHOLE_LIMIT)
             return symbols
 
-        return self._in_two_steps(z_hat, memory, decode).to(like)
+        return self._in_two_steps(z_hat, memory, decode, coded).to(like)
 
-    def _in_two_steps(self, z_hat: Tensor, memory: Tensor | None, code: Coding) -> Float[Tensor, "1 npix m"]:
+    def _in_two_steps(
+        self, z_hat: Tensor, memory: Tensor | None, code: Coding, coded: Bool[Tensor, " coarse"]
+    ) -> Float[Tensor, "1 npix m"]:
         """Have the symbols of both halves coded, in float64 on the CPU; returns the decoded latents."""
         device = self.anchors.device
         known = self.known(z_hat.to(device, torch.float64), None if memory is None else memory.to(device))
         fine = known.new_zeros(1, known.shape[1], self.channels)
-        for where in (self.anchors, ~self.anchors):
+        kept = self.below(coded).to(device)
+        for where in (self.anchors & kept, ~self.anchors & kept):
             level, mean = (part[0, where].cpu() for part in self.parameters_of(known, fine))
             fine[0, where] = (FINE * code(level, mean, where) + mean).to(device)
         return fine / FINE
@@ -234,8 +254,22 @@ class Hyperprior(nn.Module):
         shift = mean.detach() / FINE
         return round_straight(y - shift) + shift
 
-    def _hyper_rows(self) -> Int[Tensor, " n"]:
-        return torch.arange(self.prior.channels).repeat(self.nodes)
+    @property
+    def most_symbols(self) -> int:
+        """Of one picture."""
+        return self.nodes * self.prior.channels + len(self.anchors) * self.channels
+
+    def below(self, coarse: Bool[Tensor, " coarse"]) -> Bool[Tensor, " npix"]:
+        """Flags of nodes of z, for the nodes of y below them."""
+        _, middle, top = self.sides
+        return unpool(unpool(coarse[None, :, None], top), middle)[0, :, 0]
+
+    @property
+    def _all_coded(self) -> Bool[Tensor, " coarse"]:
+        return torch.ones(self.nodes, dtype=torch.bool)
+
+    def _hyper_rows(self, coded: Bool[Tensor, " coarse"]) -> Int[Tensor, " n"]:
+        return torch.arange(self.prior.channels).repeat(int(coded.sum()))
 
     def _tables(self, name: str) -> Tables:
         tables = Tables(*(getattr(self, f"{name}_{part}") for part in ("cdf", "length", "offset")))

@@ -69,7 +69,12 @@ def look_into(
         if references is not None:
             asked = inter_quality(quality, network.config, layer)
             codec, memory = network.inter.residual_latents, references.memory
-        bits += _read(codec, parts.latents, mapped(asked, quality_map, like), memory)[1]
+        reader, coded = CostedReader(parts.latents), None
+        if references is not None:
+            coded = network.inter.read_coded(reader)
+            bits += sum(float(each.sum()) for each in reader.bits) / len(bits)
+            reader.bits.clear()
+        bits += _read(codec, reader, mapped(asked, quality_map, like), memory, coded)[1]
     return Inside(motion, (bits / 4**LATENT_DEPTH).numpy())
 
 
@@ -94,19 +99,21 @@ def _at_latents(bits: Float[np.ndarray, "images rows columns"]) -> Float[Tensor,
 
 
 def _read(
-    codec: LatentCodec, payload: bytes, quality: Tensor, memory: Tensor | None
+    codec: LatentCodec, reader: CostedReader, quality: Tensor, memory: Tensor | None, coded: Tensor | None = None
 ) -> tuple[Decoded, Float[Tensor, " latent"]]:
     """Latents, and the bits spent on each node: its own, and its share of those of the hyper-latents above it."""
-    hyperprior, reader = codec.hyperprior, CostedReader(payload)
+    hyperprior = codec.hyperprior
     levels: list[Tensor] = []  # of the two halves of the nodes; they tell which latents are coded at all
     with hyperprior.level.register_forward_hook(lambda module, a, level: levels.append(level[0].cpu())):
-        decoded = codec.read(reader, quality, memory)
+        decoded = codec.read(reader, quality, memory, coded)
     hyper, *halves = reader.bits
-    above = hyper.view(1, hyperprior.nodes, -1).sum(-1, keepdim=True) / 4 ** (COARSEST_DEPTH - LATENT_DEPTH)
+    coded = torch.ones(hyperprior.nodes, dtype=torch.bool) if coded is None else coded
+    above = torch.zeros(1, hyperprior.nodes, 1, dtype=torch.float64)
+    above[0, coded, 0] = hyper.view(int(coded.sum()), -1).sum(-1) / 4 ** (COARSEST_DEPTH - LATENT_DEPTH)
     _, middle, coarse = hyperprior.sides
     bits = unpool(unpool(above, coarse), middle).flatten()
-    anchors = hyperprior.anchors.cpu()
-    for where, level, half in zip((anchors, ~anchors), levels, halves, strict=True):
+    anchors, kept = hyperprior.anchors.cpu(), hyperprior.below(coded)
+    for where, level, half in zip((anchors & kept, ~anchors & kept), levels, halves, strict=True):
         spent = torch.zeros_like(level[where], dtype=torch.float64)
         spent[level[where] > SKIP_LEVEL] = half
         bits[where] += spent.sum(-1)

@@ -16,17 +16,20 @@ from typing import Any, NamedTuple
 import torch
 
 from deepsphere_codec.bitstream import LIMITS
-from deepsphere_codec.codec import VideoDecoder, VideoEncoder
+from deepsphere_codec.codec import PRESET, VideoDecoder, VideoEncoder, make_resampler, signal_from_frame
 from deepsphere_codec.entropy.backend import planar_scale_space_flow
+from deepsphere_codec.entropy.coder import SymbolReader, SymbolWriter
 from deepsphere_codec.evaluation.compare import compare_frames
 from deepsphere_codec.evaluation.frame_metrics import measure_frame, measure_quick
 from deepsphere_codec.lookahead import LowDelay
-from deepsphere_codec.models import load_model
+from deepsphere_codec.models import References, load_model
 from deepsphere_codec.video import VideoInfo, YuvFrame
 
 PLANAR = "ssf2020 (CompressAI, planar)"
 QUALITY = 4.0
+NSIDE = 256
 WARM_UP = 1
+FAST = ", preset fast"
 
 
 class FrameTimes(NamedTuple):
@@ -49,13 +52,13 @@ def compare_speed(
     ends with tensors.
 
     Args:
-        models: Names or folders.
+        models: Names or folders; the first one is timed with the preset "fast", too.
         frames: A short film, at least two frames; the first is coded as an I-frame, then they are gone round.
     Returns:
         For each codec {"codec", "encode_seconds", "decode_seconds", "peak_gib"}; the peak is that of a process that
         encodes an I-frame and P-frames, and decodes them.
     """
-    names = [*models, PLANAR]
+    names = [*models, f"{models[0]}{FAST}", PLANAR]
     codecs = {name: make_codec(name, frames, device) for name in names}
     times: dict[str, list[FrameTimes]] = {name: [] for name in names}
     for turn in range(rounds + WARM_UP):
@@ -72,6 +75,38 @@ def compare_speed(
         }
         for name in names
     ]
+
+
+def motion_speed(name: str, frames: Sequence[YuvFrame], *, rounds: int = 5) -> dict[str, float]:
+    """Seconds that a picture's tree of motion takes on the CPU, from two references; medians over rounds.
+
+    Args:
+        name: Model, or its folder.
+        frames: Three of a film.
+    Returns:
+        {"search_seconds", "write_seconds", "read_seconds"}; the rotation of the camera counts as neither.
+    """
+    network = load_model(name).network(NSIDE)
+    resampler = make_resampler("healpix", frames[0].y.shape[0], frames[0].y.shape[1], NSIDE)
+    times: dict[str, list[float]] = {"search_seconds": [], "write_seconds": [], "read_seconds": []}
+    with torch.inference_mode():
+        first, second, x = (signal_from_frame(frame, resampler) for frame in frames[:3])
+        nearer, further = (network.encode_intra(each, QUALITY).state for each in (second, first))
+        references = References(nearer, further, (-1, -2))
+        for turn in range(rounds + WARM_UP):
+            moments = [time.perf_counter()]
+            tree, setting = network.inter.find_tree(x, references, None, network.motion_lmbda(QUALITY))
+            moments.append(time.perf_counter())
+            writer = SymbolWriter()
+            network.inter.write_motion(tree, setting, writer)
+            payload = writer.finish()
+            moments.append(time.perf_counter())
+            network.inter.read_motion(SymbolReader(payload), references)
+            moments.append(time.perf_counter())
+            if turn >= WARM_UP:
+                for values, (start, end) in zip(times.values(), pairwise(moments), strict=True):
+                    values.append(end - start)
+    return {name: round(statistics.median(values), 4) for name, values in times.items()}
 
 
 def metrics_speed(frames: Sequence[YuvFrame], *, rounds: int = 5) -> list[dict[str, Any]]:
@@ -98,11 +133,14 @@ def make_codec(name: str, frames: Sequence[YuvFrame], device: str) -> Codec:
 
 
 def our_codec(name: str, frames: Sequence[YuvFrame], device: str) -> Codec:
-    """A released model, or one of a folder."""
+    """A released model, or one of a folder; by its name, with the preset "fast"."""
     height, width = frames[0].y.shape
     info = VideoInfo(width, height, Fraction(30), None, full_range=False, matrix="bt709")
+    name, preset = name.removesuffix(FAST), "fast" if name.endswith(FAST) else PRESET
     model = load_model(name, device=device)
-    encoder = VideoEncoder(model, info, quality=QUALITY, gop_size=LIMITS["gop_size"], lookahead=LowDelay())
+    encoder = VideoEncoder(
+        model, info, quality=QUALITY, gop_size=LIMITS["gop_size"], lookahead=LowDelay(), preset=preset
+    )
     decoder = VideoDecoder(encoder.header, model)
     coming = cycle([*frames[1:], frames[0]])
     (first,) = encoder.encode(frames[0])

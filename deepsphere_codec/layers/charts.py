@@ -17,6 +17,7 @@ from deepsphere_codec.layers.padding import Grid, PlaneGrid, SphereGrid
 from deepsphere_codec.sphere import ErpGrid, HealpixGrid
 
 Positions = tuple[Int[Tensor, "batch nodes"], Float[Tensor, "batch nodes 2"]]
+Nodes = slice | Tensor
 ALL = slice(None)
 
 
@@ -59,7 +60,7 @@ class FaceChart(nn.Module):
         # Rounding of the way to the sphere and back; taken off again, so that a short step is exact.
         self.drift.copy_(dir_to_face_position(self.centers, self.nside)[1] - self.home)
 
-    def positions(self, v: Float[Tensor, "batch nodes 3"], nodes: slice = ALL) -> Positions:
+    def positions(self, v: Float[Tensor, "batch nodes 3"], nodes: Nodes = ALL) -> Positions:
         """Face and position of exp_p(v(p)) for the nodes p."""
         home, home_face = self.home[nodes].to(v.dtype), self.home_face[nodes]
         face, position = dir_to_face_position(exp_map(self.centers[nodes].to(v.dtype), v), self.nside)
@@ -96,7 +97,7 @@ class PlaneChart(nn.Module):
     def place(self, grid: PlaneGrid) -> None:
         """A plane is everywhere alike."""
 
-    def positions(self, v: Float[Tensor, "batch nodes 3"], nodes: slice = ALL) -> Positions:
+    def positions(self, v: Float[Tensor, "batch nodes 3"], nodes: Nodes = ALL) -> Positions:
         """Image (there is but one) and position of p + v(p) for the nodes p."""
         x, y = (self.home[nodes].to(v.dtype) + v[..., :2] * (self.width / (2 * math.pi))).unbind(-1)
         if self.whole:

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from deepsphere_codec.layers.charts import ALL, FaceChart, Positions, make_chart
+from deepsphere_codec.layers.charts import ALL, FaceChart, Nodes, Positions, make_chart
 from deepsphere_codec.layers.padding import Grid
 from deepsphere_codec.sphere import ErpGrid, HealpixGrid
 
@@ -57,36 +57,38 @@ class Warp(nn.Module):
     def forward(
         self,
         x: Float[Tensor, "batch layers*npix c"],
-        v: Float[Tensor, "batch npix 3"],
-        layer: Int[Tensor, "batch npix"] | None = None,
-    ) -> Float[Tensor, "batch npix c"]:
+        v: Float[Tensor, "batch nodes 3"],
+        layer: Int[Tensor, "batch nodes"] | None = None,
+        nodes: Int[Tensor, " nodes"] | None = None,
+    ) -> Float[Tensor, "batch nodes c"]:
         """Sample a signal, or several layers of it, one after the other, of which each node looks at one.
 
         Args:
             layer: Which layer each node looks at; None where there is one alone.
+            nodes: Which nodes are asked for; None for all.
         """
         batch, rows, channels = x.shape
-        npix = v.shape[1]
+        count = v.shape[1]
         shift = torch.arange(batch, device=x.device, dtype=torch.int32)[:, None, None] * rows
         flat = x.reshape(batch * rows, channels)
         learning = torch.is_grad_enabled() and (x.requires_grad or v.requires_grad)
         # In pieces that stay in the cache; with gradients in one, since all of it is kept for the way back.
-        size = npix if learning else min(npix, _PIECE)
+        size = count if learning else min(count, _PIECE)
         pieces = []
-        for i in range(0, npix, size):
+        for i in range(0, count, size):
             some = slice(i, i + size)
-            offset = shift if layer is None else shift + layer[:, some, None].int() * npix
-            pieces.append(self._sample(flat, v[:, some], offset, some))
+            offset = shift if layer is None else shift + layer[:, some, None].int() * self.npix
+            pieces.append(self._sample(flat, v[:, some], offset, some if nodes is None else nodes[some]))
         return pieces[0] if len(pieces) == 1 else torch.cat(pieces, 1)
 
-    def _sample(self, flat: Tensor, v: Tensor, shift: Tensor, nodes: slice) -> Float[Tensor, "batch nodes c"]:
+    def _sample(self, flat: Tensor, v: Tensor, shift: Tensor, nodes: Nodes) -> Float[Tensor, "batch nodes c"]:
         face, position = self.positions(v, nodes)
         corner, weight = cubic_stencil(position)
         rows = (self._stencil(face, corner.int()) + shift).view(-1, 16)
         y = F.embedding_bag(rows, flat, per_sample_weights=weight.view(-1, 16).to(flat.dtype), mode="sum")
         return y.view(*v.shape[:2], flat.shape[1])
 
-    def positions(self, v: Float[Tensor, "batch nodes 3"], nodes: slice = ALL) -> Positions:
+    def positions(self, v: Float[Tensor, "batch nodes 3"], nodes: Nodes = ALL) -> Positions:
         """Face [batch, nodes] and continuous position in it, in nodes, of exp_p(v(p)) for the nodes p."""
         return self.chart.positions(v, nodes)
 

@@ -25,7 +25,6 @@ class ModelConfig:
         intra_latents, residual_latents: Channels of y, at nside / 16.
         hyper_channels, hyper_hidden: Channels of z, at nside / 64, and width of the hyper networks.
         blurs: Blur levels that a leaf of the motion may have; 1 for none.
-        compensation: Whether a network mends the prediction.
         kinds: The two convolutions of a residual block.
         stem: The convolutions that begin and end the transforms.
         cheb_order: Taps of the Chebyshev filters.
@@ -46,7 +45,6 @@ class ModelConfig:
     hyper_channels: int = 32
     hyper_hidden: int = 48
     blurs: int = 3
-    compensation: bool = True
     kinds: tuple[str, str] = ("directional", "directional")
     stem: str = "directional"
     cheb_order: int = 3
@@ -68,9 +66,6 @@ class ModelConfig:
             elif field.name == "geometry":
                 if value not in GEOMETRIES:
                     raise UsageError(f"geometry is {value!r}: expected {' or '.join(GEOMETRIES)}")
-            elif field.name == "compensation":
-                if not isinstance(value, bool):
-                    raise UsageError(f"compensation is {value!r}: expected true or false")
             elif isinstance(field.default, bool):
                 if not isinstance(value, bool) or (value and self.geometry != "erp"):
                     raise UsageError(

@@ -12,13 +12,15 @@ from torch import Tensor, nn
 from deepsphere_codec.entropy.coder import SymbolReader, SymbolWriter
 from deepsphere_codec.entropy.hyperprior import Hyperprior
 from deepsphere_codec.errors import DamagedStream
+from deepsphere_codec.layers import mean_pool
 from deepsphere_codec.layers.padding import Grid
+from deepsphere_codec.models.coded_blocks import Coded as CodedBlocks
 from deepsphere_codec.models.config import ModelConfig
 from deepsphere_codec.models.inter import InterCodec
 from deepsphere_codec.models.intra import IntraCodec, Picture
 from deepsphere_codec.models.memory import QualityMap, References, State
 from deepsphere_codec.models.payload import Payload
-from deepsphere_codec.models.pyramid import Pyramid
+from deepsphere_codec.models.pyramid import COARSEST_DEPTH, LATENT_DEPTH, Pyramid
 from deepsphere_codec.models.quality import PLANE_WEIGHTS, at_depth, inter_quality, intra_quality, lmbda_of
 from deepsphere_codec.models.quality_map import MAP_STEP, mapped, read_map, write_map
 from deepsphere_codec.motion.contexts import MotionTables
@@ -26,7 +28,7 @@ from deepsphere_codec.motion.prediction import Motion
 from deepsphere_codec.motion.search import MEDIUM, Effort
 from deepsphere_codec.motion.tree import MotionTree
 
-MOTION_SHARE = 0.6
+MOTION_SHARE = 0.75
 """Share of the prediction's error that counts in the search for motion: the residual mends the rest."""
 
 
@@ -103,26 +105,29 @@ class SphereDVC(nn.Module):
         asked = mapped(quality, quality_map, x)
         x_ref = references.first.x_hat
         turn = self.inter.find_turn(x, references)
-        tree, setting = self.inter.find_tree(x, references, turn, self._motion_lmbda(quality, quality_map), effort)
+        tree, setting = self.inter.find_tree(x, references, turn, self.motion_lmbda(quality, quality_map), effort)
         writer = SymbolWriter()
         tree = self.inter.write_motion(tree, setting, writer)
         moved = writer.finish()
-        pred = self.inter.predict(references, Motion.of([tree], x.device), turn)
+        x_pred = self.inter.predict(references, Motion.of([tree], x.device), turn)
         map_bytes = self._map_bytes(quality_map, references.first.quality_map)
         still = Payload(turn=turn, quality_map=map_bytes, motion=moved)
-        writer = SymbolWriter()
-        x_hat, residual = self.inter.write_residual(x, references, pred, asked, writer)
-        full = still._replace(latents=writer.finish())
-
-        x_pred = self.inter.picture(pred)
-        choices = [(x_hat, full), (x_pred, still), (x_ref, Payload())]
+        choices = [(x_pred, still), (x_ref, Payload())]
+        y = self.inter.analyse_residual(x, x_pred)
+        coded = self._worth_coding(x, y, references, x_pred, asked) if effort.chooses_blocks else None
+        if coded is None or coded.any():
+            writer = SymbolWriter()
+            x_hat, residual = self.inter.write_residual(y, references, x_pred, asked, writer, coded)
+            choices.append((x_hat, still._replace(latents=writer.finish())))
         if references.second is not None:
             choices.append((references.second.x_hat, Payload(repeats_second=True)))
         costs = [self._error(x, picture, asked) + 8 * len(parts.pack()) for picture, parts in choices]
         x_hat, parts = choices[int(np.argmin(costs))]
         if parts.is_repeat:
             return Coded(parts.pack(), references.repeated(parts.repeats_second))
-        fine = torch.zeros_like(residual.fine) if parts.latents is None else residual.fine
+        fine = torch.zeros_like(references.first.residual.last, dtype=x.dtype)
+        if parts.latents is not None:
+            fine = residual.fine
         state = references.after(x_hat, fine, tree, quality_map)
         return Coded(parts.pack(), state.sealed(references.check, *_numbers(fine, tree, quality_map)))
 
@@ -143,17 +148,17 @@ class SphereDVC(nn.Module):
         quality_map = self._read_map(parts, references.first.quality_map)
         asked = mapped(inter_quality(quality, self.config, layer), quality_map, references.first.x_hat)
         tree = self.inter.read_motion(SymbolReader(parts.motion), references)
-        pred = self.inter.predict(references, Motion.of([tree], asked.device), parts.turn)
+        x_pred = self.inter.predict(references, Motion.of([tree], asked.device), parts.turn)
         if parts.latents is None:
-            x_hat = self.inter.picture(pred)
+            x_hat = x_pred
             fine = torch.zeros_like(references.first.residual.last, dtype=x_hat.dtype)
         else:
-            x_hat, residual = self.inter.read_residual(SymbolReader(parts.latents), references, pred, asked)
+            x_hat, residual = self.inter.read_residual(SymbolReader(parts.latents), references, x_pred, asked)
             fine = residual.fine
         state = _checked(references.after(x_hat, fine, tree, quality_map))
         return state.sealed(references.check, *_numbers(fine, tree, quality_map))
 
-    def _motion_lmbda(self, quality: float, quality_map: QualityMap | None) -> np.ndarray | float:
+    def motion_lmbda(self, quality: float, quality_map: QualityMap | None = None) -> np.ndarray | float:
         """Bits that a unit of luma's squared error in the prediction is worth, of each block of 64 nodes or of all."""
         scale = MOTION_SHARE * PLANE_WEIGHTS[0] * 255**2
         if quality_map is None:
@@ -174,19 +179,41 @@ class SphereDVC(nn.Module):
         quality_map = read_map(parts.quality_map, self.pyramid.grids[-1].npix, self.inter.tables)
         return _unless_flat(quality_map)
 
+    def _worth_coding(
+        self, x: Tensor, y: Tensor, references: References, x_pred: Tensor, asked: Float[Tensor, "1 blocks"]
+    ) -> CodedBlocks:
+        """The blocks whose residual lowers rate + lmbda · distortion, by the estimated rate of all of it."""
+        pyramid = self.pyramid
+        residual, rate = self.inter.residual_latents(y, asked, references.memory, straight=True)
+        x_hat = self.inter.reconstruct(residual.y_hat, x_pred, asked)
+        bits = rate.hyper + _block_sums(rate.latents[..., None], pyramid, LATENT_DEPTH)
+        gain = self._block_errors(x, x_pred, asked) - self._block_errors(x, x_hat, asked) - bits
+        return (gain[0] > 0).cpu().numpy().reshape(self.inter.blocks.shape(0))
+
     def _error(self, x: Tensor, x_hat: Tensor, quality: Float[Tensor, "1 blocks"]) -> float:
-        """Squared error of the planes, weighted as in the loss, in bits of the whole picture."""
+        """The same of the whole picture."""
+        return float(self._block_errors(x, x_hat, quality).double().sum())
+
+    def _block_errors(self, x: Tensor, x_hat: Tensor, quality: Float[Tensor, "1 blocks"]) -> Float[Tensor, "1 blocks"]:
+        """Squared error of the planes in each block of 64 nodes, weighted as in the loss, in bits."""
         squares = (x - x_hat).square() * at_depth(lmbda_of(quality)[..., None], self.pyramid, 0)
         if self.config.latitude_quality:
             squares = squares * self.pyramid.latitude(0).area
-        planes = squares.sum((0, 1)) * 255**2
-        return float(planes @ planes.new_tensor(PLANE_WEIGHTS))
+        weighted = squares @ squares.new_tensor(PLANE_WEIGHTS) * 255**2
+        return _block_sums(weighted[..., None], self.pyramid, 0)
 
     def build_tables(self) -> None:
         """Freeze all distributions into integer tables, after training."""
         for module in self.modules():
             if isinstance(module, Hyperprior | MotionTables):
                 module.build_tables()
+
+
+def _block_sums(values: Float[Tensor, "1 n 1"], pyramid: Pyramid, depth: int) -> Float[Tensor, "1 blocks"]:
+    """Sums over blocks of 64 nodes, of values at a resolution."""
+    for level in range(depth, COARSEST_DEPTH):
+        values = mean_pool(values, pyramid.side(level)) * 4
+    return values[..., 0]
 
 
 def _numbers(fine: Tensor, tree: MotionTree | None, quality_map: QualityMap | None) -> list[Tensor | np.ndarray]:

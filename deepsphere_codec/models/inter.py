@@ -1,4 +1,4 @@
-"""P- and B-frames: the camera's rotation, a tree of motion, compensation, residual."""
+"""P- and B-frames: the camera's rotation, a tree of motion, residual."""
 
 from __future__ import annotations
 
@@ -7,24 +7,32 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from deepsphere_codec.entropy.coder import SymbolReader, SymbolWriter
 from deepsphere_codec.entropy.hyperprior import Rate
-from deepsphere_codec.models.compensation import Compensation, Prediction, Unmended
+from deepsphere_codec.models.coded_blocks import Coded, read_coded, write_coded
 from deepsphere_codec.models.config import ModelConfig
 from deepsphere_codec.models.latent_codec import Decoded, LatentCodec
 from deepsphere_codec.models.memory import LatentMemory, References, State
 from deepsphere_codec.models.pyramid import LATENT_DEPTH, Pyramid
 from deepsphere_codec.models.quality import Quality
-from deepsphere_codec.models.rotation import LARGEST_TURN, ROTATION_STEP, NoRotation, RotationEstimator
+from deepsphere_codec.models.rotation import (
+    LARGEST_TURN,
+    ROTATION_STEP,
+    NoRotation,
+    RotationEstimator,
+    rotation_of,
+    turned,
+)
 from deepsphere_codec.models.transforms import FOLDED, PLANE_ENERGIES, Analysis, Synthesis, cosine_basis, fold, unfold
 from deepsphere_codec.motion.contexts import MotionTables
 from deepsphere_codec.motion.prediction import Motion, TreePrediction, blur_levels
 from deepsphere_codec.motion.search import MEDIUM, Effort, MotionSearch, Problem, bounded
 from deepsphere_codec.motion.syntax import Setting, earlier_tree, read_tree, write_tree
 from deepsphere_codec.motion.tree import STEP, BlockGrid, MotionTree, still_tree
+from deepsphere_codec.sphere.rotation import vector_from_rotation
 
 _MID = 0.5
 _HALF_A_CIRCLE = 3.14  # a little less, for what is rounded
@@ -34,7 +42,6 @@ class InterOutput(NamedTuple):
     """What training looks at."""
 
     x_hat: Float[Tensor, "batch npix 3"]
-    x_warp: Float[Tensor, "batch npix 3"]
     x_pred: Float[Tensor, "batch npix 3"]
     rate: Rate
     fine: Float[Tensor, "batch latent m"]
@@ -52,7 +59,6 @@ class InterCodec(nn.Module):
         self.rotation = RotationEstimator(pyramid) if config.geometry == "healpix" else NoRotation()
         self.tables = MotionTables()
         self.prediction = TreePrediction(pyramid.warp(0), pyramid.padding(0))
-        self.compensation = Compensation(config, pyramid) if config.compensation else Unmended(pyramid)
         self.g_a = Analysis(2 * FOLDED, config.residual_latents, widths, basis, config, pyramid)
         self.g_s = Synthesis(config.residual_latents, FOLDED, widths, basis, config, pyramid)
         memory = 2 * config.residual_latents + config.intra_latents
@@ -86,11 +92,10 @@ class InterCodec(nn.Module):
         Args:
             motion: Trees of the batch, as `find_motion` finds them.
         """
-        pred = self.predict(references, motion)
-        y = self.analyse_residual(x, pred.folded)
+        x_pred = self.predict(references, motion)
+        y = self.analyse_residual(x, x_pred)
         residual, rate = self.residual_latents(y, quality, references.memory, straight)
-        x_hat = self.reconstruct(residual.y_hat, pred.folded, quality)
-        return InterOutput(x_hat, pred.x_warp, self.picture(pred), rate, residual.fine)
+        return InterOutput(self.reconstruct(residual.y_hat, x_pred, quality), x_pred, rate, residual.fine)
 
     @torch.no_grad()
     def find_motion(self, x: Tensor, references: References, lmbda: np.ndarray) -> list[MotionTree]:
@@ -125,9 +130,9 @@ class InterCodec(nn.Module):
         setting = self.setting(references)
         pictures, left = [state.x_hat[..., :1] for state in references.states], _HALF_A_CIRCLE
         if turn is not None:
-            fields = self._turns(turn, references)
-            pictures = [self.pyramid.warp(0)(x_ref, v[None]) for x_ref, v in zip(pictures, fields, strict=True)]
-            left -= max(float(v.norm(dim=-1).max()) for v in fields)
+            rotations = [rotation_of(turn.double() * share) for share in _shares(references)]
+            pictures = [turned(x_ref, r, self.pyramid.warp(0)) for x_ref, r in zip(pictures, rotations, strict=True)]
+            left -= max(float(vector_from_rotation(r).norm()) for r in rotations)
         blurs = min(self.config.blurs, effort.blurs)
         planes = [[blur[0] for blur in self._lumas(x_ref, blurs)] for x_ref in pictures]
         problem: Problem = self.search.problem(_array(x[0, :, 0]), planes, setting, lmbda)
@@ -156,20 +161,16 @@ class InterCodec(nn.Module):
     def _lumas(self, x_ref: Float[Tensor, "batch npix c"], blurs: int) -> list[np.ndarray]:
         """Luma at the blur levels that are tried."""
         luma = x_ref[..., :1].contiguous()
-        levels = blur_levels(luma, self.pyramid.padding(0))[:blurs] if blurs > 1 else [luma]
+        levels = blur_levels(luma, self.pyramid.padding(0), blurs)
         return [_array(level[..., 0]) for level in levels]
 
     def _turns(self, turn: Tensor, references: References) -> list[Float[Tensor, "npix 3"]]:
         """The camera's rotation towards each reference: what it is towards the first goes on at the same speed."""
-        near = references.distances[0]
-        shares = [distance / near for distance in references.distances[: len(references.states)]]
-        return [self.rotation.field(turn, share) for share in shares]
+        return [self.rotation.field(turn, share) for share in _shares(references)]
 
-    def picture(self, pred: Prediction) -> Float[Tensor, "batch npix 3"]:
-        """The prediction at every node."""
-        return unfold(pred.folded, self.pyramid) + _MID
-
-    def predict(self, references: References, motion: Motion | None, turn: Tensor | None = None) -> Prediction:
+    def predict(
+        self, references: References, motion: Motion | None, turn: Tensor | None = None, overlap: bool = True
+    ) -> Float[Tensor, "batch npix 3"]:
         """Predict a picture from its references, their motion (None where nothing moves) and the camera's turn.
 
         Raises:
@@ -178,13 +179,13 @@ class InterCodec(nn.Module):
         if motion is None:
             motion = Motion.of([still_tree(self.blocks)], references.first.x_hat.device)
         turns = () if turn is None else self._turns(turn, references)
-        predicted = self.prediction([state.x_hat for state in references.states], motion, turns)
-        return self.compensation(predicted, motion)
+        return self.prediction([state.x_hat for state in references.states], motion, turns, overlap)
 
-    def analyse_residual(self, x: Tensor, f_pred: Tensor) -> Float[Tensor, "batch latent m"]:
-        return self.g_a(torch.cat([fold(x - _MID, self.pyramid) - f_pred, f_pred], -1))
+    def analyse_residual(self, x: Tensor, x_pred: Tensor) -> Float[Tensor, "batch latent m"]:
+        return self.g_a(torch.cat([fold(x - x_pred, self.pyramid), fold(x_pred - _MID, self.pyramid)], -1))
 
-    def reconstruct(self, y_hat: Tensor, f_pred: Tensor, quality: Quality) -> Float[Tensor, "batch npix 3"]:
+    def reconstruct(self, y_hat: Tensor, x_pred: Tensor, quality: Quality) -> Float[Tensor, "batch npix 3"]:
+        f_pred = fold(x_pred - _MID, self.pyramid)
         return unfold(f_pred + self.g_s(y_hat, quality, f_pred), self.pyramid) + _MID
 
     def write_motion(self, tree: MotionTree, setting: Setting, writer: SymbolWriter) -> MotionTree:
@@ -196,19 +197,44 @@ class InterCodec(nn.Module):
         return read_tree(self.blocks, self.setting(references), self.tables, reader)
 
     def write_residual(
-        self, x: Tensor, references: References, pred: Prediction, quality: Quality, writer: SymbolWriter
+        self,
+        y: Tensor,
+        references: References,
+        x_pred: Tensor,
+        quality: Quality,
+        writer: SymbolWriter,
+        coded: Coded | None = None,
     ) -> tuple[Tensor, Decoded]:
-        """Code the rest; the decoder's reconstruction, and the latents."""
-        y = self.analyse_residual(x, pred.folded)
-        residual = self.residual_latents.write(y, quality, writer, references.memory)
-        return self.reconstruct(residual.y_hat, pred.folded, quality), residual
+        """Code the rest; the decoder's reconstruction, and the latents.
+
+        Args:
+            y: Latents before rounding, of `analyse_residual`.
+            coded: The blocks that have a residual; None for all.
+        """
+        coded = np.ones(self.blocks.shape(0), bool) if coded is None else coded
+        write_coded(coded, self.blocks, self.tables, writer)
+        nodes = torch.from_numpy(coded.reshape(-1))
+        residual = self.residual_latents.write(y, quality, writer, references.memory, nodes)
+        return self.reconstruct(residual.y_hat, x_pred, quality), residual
+
+    def read_coded(self, reader: SymbolReader) -> Bool[Tensor, " coarse"]:
+        """Which nodes of the hyper-latents have a residual below them."""
+        coded = self.blocks.shape(0)
+        reader.expect(self.residual_latents.hyperprior.most_symbols + int(np.prod(coded)))
+        return torch.from_numpy(read_coded(reader, self.blocks, self.tables).reshape(-1))
 
     def read_residual(
-        self, reader: SymbolReader, references: References, pred: Prediction, quality: Quality
+        self, reader: SymbolReader, references: References, x_pred: Tensor, quality: Quality
     ) -> tuple[Tensor, Decoded]:
         """Decode the rest."""
-        residual = self.residual_latents.read(reader, quality, references.memory)
-        return self.reconstruct(residual.y_hat, pred.folded, quality), residual
+        residual = self.residual_latents.read(reader, quality, references.memory, self.read_coded(reader))
+        return self.reconstruct(residual.y_hat, x_pred, quality), residual
+
+
+def _shares(references: References) -> list[float]:
+    """Distance of each reference, over that of the first."""
+    near = references.distances[0]
+    return [distance / near for distance in references.distances[: len(references.states)]]
 
 
 def _array(x: Tensor) -> np.ndarray:

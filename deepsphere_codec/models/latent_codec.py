@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from deepsphere_codec.entropy.coder import SymbolReader, SymbolWriter
@@ -68,13 +68,26 @@ class LatentCodec(nn.Module):
             y_hat, rate = self.hyperprior(self._scaled(y.float(), quality), memory, straight)
             return self._decoded(y_hat, quality), rate
 
-    def write(self, y: Tensor, quality: Quality, writer: SymbolWriter, memory: Tensor | None = None) -> Decoded:
-        """Code y; what the decoder will have."""
-        return self._decoded(self.hyperprior.write(self._scaled(y, quality), writer, memory), quality)
+    def write(
+        self,
+        y: Tensor,
+        quality: Quality,
+        writer: SymbolWriter,
+        memory: Tensor | None = None,
+        coded: Bool[Tensor, " coarse"] | None = None,
+    ) -> Decoded:
+        """Code y where it is to be coded; what the decoder will have."""
+        return self._decoded(self.hyperprior.write(self._scaled(y, quality), writer, memory, coded), quality)
 
-    def read(self, reader: SymbolReader, quality: Quality, memory: Tensor | None = None) -> Decoded:
+    def read(
+        self,
+        reader: SymbolReader,
+        quality: Quality,
+        memory: Tensor | None = None,
+        coded: Bool[Tensor, " coarse"] | None = None,
+    ) -> Decoded:
         """Decode."""
-        return self._decoded(self.hyperprior.read(reader, quality, memory), quality)
+        return self._decoded(self.hyperprior.read(reader, quality, memory, coded), quality)
 
     def nothing(self, quality: Quality) -> Decoded:
         """Where no latents are coded: all of them zero."""

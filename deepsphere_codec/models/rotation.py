@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import struct
+from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -12,7 +14,9 @@ from deepsphere_codec.errors import DamagedStream
 from deepsphere_codec.layers import mean_pool
 from deepsphere_codec.layers.fields import chart_steps, dual_steps
 from deepsphere_codec.layers.padding import PlaneGrid
+from deepsphere_codec.layers.warp import Warp
 from deepsphere_codec.models.pyramid import LATENT_DEPTH, Pyramid
+from deepsphere_codec.motion import kernels
 from deepsphere_codec.sphere.rotation import rotation_from_vector, vector_from_rotation
 
 ROTATION_STEP = 2.0**-14
@@ -83,8 +87,7 @@ class RotationEstimator(nn.Module):
         return found < _GAIN * min(others) and float(vector_from_rotation(rotation).norm()) < LARGEST_TURN
 
     def _turned(self, x: Tensor, rotation: Float[Tensor, "3 3"], depth: int) -> Tensor:
-        warp = self.pyramid.warp(depth)
-        return warp(x, rotation_field(warp.centers, rotation)[None].to(x))
+        return turned(x, rotation, self.pyramid.warp(depth))
 
     def _step(self, x: Tensor, warped: Tensor, depth: int) -> Float[Tensor, " 3"]:
         padding = self.pyramid.padding(depth)
@@ -134,6 +137,21 @@ def rotation_field(p: Float[Tensor, "npix 3"], rotation: Float[Tensor, "3 3"]) -
     side = torch.stack([moved[i] - along * axis for i, axis in enumerate((x, y, z))], -1)
     sine = (side[:, 0].square() + side[:, 1].square() + side[:, 2].square()).clamp_min(1e-30).sqrt()
     return side * (torch.atan2(sine, 1 + along) / sine)[:, None]
+
+
+@torch.no_grad()
+def turned(x: Float[Tensor, "1 npix 1"], rotation: Float[Tensor, "3 3"], warp: Warp) -> Float[Tensor, "1 npix 1"]:
+    """The signal x(R p) at every node p of the whole sphere, for the encoder: nobody repeats its rounding.
+
+    Args:
+        warp: Of the signal's resolution.
+    """
+    planes = x.flatten()[warp.halo.to(x.device)].view(warp.images, warp.rows + 4, -1).cpu().numpy()
+    shape = warp.images, warp.rows, warp.columns
+    centers, out = warp.centers.cpu().numpy().reshape(*shape, 3), np.empty(shape, np.float32)
+    with ThreadPoolExecutor(max(1, torch.get_num_threads())) as pool:
+        list(pool.map(lambda f: kernels.turn_face(f, planes, centers, rotation.numpy(), out), range(warp.images)))
+    return torch.from_numpy(out).view_as(x).to(x.device)
 
 
 def write_rotation(units: Int[Tensor, " 3"]) -> bytes:

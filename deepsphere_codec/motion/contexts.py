@@ -10,6 +10,7 @@ A context is a whole number that the decoder knows; it picks a row of one table,
     blur    0 … BLURS - 1                 blur of the first candidate
     delta   -DELTA … DELTA, or beyond     two references, coarse or fine, spread of the candidates, the other component
     map     the same                      none: differences of a quality map, block after block
+    coded   0, 1                          half, neighbours that have a residual (0 in the first half)
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ SPLIT_SHAPE = (2, LAST, 5, 3, 5)
 MERGE_SHAPE = (2, LAST + 1, 6, 2)
 MODE_SHAPE = (3,)
 BLUR_SHAPE = (BLURS,)
+CODED_SHAPE = (2, 5)
+CODED = ((0.15, 0.15, 0.15, 0.15, 0.15), (0.03, 0.15, 0.4, 0.7, 0.95))
+"""Share of blocks that have a residual, by context."""
 DELTA_SHAPE = (2, 2, 5, 4)
 """The last axis: 0 for the first component, else 1 + how large the first one was (0, up to 2, more)."""
 
@@ -40,6 +44,7 @@ _KINDS = {
     "blur": (BLUR_SHAPE, BLURS),
     "delta": (DELTA_SHAPE, 2 * DELTA + 1),
     "map": ((1,), 2 * DELTA + 1),
+    "coded": (CODED_SHAPE, 2),
 }
 COUNTS = Path(__file__).parent / "counts.npz"
 """Counts on training films, by kind: [*contexts, symbols]."""
@@ -86,6 +91,8 @@ class MotionTables(nn.Module):
         """Make the tables from counts of symbols, those of the package unless given."""
         if counts is None:
             counts = dict(np.load(COUNTS)) if COUNTS.exists() else {}
+        share = 10_000 * np.array(CODED)
+        counts = counts | {"coded": np.stack([10_000 - share, share], -1)}
         rows = [row for name in KINDS for row in _distributions(name, counts.get(name))]
         longest = max(map(len, rows))
         cdf = np.zeros((len(rows), longest), np.int32)

@@ -108,6 +108,52 @@ def _moved(plane, c, by, bx, a, b, depth, out, rows, weights):
 
 
 @compiled
+def turn_face(f, planes, centers, rotation, out):
+    """A signal seen in another direction, x(R p), at the nodes p of one face: as `layers.Warp`, but faster.
+
+    Args:
+        f: The face.
+        planes: All faces with a border of two nodes, [12, nside + 4, nside + 4].
+        centers: Directions of the nodes, [12, nside, nside, 3].
+        rotation: R, [3, 3], float64.
+        out: Filled in, [12, nside, nside].
+    """
+    nside = out.shape[1]
+    wx, wy = np.empty(4, F), np.empty(4, F)
+    for row in range(nside):
+        for column in range(nside):
+            p = centers[f, row, column]
+            qx = rotation[0, 0] * p[0] + rotation[0, 1] * p[1] + rotation[0, 2] * p[2]
+            qy = rotation[1, 0] * p[0] + rotation[1, 1] * p[1] + rotation[1, 2] * p[2]
+            z = rotation[2, 0] * p[0] + rotation[2, 1] * p[1] + rotation[2, 2] * p[2]
+            lon = np.arctan2(qy, qx) * (2.0 / np.pi)
+            if lon < 0.0:
+                lon += 4.0
+            if abs(z) * 1.5 <= 1.0:
+                down, up = 0.5 + lon + 0.75 * z, 0.5 + lon - 0.75 * z
+                fx, fy = int(np.floor(down)), int(np.floor(up))
+                face = fy % 4 + 4 if fx == fy else (fy % 4 if fy < fx else fx % 4 + 8)
+                u, v = down - fx, 1.0 - (up - fy)
+            else:
+                quarter = min(int(lon), 3)
+                t = lon - quarter
+                r = np.sqrt((qx * qx + qy * qy) * 3.0 / (1.0 + abs(z)))
+                face = quarter if z > 0.0 else quarter + 8
+                u, v = (1.0 - (1.0 - t) * r, 1.0 - t * r) if z > 0.0 else (t * r, (1.0 - t) * r)
+            # Positions reach half a node over the face's border, or a rounding error more.
+            x, y = u * nside - 0.5, v * nside - 0.5
+            ix = min(max(int(np.floor(x)), -1), nside - 1)
+            iy = min(max(int(np.floor(y)), -1), nside - 1)
+            _cubic(F(x - ix), wx)
+            _cubic(F(y - iy), wy)
+            total = F(0.0)
+            for j in range(4):
+                line = planes[face, iy + 1 + j, ix + 1 : ix + 5]
+                total += wy[j] * (wx[0] * line[0] + wx[1] * line[1] + wx[2] * line[2] + wx[3] * line[3])
+            out[f, row, column] = total
+
+
+@compiled
 def block_error(x, refs, bend, depth, f, by, bx, size, fields, stride, limit, scratch):
     """Squared error of a block of size x size blocks of 4 nodes.
 

@@ -48,15 +48,17 @@ class Effort(NamedTuple):
         walks: Over the tree in the order of its syntax; the second sees what the first took over.
         steps: Quarter nodes that a leaf's vectors are moved by in a walk, as far as that lowers what it costs.
         blurs: Blur levels that are tried, if the model has as many.
+        chooses_blocks: Whether a residual is left out where it does not pay.
     """
 
     walks: int
     steps: tuple[int, ...]
     blurs: int
+    chooses_blocks: bool = True
 
 
 EFFORTS = {
-    "fast": Effort(1, (), 1),
+    "fast": Effort(1, (), 1, chooses_blocks=False),
     "medium": Effort(2, (2, 1), BLURS),
     "slow": Effort(3, (4, 2, 1), BLURS),
 }

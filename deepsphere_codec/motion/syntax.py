@@ -272,6 +272,7 @@ class Choice(NamedTuple):
     fields: Fields
     symbols: Int64[np.ndarray, " symbols"]
     rows: Int64[np.ndarray, " symbols"]
+    blocks: Int64[np.ndarray, " symbols"]  # which of the blocks each belongs to
 
 
 def choices(wanted: Fields, context: LeafContext, setting: Setting) -> Choice:
@@ -284,23 +285,26 @@ def choices(wanted: Fields, context: LeafContext, setting: Setting) -> Choice:
     merge = np.where(is_first, 0, np.where(is_second, 1, 2))
     fields = np.where(is_first[:, None], context.first, np.where(is_second[:, None], context.second, wanted))
     new = np.nonzero(merge == 2)[0]
-    parts = [(merge, context.merge), *_new_symbols(wanted[new], _subset(context, new), setting)]
+    parts = [(merge, context.merge, np.arange(len(merge)))]
+    parts += [(*part, new[some]) for *part, some in _new_symbols(wanted[new], _subset(context, new), setting)]
     fields[new] = completed(fields[new], setting)
-    symbols, rows = (np.concatenate(column).astype(np.int64) for column in zip(*parts, strict=True))
-    return Choice(fields, symbols, rows)
+    symbols, rows, blocks = (np.concatenate(column).astype(np.int64) for column in zip(*parts, strict=True))
+    return Choice(fields, symbols, rows, blocks)
 
 
-def _new_symbols(wanted: Fields, context: LeafContext, setting: Setting) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Symbols and their rows, part by part as they are read."""
-    base, parts = context.base, []
+def _new_symbols(
+    wanted: Fields, context: LeafContext, setting: Setting
+) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Symbols, their rows, and which blocks they are of, part by part as they are read."""
+    base, every, parts = context.base, np.arange(len(wanted)), []
     if setting.has_second:
-        parts.append((wanted[:, MODE], KINDS["mode"].row(base[:, MODE])))
-    parts.append((wanted[:, BLUR], KINDS["blur"].row(base[:, BLUR])))
+        parts.append((wanted[:, MODE], KINDS["mode"].row(base[:, MODE]), every))
+    parts.append((wanted[:, BLUR], KINDS["blur"].row(base[:, BLUR]), every))
     for a, b, mode in ((A0, B0, FIRST), (A1, B1, SECOND)):
         some = np.nonzero((wanted[:, MODE] == mode) | (wanted[:, MODE] == MEAN))[0]
         chosen, delta = _subset(context, some), (wanted[some].astype(np.int64) - base[some])
-        parts.append((delta[:, a], delta_rows(chosen, None)))
-        parts.append((delta[:, b], delta_rows(chosen, delta[:, a])))
+        parts.append((delta[:, a], delta_rows(chosen, None), some))
+        parts.append((delta[:, b], delta_rows(chosen, delta[:, a]), some))
     return parts
 
 

@@ -12,7 +12,6 @@ from deepsphere_codec.layers.blocks import KINDS
 from deepsphere_codec.models import ModelConfig
 
 OTHERS = (
-    "compensation",
     "kinds",
     "stem",
     "intra_step",
@@ -44,13 +43,6 @@ def test_the_stem_is_one_of_those_there_are(stem):
     with pytest.raises(UsageError, match="stem is .*: expected one of chebyshev, directional, hybrid, gated"):
         ModelConfig(stem=stem)
     assert {ModelConfig(stem=kind).stem for kind in KINDS} == set(KINDS)
-
-
-@pytest.mark.parametrize("compensation", [1, 0, None, "yes"])
-def test_there_is_a_compensation_or_none(compensation):
-    with pytest.raises(UsageError, match="compensation is .*: expected true or false"):
-        ModelConfig(compensation=compensation)
-    assert not ModelConfig(compensation=False).compensation
 
 
 def test_there_are_so_many_blur_levels_at_most():

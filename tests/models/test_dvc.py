@@ -133,8 +133,8 @@ def test_parts_hold_what_they_say(lively, coded):
     with torch.no_grad():
         tree = lively.inter.read_motion(SymbolReader(parts.motion), references)
         assert same_tree(tree, after.tree)
-        pred = lively.inter.predict(references, Motion.of([tree]), parts.turn)
-        x_hat, _ = lively.inter.read_residual(SymbolReader(parts.latents), references, pred, quality)
+        x_pred = lively.inter.predict(references, Motion.of([tree]), parts.turn)
+        x_hat, _ = lively.inter.read_residual(SymbolReader(parts.latents), references, x_pred, quality)
     assert torch.equal(x_hat, after.x_hat)
 
 
@@ -249,7 +249,7 @@ def test_threads_change_nothing_at_full_width(make_lively, films, on_threads):
     def moved() -> torch.Tensor:  # whether it pays here or not
         references = References(intra.state)
         tree, _ = network.inter.find_tree(x, references, None, 3000.0)
-        return network.inter.predict(references, Motion.of([tree])).folded
+        return network.inter.predict(references, Motion.of([tree]))
 
     for threads in (2, 3, 4):
         assert torch.equal(on_threads(threads, moved), moved())
@@ -328,8 +328,10 @@ def test_training_sees_what_the_codec_makes(lively, films):
     intra = network.encode_intra(x_ref, QUALITY)
     with torch.no_grad():
         tree, _ = network.inter.find_tree(x, references, None, 3000.0)
-        pred = network.inter.predict(references, Motion.of([tree]))
-        x_hat, residual = network.inter.write_residual(x, references, pred, asked, writer)
+        x_pred = network.inter.predict(references, Motion.of([tree]))
+        x_hat, residual = network.inter.write_residual(
+            network.inter.analyse_residual(x, x_pred), references, x_pred, asked, writer
+        )
         picture, rate = network.intra(x_ref, torch.tensor([intra_quality(QUALITY, network.config)]), straight=True)
         out = network.inter(x, references, Motion.of([tree]), asked, straight=True)
     assert torch.allclose(picture.x_hat, intra.state.x_hat, atol=1e-4)
@@ -411,11 +413,11 @@ def spoil_residual(network: SphereDVC) -> None:
     network.inter.g_s.finish[-1].bias.fill_(float("inf"))
 
 
-def spoil_compensation(network: SphereDVC) -> None:
-    network.inter.compensation.layers[-1].bias.fill_(float("nan"))
+def spoil_steps(network: SphereDVC) -> None:
+    network.inter.g_s.finish[0].conv1.bias.fill_(float("nan"))
 
 
-@pytest.mark.parametrize("spoil", [spoil_residual, spoil_compensation])
+@pytest.mark.parametrize("spoil", [spoil_residual, spoil_steps])
 def test_numbers_that_no_film_has_are_damaged(lively, coded, spoil):
     network = copy.deepcopy(lively)
     spoil(network)

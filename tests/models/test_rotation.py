@@ -18,6 +18,7 @@ from deepsphere_codec.models.rotation import (
     read_rotation,
     rotation_field,
     rotation_of,
+    turned,
     write_rotation,
 )
 from deepsphere_codec.sphere import exp_map, log_map
@@ -67,6 +68,17 @@ def test_no_turn_is_no_motion_to_the_last_bit(pyramid, dtype):
 def test_on_any_number_of_threads_it_is_the_same(on_threads):
     p, rotation = centers(NSIDE).float(), turn((1.0, -1.0, 2.0), 3.0)
     assert torch.equal(rotation_field(p, rotation), on_threads(4, lambda: rotation_field(p, rotation)))
+
+
+@pytest.mark.parametrize("degrees", [0.0, 0.3, 40.0, 120.0])
+@pytest.mark.parametrize("axis", AXES, ids=str)
+def test_a_signal_is_turned_as_its_field_warps_it(pyramid, axis, degrees):
+    """To the rounding of positions, which by a corner where three faces meet tells whose border counts."""
+    warp, rotation = pyramid.warp(0), turn(axis, degrees)
+    field = rotation_field(warp.centers, rotation)[None]
+    x = texture(centers(NSIDE), 3.0)[..., :1].float()
+    difference = (turned(x, rotation, warp) - warp(x, field)).abs()
+    assert difference.quantile(0.999) < 1e-5 and difference.max() < 2e-3
 
 
 # The bytes

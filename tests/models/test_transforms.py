@@ -139,4 +139,4 @@ def test_a_fresh_codec_reproduces_a_smooth_picture(tiny):
         references, motion = References(network.inter.begin(*picture)), Motion.of([still_tree(network.inter.blocks)])
         out = network.inter(x, references, motion, quality, straight=True)
         assert psnr(x, out.x_hat) > 35, "though another picture than the one before"
-        assert torch.equal(out.x_pred, out.x_warp) or psnr(out.x_pred, out.x_warp) > 100, "nothing is mended yet"
+        assert torch.equal(out.x_pred, picture.x_hat), "nothing moves"

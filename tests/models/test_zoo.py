@@ -94,7 +94,7 @@ def test_hashes_are_the_same_each_time(saved, lively, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["intra.g_a.layers.0.weight", "inter.compensation.layers.0.bias", "intra.latents.gain.log_gain"]
+    "name", ["intra.g_a.layers.0.weight", "inter.g_s.finish.1.bias", "intra.latents.gain.log_gain"]
 )
 def test_any_weight_changes_the_weights_hash(copied, saved, name):
     edit_tensors(copied, lambda tensors: tensors[name].view(-1)[-1].add_(0.5))
@@ -104,7 +104,7 @@ def test_any_weight_changes_the_weights_hash(copied, saved, name):
 
 def test_a_model_that_is_saved_again_is_read_again(copied):
     before = load_model(copied).weights_hash
-    edit_tensors(copied, lambda tensors: tensors["inter.compensation.layers.0.bias"].add_(0.5))
+    edit_tensors(copied, lambda tensors: tensors["inter.g_s.finish.1.bias"].add_(0.5))
     assert load_model(copied).weights_hash != before
 
 
@@ -183,7 +183,7 @@ def test_weights_of_another_model_are_refused(copied):
         load_model(copied).network(64)
 
 
-@pytest.mark.parametrize("name", ["inter.compensation.layers.0.bias", "intra.latents.hyperprior.y_offset"])
+@pytest.mark.parametrize("name", ["inter.g_s.finish.1.bias", "intra.latents.hyperprior.y_offset"])
 def test_other_hashes_than_the_cards_are_refused(saved, tmp_path, name):
     folder = Path(shutil.copytree(saved, tmp_path / "mine"))
     edit_tensors(folder, lambda tensors: tensors[name].add_(1))

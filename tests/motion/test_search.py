@@ -52,7 +52,7 @@ class Finder:
         return self.search(self.search.problem(x[0, :, 0].numpy(), planes, setting, lmbda), self.tables)
 
     def predict(self, tree: MotionTree, references: list[torch.Tensor]) -> torch.Tensor:
-        return self.prediction(references, Motion.of([tree])).x
+        return self.prediction(references, Motion.of([tree]), overlap=False)
 
     def error(self, tree: MotionTree, x: torch.Tensor, references: list[torch.Tensor]) -> float:
         return float((self.predict(tree, references) - x).square().sum())

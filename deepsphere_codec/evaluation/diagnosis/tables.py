@@ -7,7 +7,10 @@ from pathlib import Path
 from statistics import fmean
 from typing import NamedTuple
 
+import numpy as np
+
 from deepsphere_codec.evaluation.diagnosis.record import ClipDiagnosis, Diagnosis, FrameDiagnosis, part_names
+from deepsphere_codec.evaluation.json_file import read_json
 
 NONE = "–"
 INTER_COLUMNS = {
@@ -137,6 +140,34 @@ def _types(frames: Sequence[FrameDiagnosis]) -> str:
 def _mean_psnr(frames: Sequence[FrameDiagnosis], stage: str, planes: str = "y") -> str:
     values = [getattr(frame.prediction[stage], planes) for frame in frames if stage in frame.prediction]
     return _number(fmean(values) if values else None, ".2f")
+
+
+def first_p_table(diagnosis: Diagnosis, path: Path) -> DiagnosisTable:
+    """First P-frames against those of another model, at equal WS-PSNR-YUV over the nodes.
+
+    Args:
+        diagnosis: Clips at several qualities; the bits in between are interpolated, in logarithms.
+        path: JSON as results/first-p-0.1.json, each clip's points from the lowest quality up; the one in the middle
+            counts.
+    Raises:
+        UsageError: no such file.
+    """
+    rows = []
+    for clip, points in read_json(path)["clips"].items():
+        point = points[len(points) // 2]
+        frames = [each.frames[1] for each in diagnosis.measured if each.clip == clip and len(each.frames) > 1]
+        measured = sorted((frame.prediction["reconstruction"].yuv, frame.bits) for frame in frames)
+        decibels, bits = ([pair[k] for pair in measured] for k in range(2))
+        cells = [f"{point['ws-psnr-yuv']:.2f}", _kbit(point["bits"])]
+        if measured and decibels[0] <= point["ws-psnr-yuv"] <= decibels[-1]:
+            ours = float(np.exp(np.interp(point["ws-psnr-yuv"], decibels, np.log(bits))))
+            cells += [_kbit(ours), f"{100 * (ours / point['bits'] - 1):+.0f} %"]
+        else:
+            cells += [NONE, NONE]
+        rows.append([clip, *cells])
+    return DiagnosisTable(
+        f"First P-frame, kbit, beside {path.stem}", ["clip", "dB", "there", "here", "difference"], rows
+    )
 
 
 def _kbit(bits: float | None) -> str:

@@ -53,7 +53,8 @@ def _prediction(network: SphereDVC, payload: Payload, references: References) ->
     """Pictures from the decoded reference to the prediction; a repeated frame keeps its reference throughout."""
     inter, reference = network.inter, references.first.x_hat
     if payload.motion is None:
-        return dict.fromkeys(("reference", "moved", "compensated"), reference)
+        return dict.fromkeys(("reference", "moved", "overlapped"), reference)
     tree = inter.read_motion(SymbolReader(payload.motion), references)
-    pred = inter.predict(references, Motion.of([tree], reference.device), payload.turn)
-    return {"reference": reference, "moved": pred.x_warp, "compensated": inter.picture(pred)}
+    motion = Motion.of([tree], reference.device)
+    alone, mean = (inter.predict(references, motion, payload.turn, overlap) for overlap in (False, True))
+    return {"reference": reference, "moved": alone, "overlapped": mean}

@@ -25,7 +25,7 @@ class TracedFrame(NamedTuple):
         number: Position in order of display, from 0.
         frame_type: "I", "P" or "B".
         parts: Bits of each part of the payload, by name, "overhead" last; they sum to the payload's bits.
-        prediction: Pictures along the prediction, by name in order: "reference", "moved", "compensated"; empty for an
+        prediction: Pictures along the prediction, by name in order: "reference", "moved", "overlapped"; empty for an
             I-frame.
         references: Decoded reference frames, the one that is displayed first before the other; empty for an I-frame.
         x_hat: Reconstruction.

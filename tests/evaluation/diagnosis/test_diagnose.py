@@ -60,7 +60,7 @@ def test_the_trace_is_what_the_codec_codes(film: Path, default: Any) -> None:
         assert frame.number == number and sum(frame.parts.values()) == 8 * len(each.payload)
         assert torch.equal(frame.x_hat, each.state.x_hat)
     for frame, before, x in zip(traced[1:], coded, frames[1:], strict=False):
-        assert list(frame.prediction) == ["reference", "moved", "compensated"]
+        assert list(frame.prediction) == ["reference", "moved", "overlapped"]
         assert torch.equal(frame.references[0], before.state.x_hat)
         decibels = [node_psnr(x, picture, np.ones(12 * NSIDE**2)).yuv for picture in frame.prediction.values()]
         assert decibels[0] < decibels[2] <= node_psnr(x, frame.x_hat, np.ones(12 * NSIDE**2)).yuv

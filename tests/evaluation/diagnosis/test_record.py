@@ -20,7 +20,7 @@ from deepsphere_codec.evaluation.diagnosis.record import (
     read_diagnosis,
     write_diagnosis,
 )
-from deepsphere_codec.evaluation.diagnosis.tables import diagnosis_tables, rival, table_text
+from deepsphere_codec.evaluation.diagnosis.tables import diagnosis_tables, first_p_table, rival, table_text
 from deepsphere_codec.evaluation.diagnosis.traced import NodePsnr
 from deepsphere_codec.evaluation.report.build import Request, make_report
 from deepsphere_codec.evaluation.results import Results, write_results
@@ -37,7 +37,6 @@ def inter(number: int, motion: int, residual: int, kind: str = "P") -> FrameDiag
     prediction = {
         "reference": NodePsnr(20.0 + number, 22.0),
         "moved": NodePsnr(30.0, 31.0),
-        "compensated": NodePsnr(30.5, 31.0),
         "reconstruction": NodePsnr(38.0, 39.0),
     }
     parts = {"rotation": 0, "motion": motion, "residual": residual, "overhead": 8}
@@ -110,7 +109,7 @@ def test_the_tables(diagnosis: Diagnosis) -> None:
     expected = ["moving 5", "2 P", "7.0", "14.0", "0.0", "21.0", "10.0", "20.0", "30.0", "2.10"]
     assert inter_bits.rows[0] == expected
     assert inter_bits.rows[1][:2] == ["quiet 3", "1 P, 1 B, 1 repeated"] and inter_bits.rows[1][-1] == "0.20"
-    luma = ["moving 5", "21.50", "30.00", "30.50", "38.00", "22.00", "31.00", "31.00", "39.00"]
+    luma = ["moving 5", "21.50", "30.00", "38.00", "22.00", "31.00", "39.00"]
     assert prediction.rows[0] == luma
     assert intra_bits.rows[0] == ["moving 5", "40.50", "100.0", "50.0", "+100 %", "–", "–"]
     lines = table_text(intra_bits).splitlines()
@@ -134,7 +133,7 @@ def test_a_part_of_any_name_has_a_column(diagnosis: Diagnosis, tmp_path: Path) -
 def test_the_figure_names_everything_and_is_the_same_again(diagnosis: Diagnosis, tmp_path: Path) -> None:
     plot_diagnosis(diagnosis, tmp_path / "bits.svg")
     text = (tmp_path / "bits.svg").read_text()
-    for name in ("moving  5", "quiet  3", "motion", "residual", "compensated", "x265 from the reference", "x265 intra"):
+    for name in ("moving  5", "quiet  3", "motion", "residual", "x265 from the reference", "x265 intra"):
         assert f">{name}<" in text, name
     assert ">SVT-AV1 intra<" not in text, "an encoder that reaches no frame's PSNR has no mark"
     plot_diagnosis(diagnosis, tmp_path / "again.svg")
@@ -159,3 +158,26 @@ def test_a_report_shows_a_diagnosis_where_one_is_given(
     assert sections == sorted(sections) and 'href="#bits"' in text and "<h3>made-up</h3>" in text
     assert "1 P, 1 B, 1 repeated" in text and "bits.json and are not in this report" not in text
     assert (tmp_path / "figures" / "bits-1.svg").exists()
+
+
+def test_first_p_frames_are_compared_at_equal_psnr(diagnosis: Diagnosis, tmp_path: Path) -> None:
+    """Halfway between two qualities in decibels, halfway between their bits in logarithms."""
+    worse, better = inter(1, 4000, 5992), inter(1, 4000, 35_992)
+    reached = {**better.prediction, "reconstruction": NodePsnr(39.0, 41.0)}
+    clips = [
+        ClipDiagnosis("moving.mp4", quality, 256, quality, [intra(100_000), frame])
+        for quality, frame in ((4.0, worse), (6.0, better._replace(prediction=reached)))
+    ]
+    points = [{"bits": 1, "ws-psnr-yuv": 30}, {"bits": 40_000, "ws-psnr-yuv": 40}, {"bits": 2, "ws-psnr-yuv": 50}]
+    beyond = [{"bits": 40_000, "ws-psnr-yuv": 41.5}]
+    path = tmp_path / "before.json"
+    path.write_text(json.dumps({"clips": {"moving.mp4": points, "unknown.mp4": points}}))
+    table = first_p_table(replace(diagnosis, measured=clips), path)
+    assert table.rows[0] == ["moving.mp4", "40.00", "40.0", "20.0", "-50 %"]
+    assert table.rows[1] == ["unknown.mp4", "40.00", "40.0", "–", "–"]
+    path.write_text(json.dumps({"clips": {"moving.mp4": beyond}}))
+    assert first_p_table(replace(diagnosis, measured=clips), path).rows[0][-1] == "–", (
+        "what was not measured is not guessed"
+    )
+    with pytest.raises(UsageError, match="No such file"):
+        first_p_table(diagnosis, tmp_path / "none.json")

@@ -1,0 +1,50 @@
+"""Which blocks of a P- or B-frame have a residual: a flag for each block of 64 nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Int64
+
+from deepsphere_codec.entropy.coder import SymbolReader, SymbolWriter
+from deepsphere_codec.errors import DamagedStream
+from deepsphere_codec.motion.contexts import KINDS, MotionTables
+from deepsphere_codec.motion.tree import BlockGrid
+
+Coded = Bool[np.ndarray, "images rows columns"]
+
+
+def write_coded(coded: Coded, grid: BlockGrid, tables: MotionTables, writer: SymbolWriter) -> None:
+    """Code the flags, those of the second half knowing the first."""
+    known = np.zeros_like(coded)
+    for where, rows in _passes(grid, known):
+        known[where] = coded[where]
+        symbols = torch.from_numpy(coded[where].astype(np.int64))
+        writer.write(symbols, torch.from_numpy(rows), tables)  # type: ignore[arg-type]
+
+
+def read_coded(reader: SymbolReader, grid: BlockGrid, tables: MotionTables) -> Coded:
+    """Decode the flags.
+
+    Raises:
+        DamagedStream: a symbol is none that `write_coded` writes.
+    """
+    known = np.zeros(grid.shape(0), bool)
+    for where, rows in _passes(grid, known):
+        symbols = reader.read(torch.from_numpy(rows), tables).numpy()  # type: ignore[arg-type]
+        if symbols.min() < 0 or symbols.max() > 1:
+            raise DamagedStream("a block of a frame neither has a residual nor has none")
+        known[where] = symbols == 1
+    return known
+
+
+def _passes(grid: BlockGrid, known: Coded) -> Iterator[tuple[tuple[np.ndarray, ...], Int64[np.ndarray, " n"]]]:
+    """Places and contexts of both halves, as on a chessboard; `known` is filled in between."""
+    _, y, x = np.indices(known.shape)
+    for turn in (0, 1):
+        where = np.nonzero((y + x) % 2 == turn)
+        if len(where[0]):
+            beside = grid.flags_around(known, 0).sum(-1)[where]
+            yield where, KINDS["coded"].row(turn, beside)
