@@ -11,7 +11,7 @@ from torch import Tensor
 
 from deepsphere_codec.entropy.coder import SymbolReader, Tables
 from deepsphere_codec.entropy.hyperprior import SKIP_LEVEL
-from deepsphere_codec.evaluation.tree_bits import bits_of, bits_of_tree
+from deepsphere_codec.evaluation.tree_bits import bits_of, bits_of_tree, plain_tables
 from deepsphere_codec.layers import unpool
 from deepsphere_codec.layers.fields import combine
 from deepsphere_codec.models import References, SphereDVC
@@ -133,5 +133,5 @@ class CostedReader(SymbolReader):
 
     def read(self, rows: Int[Tensor, " n"], tables: Tables) -> Int[Tensor, " n"]:
         symbols = super().read(rows, tables)
-        self.bits.append(bits_of(symbols, rows, tables))
+        self.bits.append(bits_of(symbols, rows, plain_tables(tables)))
         return symbols

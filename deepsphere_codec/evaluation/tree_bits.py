@@ -37,7 +37,7 @@ class _Costing:
 
     def __init__(self, tree: MotionTree, grid: BlockGrid, tables: MotionTables) -> None:
         self.tree, self.grid = tree, grid
-        self.tables = Tables(tables.tree_cdf, tables.tree_length, tables.tree_offset)
+        self.tables = plain_tables(tables)
         self.bits: Float64[np.ndarray, "images rows columns"] = np.zeros(grid.shape(LAST))
 
     def fields(self, level: int, where: Where, context: LeafContext, setting: Setting) -> Fields:
@@ -57,6 +57,13 @@ class _Costing:
         np.add.at(spent, where, bits_of(torch.from_numpy(symbols), torch.from_numpy(rows), self.tables).numpy())
         size = WIDTHS[level] // WIDTHS[LAST]
         self.bits += (spent / size**2).repeat(size, 1).repeat(size, 2)
+
+
+def plain_tables(tables: Tables | MotionTables) -> Tables:
+    """Tables as they are, or those of a tree's symbols."""
+    if isinstance(tables, MotionTables):
+        return Tables(tables.tree_cdf, tables.tree_length, tables.tree_offset)
+    return tables
 
 
 def bits_of(symbols: Int[Tensor, " n"], rows: Int[Tensor, " n"], tables: Tables) -> Float[Tensor, " n"]:

@@ -95,7 +95,7 @@ class StandInInter:
         self.model.qualities.append(quality)
         error = self.model.error
         x_hat = x + self.model.strength * error / 2
-        return InterOutput(x_hat, x + 2 * error, x - 3 * error, rate(300.0, 50.0), torch.zeros(BATCH, 3, 4))
+        return InterOutput(x_hat, x - 3 * error, rate(300.0, 50.0), torch.zeros(BATCH, 3, 4))
 
 
 def frames(count: int) -> torch.Tensor:

@@ -153,7 +153,7 @@ def first_p_table(diagnosis: Diagnosis, path: Path) -> DiagnosisTable:
         UsageError: no such file.
     """
     rows = []
-    for clip, points in read_json(path)["clips"].items():
+    for clip, points in read_json(path)["films"].items():
         point = points[len(points) // 2]
         frames = [each.frames[1] for each in diagnosis.measured if each.clip == clip and len(each.frames) > 1]
         measured = sorted((frame.prediction["reconstruction"].yuv, frame.bits) for frame in frames)

@@ -171,11 +171,11 @@ def test_first_p_frames_are_compared_at_equal_psnr(diagnosis: Diagnosis, tmp_pat
     points = [{"bits": 1, "ws-psnr-yuv": 30}, {"bits": 40_000, "ws-psnr-yuv": 40}, {"bits": 2, "ws-psnr-yuv": 50}]
     beyond = [{"bits": 40_000, "ws-psnr-yuv": 41.5}]
     path = tmp_path / "before.json"
-    path.write_text(json.dumps({"clips": {"moving.mp4": points, "unknown.mp4": points}}))
+    path.write_text(json.dumps({"films": {"moving.mp4": points, "unknown.mp4": points}}))
     table = first_p_table(replace(diagnosis, measured=clips), path)
     assert table.rows[0] == ["moving.mp4", "40.00", "40.0", "20.0", "-50 %"]
     assert table.rows[1] == ["unknown.mp4", "40.00", "40.0", "–", "–"]
-    path.write_text(json.dumps({"clips": {"moving.mp4": beyond}}))
+    path.write_text(json.dumps({"films": {"moving.mp4": beyond}}))
     assert first_p_table(replace(diagnosis, measured=clips), path).rows[0][-1] == "–", (
         "what was not measured is not guessed"
     )
