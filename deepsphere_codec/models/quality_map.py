@@ -72,11 +72,18 @@ def read_map(payload: bytes, blocks: int, tables: MotionTables) -> QualityMap:
     return values.astype(np.int8)
 
 
+_FURTHEST = 1000.0  # far beyond all that a bank tells apart
+
+
 def mapped(quality: float, quality_map: QualityMap | None, like: Tensor) -> Float[Tensor, "1 blocks"]:
-    """Quality of each block, [1, blocks]; [1, 1] without a map."""
+    """Quality of each block, [1, blocks]; [1, 1] without a map.
+
+    A damaged header's may be any finite number, beyond single precision; banks stay as they are beyond 1 … 8.
+    """
+    quality = min(max(float(quality), -_FURTHEST), _FURTHEST)
     if quality_map is None:
-        return torch.full((1, 1), float(quality), device=like.device)
-    return (float(quality) + MAP_STEP * torch.from_numpy(quality_map.astype(np.float32)))[None].to(like.device)
+        return torch.full((1, 1), quality, device=like.device)
+    return (quality + MAP_STEP * torch.from_numpy(quality_map.astype(np.float32)))[None].to(like.device)
 
 
 def _rows(count: int) -> Tensor:

@@ -75,6 +75,16 @@ def test_bytes_of_chance_are_a_map_or_refused(tables, seed):
         pass
 
 
+@pytest.mark.parametrize("quality", [1e300, -1e300, 1e39])
+def test_a_quality_beyond_all_bounds_is_the_last_one(lively, quality):
+    """As a damaged header may have it."""
+    like = torch.zeros(1, 12, 3)
+    asked, flat = mapped(quality, None, like), np.zeros(12, np.int8)
+    assert asked.isfinite().all() and (mapped(quality, flat, like) == asked).all()
+    bank = lively.intra.latents.gain
+    assert torch.equal(bank(asked), bank(torch.full((1, 1), 8.0 if quality > 0 else 1.0)))
+
+
 def test_mapped_adds_quarter_steps():
     like = torch.zeros(1)
     assert mapped(3.0, None, like).tolist() == [[3.0]]
