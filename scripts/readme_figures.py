@@ -88,9 +88,9 @@ def low_delay(anchor: Results, ours: Results) -> str:
     means, curve = found.mean_of_clips.pchip, found.mean_curve
     assert means is not None and means.low is not None, "the curves do not meet"
     return (
-        f"With `--low-delay` it needs {means.estimate:+.1f} % [{means.low:+.0f}, {means.high:+.0f}] of the bits of "
-        f"{anchor.name} (WS-PSNR-YUV, {len(found.per_clip)} clips, overlap {curve.overlap:.0%}); as measured by "
-        "`scripts/evaluate.py --codec sphere-dvc --low-delay`."
+        f"With `--low-delay`, against {anchor.name}: {means.estimate:+.1f} % [{means.low:+.0f}, {means.high:+.0f}] "
+        f"(WS-PSNR-YUV, {len(found.per_clip)} clips, overlap {curve.overlap:.0%}; "
+        "`scripts/evaluate.py --codec sphere-dvc --low-delay`)."
     )
 
 
@@ -289,8 +289,9 @@ def speed(benchmark: dict) -> list[str]:
     """Table of the codecs' times."""
     threads, cpu = (benchmark["environment"][key] for key in ("threads", "cpu"))
     lines = [
-        f"Seconds for a P-frame and peak memory on {threads} threads ({cpu}), which wait for one another as libgomp "
-        "has it (the commands' wait less long, `deepsphere_codec/threads.py` says why), side by side in one run:",
+        f"Seconds for a P-frame and peak memory on {threads} threads ({cpu}), which wait for one another as the "
+        "commands' do (`deepsphere_codec/threads.py`), side by side in one run of "
+        "`GOMP_SPINCOUNT=600 scripts/benchmark.py`:",
         "",
         "| codec | encode | decode | GiB |",
         "|---|---|---|---|",
