@@ -83,7 +83,7 @@ def fight(summary: dict) -> list[str]:
 
 
 def low_delay(anchor: Results, ours: Results) -> str:
-    """What frames in order, without B-frames, need against an encoder that codes so."""
+    """Sentence on the BD-rate of low-delay coding against an encoder without B-frames."""
     found = bd_intervals(anchor, ours)
     means, curve = found.mean_of_clips.pchip, found.mean_curve
     assert means is not None and means.low is not None, "the curves do not meet"

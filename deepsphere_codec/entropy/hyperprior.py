@@ -256,7 +256,7 @@ class Hyperprior(nn.Module):
 
     @property
     def most_symbols(self) -> int:
-        """Of one picture."""
+        """Largest number of symbols of one picture, its hyper-latents included."""
         return self.nodes * self.prior.channels + len(self.anchors) * self.channels
 
     def below(self, coarse: Bool[Tensor, " coarse"]) -> Bool[Tensor, " npix"]:

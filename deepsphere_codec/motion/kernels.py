@@ -20,7 +20,7 @@ FAR = F(1e30)
 
 @compiled
 def scratch_memory():
-    """What `block_error` works in: two predictions of a block of 4 x 4 nodes, its rows, and the kernel's weights."""
+    """Scratch memory of `block_error`: two predictions of 4 x 4 nodes, rows between, and the kernel's weights."""
     return np.empty((4, 4), F), np.empty((4, 4), F), np.empty((7, 4), F), np.empty(4, F)
 
 

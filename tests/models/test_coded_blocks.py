@@ -82,7 +82,7 @@ def test_what_is_not_coded_is_zero_and_costs_nothing(lively, films, some):
 
 
 def test_the_encoder_codes_the_blocks_that_pay(lively, films):
-    """Where one face alone has something new, the others' blocks have no residual; a fast encoder codes all."""
+    """One face alone has something new: blocks of others have no residual, but for a fast encoder, which codes all."""
     x_ref, _ = films["still"]
     state = lively.encode_intra(x_ref, QUALITY).state
     x = state.x_hat.clone()

@@ -77,7 +77,7 @@ def test_bytes_of_chance_are_a_map_or_refused(tables, seed):
 
 @pytest.mark.parametrize("quality", [1e300, -1e300, 1e39])
 def test_a_quality_beyond_all_bounds_is_the_last_one(lively, quality):
-    """As a damaged header may have it."""
+    """A damaged header may hold any finite number."""
     like = torch.zeros(1, 12, 3)
     asked, flat = mapped(quality, None, like), np.zeros(12, np.int8)
     assert asked.isfinite().all() and (mapped(quality, flat, like) == asked).all()

@@ -111,7 +111,7 @@ def test_a_turn_of_the_sphere_is_found_to_a_quarter_of_a_node(on_sphere, axis, d
 
 
 def test_a_part_that_moves_by_itself_is_found_alone(on_plane):
-    """What stays costs next to nothing; the leaves around what moves are small."""
+    """Still parts cost next to nothing; the leaves around the moving part are small."""
     x_ref = smooth_noise(on_plane.grid)
     moved = on_plane.predict(uniform_tree(on_plane.blocks, ONE, vectors=(14, 6, 0, 0)), [x_ref])
     inside = torch.zeros(1, 64, 128, 1, dtype=torch.bool)
@@ -179,7 +179,7 @@ def test_what_only_one_reference_shows_is_taken_from_it(on_sphere):
 
 
 def test_an_earlier_tree_is_followed(on_plane):
-    """Where the picture does not say what moves, its own vectors cost more than those of the tree before."""
+    """New vectors would cost more bits than those that the earlier tree tells already."""
     earlier = uniform_tree(on_plane.blocks, ONE, vectors=(20, -8, 0, 0))
     setting = Setting((-1, 0), earlier_tree(earlier, (-1, 0), (-1, 0)))
     x_ref = smooth_noise(on_plane.grid)

@@ -60,7 +60,7 @@ def with_earlier(blocks: BlockGrid, setting: Setting, seed: int) -> Setting:
     return setting._replace(earlier=earlier_tree(tree, own.distances, setting.distances))
 
 
-# What is written is what is read
+# Trees are read as they were written
 
 
 @pytest.mark.parametrize("name", SETTINGS)
@@ -129,14 +129,14 @@ def test_one_vector_for_all_costs_little_wherever_faces_meet(plane, tables):
 
 
 def test_the_tree_of_an_earlier_picture_makes_the_same_tree_cheap(sphere, tables):
-    """Where neighbours say the same as it does."""
+    """Leaves of that tree agree with their neighbours as well, so much of the gain is there without it."""
     tree = random_tree(sphere, ONE, 5, splits=0.6, reach=30, alike=1.0, blurs=1)
     alone, _ = encoded(tree, sphere, ONE, tables)
     known, _ = encoded(tree, sphere, Setting((-1, 0), tree), tables)
     assert len(known) < 0.8 * len(alone)
 
 
-# What is not written
+# Vectors that are not written
 
 
 def test_vectors_that_do_not_count_follow_from_those_that_do():

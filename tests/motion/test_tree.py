@@ -38,7 +38,7 @@ def vectors(count: int, reach: int = 200) -> np.ndarray:
     return fields
 
 
-# What a vector becomes beyond an edge
+# Vectors across the edge of a face
 
 
 def test_turns_around_a_pole_undo_one_another():

@@ -66,7 +66,7 @@ class StandIn:
 
     @property
     def references(self) -> list[References]:
-        """What P- and B-frames were decoded from."""
+        """The references of each P- and B-frame."""
         return self.inter.references
 
     def intra(self, x, quality):
