@@ -214,6 +214,7 @@ class PlanarPatches(Dataset):
     def __init__(self, folder: Path, settings: PlanarSettings, batch: int, relocate: int, seed: int) -> None:
         self.drawn = PlanarDataset(folder, settings, seed)
         self.settings, self.batch, self.relocate, self.seed = settings, batch, relocate, seed
+        self.films = self.drawn.films
 
     def block(self, step: int) -> ErpPatch:
         """Where a step's patches lie: anywhere on a raster of 64 pixels, on which all parents exist."""

@@ -26,8 +26,8 @@ from deepsphere_codec.motion.syntax import Setting, write_tree
 from deepsphere_codec.motion.tree import MotionTree
 from deepsphere_codec.sphere.patch import PatchGrid
 from deepsphere_codec.training.distortion import make_distortion, squared_error
-from deepsphere_codec.training.loss import motion_lmbda
 from deepsphere_codec.training.order import anchors_of
+from deepsphere_codec.training.stored_trees import motion_lmbda
 
 PLACES = 6
 _SEED = 360

@@ -27,8 +27,8 @@ from deepsphere_codec.models.zoo import fill
 from deepsphere_codec.motion.prediction import Motion
 from deepsphere_codec.sphere.patch import PatchGrid
 from deepsphere_codec.training.held_out import PLACES, held_out
-from deepsphere_codec.training.loss import motion_lmbda
 from deepsphere_codec.training.order import anchors_of
+from deepsphere_codec.training.stored_trees import motion_lmbda
 
 CODECS = {"intra": "intra.latents", "residual": "inter.residual_latents"}
 """Where each part's latents are coded in a model."""

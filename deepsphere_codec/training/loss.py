@@ -5,19 +5,19 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-import numpy as np
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Float
 from torch import Tensor
 
 from deepsphere_codec.entropy.hyperprior import Rate
-from deepsphere_codec.models.dvc import MOTION_SHARE, SphereDVC
+from deepsphere_codec.models.dvc import SphereDVC
 from deepsphere_codec.models.memory import References
 from deepsphere_codec.models.quality import PLANE_WEIGHTS, at_depth, inter_quality, intra_quality, lmbda_of
 from deepsphere_codec.models.quality_map import MAP_LIMIT, MAP_STEP
 from deepsphere_codec.motion.prediction import Motion
 from deepsphere_codec.training.distortion import Distortion, squared_error
 from deepsphere_codec.training.order import random_order
+from deepsphere_codec.training.stored_trees import BatchTrees, motion_lmbda
 
 
 class Loss(NamedTuple):
@@ -39,11 +39,6 @@ class Loss(NamedTuple):
 def lmbda(quality: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
     """Trade-off of each sample, bits a node."""
     return lmbda_of(quality) * 255**2
-
-
-def motion_lmbda(quality: Float[Tensor, " batch"]) -> Float64[np.ndarray, " batch"]:
-    """Bits that a unit of luma's squared error in the prediction is worth, of each sample."""
-    return lmbda_of(quality).double().cpu().numpy() * (MOTION_SHARE * PLANE_WEIGHTS[0] * 255**2)
 
 
 class Measure(NamedTuple):
@@ -97,6 +92,7 @@ def inter_loss(
     skipped: float = 0.0,
     maps: float = 0.0,
     measure: Measure = EVERYTHING,
+    trees: BatchTrees | None = None,
 ) -> Loss:
     """Loss of some pictures of a GOP, each predicted from decoded ones.
 
@@ -110,6 +106,7 @@ def inter_loss(
         skipped: Share of the P-frames that repeat their reference, as the encoder has them do where little moves; a
             picture that is coded then learns to serve those after it, too.
         maps: Share of the steps whose pictures have random quality maps.
+        trees: Of these samples, and the order of their pictures; None to draw an order, and to search.
     """
     frames: list[_Frame] = []
     asked = _mapped(model, intra_quality(quality, model.config), maps)
@@ -119,7 +116,7 @@ def inter_loss(
     if with_intra:
         frames.append(first)
     states = {0: model.inter.begin(*picture)}
-    order = random_order(x.shape[1])
+    order = random_order(x.shape[1]) if trees is None else trees.order(x.shape[1])
     before = 0 if with_intra else int(torch.randint(len(order) - chain + 1, ()))
     for number, place in enumerate(order[: before + chain]):
         references = References(*place.references(states), place.distances)
@@ -135,12 +132,17 @@ def inter_loss(
             states[place.number] = references.repeated()
             continue
         with torch.set_grad_enabled(learned):
-            trees = model.inter.find_motion(target, references, motion_lmbda(asked.mean(1)))
-            motion = Motion.of(trees, x.device)
+            if trees is None:
+                found = model.inter.find_motion(target, references, motion_lmbda(asked.mean(1)))
+                motion = Motion.of(found, x.device)
+            else:
+                motion = trees.motion(x, place, quality)
             out = model.inter(target, references, motion, asked)
         states[place.number] = references.after(out.x_hat, out.fine)
         if learned:
             frames.append(_frame(model, asked, target, out.x_hat, measure, out.rate))
+    if trees is not None:
+        trees.keep()
     return _loss(frames)
 
 

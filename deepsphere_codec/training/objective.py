@@ -10,6 +10,7 @@ from deepsphere_codec.models.pyramid import Patch
 from deepsphere_codec.training.distortion import make_distortion
 from deepsphere_codec.training.loss import Loss, Measure, inter_loss, intra_loss
 from deepsphere_codec.training.schedule import Schedule
+from deepsphere_codec.training.stored_trees import BatchTrees
 
 
 class Objective(nn.Module):
@@ -31,11 +32,11 @@ class Objective(nn.Module):
         assert isinstance(patch, Patch)
         return patch.inner(edge)
 
-    def forward(self, x: Tensor, quality: Tensor, step: int) -> Loss:
-        """Of samples [batch, frames, npix, 3] at qualities [batch]."""
+    def forward(self, x: Tensor, quality: Tensor, trees: BatchTrees | None = None) -> Loss:
+        """Of samples [batch, frames, npix, 3] at qualities [batch], and their motion where it is kept."""
         s = self.schedule
         with torch.autocast(x.device.type, torch.bfloat16, enabled=s.precision == "bfloat16"):
             measure = Measure(make_distortion(s.distortion, self.inner), s.margin)
             if s.part == "intra":
                 return intra_loss(self.model, x, quality, s.maps, measure)
-            return inter_loss(self.model, x, quality, s.chain, s.part == "all", s.skipped, s.maps, measure)
+            return inter_loss(self.model, x, quality, s.chain, s.part == "all", s.skipped, s.maps, measure, trees)

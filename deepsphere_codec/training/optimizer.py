@@ -19,6 +19,7 @@ MOMENTUM = 0.95
 _ITERATIONS = 5
 _QUINTIC = (3.4445, -4.7750, 2.0315)
 """a, b and c of X ← a X + (b X Xᵀ + c (X Xᵀ)²) X, which brings singular values close to 1 in five iterations."""
+_SMALL = 64  # rows of a matrix that gains nothing from bfloat16
 
 
 class MatrixWeight(NamedTuple):
@@ -123,12 +124,31 @@ def matrix_weights(model: nn.Module) -> list[MatrixWeight]:
 
 
 def _orthogonal(matrix: Float[Tensor, "out rest"]) -> Float[Tensor, "out rest"]:
-    """A matrix of the same singular vectors with singular values of about 0.7 to 1.2, in bfloat16."""
+    """A matrix of the same singular vectors with singular values of about 0.7 to 1.2, in bfloat16 where it is large.
+
+    All iterates are polynomials of X Xᵀ times X. So those of a matrix that is much longer than wide, or the other way
+    round, are computed as polynomials of the small X Xᵀ, and X is multiplied once.
+    """
     a, b, c = _QUINTIC
     tall = matrix.shape[0] > matrix.shape[1]
-    x = (matrix.t() if tall else matrix).bfloat16()
+    x = matrix.t() if tall else matrix
+    few, many = x.shape
+    by_gram = many >= 2 * few
+    if few > _SMALL or not by_gram:
+        x = x.bfloat16()
     x = x / x.norm().clamp_min(1e-7)
-    for _ in range(_ITERATIONS):
-        gram = x @ x.t()
-        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    if by_gram:
+        gram, product = x @ x.t(), None
+        for i in range(_ITERATIONS):
+            factor = torch.addmm(gram, gram, gram, beta=b, alpha=c)
+            factor.diagonal().add_(a)
+            product = factor if product is None else factor @ product
+            if i < _ITERATIONS - 1:
+                gram = factor @ gram @ factor
+        assert product is not None
+        x = product @ x
+    else:
+        for _ in range(_ITERATIONS):
+            gram = x @ x.t()
+            x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
     return x.t() if tall else x

@@ -45,12 +45,16 @@ def anchors_of(states: Sequence[State]) -> References:
     return References(states[-1])
 
 
-def random_order(frames: int) -> list[PicturePlace]:
-    """All pictures behind an I-frame, in coding order, in groups of random spans (torch's random numbers)."""
+def random_order(frames: int, generator: torch.Generator | None = None) -> list[PicturePlace]:
+    """All pictures behind an I-frame, in coding order, in groups of random spans.
+
+    Args:
+        generator: Of the random numbers; None for torch's own.
+    """
     places: list[PicturePlace] = []
     anchor, before = 0, None
     while anchor < frames - 1:
-        span = SPANS[int(torch.multinomial(torch.tensor(SHARES), 1))]
+        span = SPANS[int(torch.multinomial(torch.tensor(SHARES), 1, generator=generator))]
         while span > frames - 1 - anchor:
             span //= 2
         places.append(PicturePlace(anchor + span, anchor, before, 0))

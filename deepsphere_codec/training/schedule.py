@@ -39,6 +39,7 @@ class Schedule:
         chain: Pictures of a GOP that a step learns from, one after the other in coding order.
         skipped: Share of the P-frames before them that repeat their reference.
         maps: Share of the steps with random quality maps.
+        kept: Samples that are drawn once, with their trees of motion, and come again and again; 0 draws each anew.
         relocate: Steps after which the patch moves to another place of the sphere.
         checkpoint_minutes: Between checkpoints.
         seed: Of everything random.
@@ -65,6 +66,7 @@ class Schedule:
     chain: int = 1
     skipped: float = 0.0
     maps: float = 0.0
+    kept: int = 0
     relocate: int = 100
     checkpoint_minutes: float = 3.0
     seed: int = 1

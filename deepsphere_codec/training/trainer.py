@@ -13,6 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from deepsphere_codec.data.patches import PatchDataset
 from deepsphere_codec.data.planar import PlanarPatches, PlanarSettings
+from deepsphere_codec.data.stored import StoredSamples
 from deepsphere_codec.models.dvc import SphereDVC
 from deepsphere_codec.training.adopt import begin_from
 from deepsphere_codec.training.loop import Loop
@@ -21,6 +22,7 @@ from deepsphere_codec.training.objective import Objective
 from deepsphere_codec.training.optimizer import make_optimizer
 from deepsphere_codec.training.parallel import World
 from deepsphere_codec.training.settings import TrainSettings
+from deepsphere_codec.training.stored_trees import BatchTrees, StoredTrees
 
 
 class Trainer(Loop[list[tuple[Tensor, Tensor]]]):
@@ -62,6 +64,8 @@ class Trainer(Loop[list[tuple[Tensor, Tensor]]]):
         optimizer = make_optimizer(model, _trained(model, schedule.part), schedule)
         super().__init__(settings, folder, model, optimizer, device, workers, world)
         self.objective: nn.Module = Objective(model, schedule)
+        stored = self.dataset if isinstance(self.dataset, StoredSamples) and schedule.part != "intra" else None
+        self.trees = StoredTrees(stored.folder, model.inter) if stored else None
         if world.size > 1:  # frames that are repeated leave weights without a gradient, hence "unused"
             self.objective = DistributedDataParallel(
                 self.objective, broadcast_buffers=False, find_unused_parameters=True
@@ -85,11 +89,18 @@ class Trainer(Loop[list[tuple[Tensor, Tensor]]]):
             torch.manual_seed((schedule.seed * 1_000_003 + self.step) * schedule.shares + share)
             last = share == self.shares[-1]
             with nullcontext() if last or self.world.size == 1 else self.objective.no_sync():  # type: ignore[operator]
-                loss = self.objective(x.to(self.device), quality.float().to(self.device), self.step)
+                loss = self.objective(x.to(self.device), quality.float().to(self.device), self._trees(share))
                 (loss.total / len(self.shares)).backward()
             told += _numbers(loss) / len(self.shares)
         total, bits, mse_y = self.world.mean(told.to(self.device)).tolist()
         return {"loss": total, "bits_per_node": bits, "psnr-y": -10 * math.log10(mse_y)}
+
+    def _trees(self, share: int) -> BatchTrees | None:
+        """Of the samples of a share of the step, where they are kept."""
+        if self.trees is None:
+            return None
+        assert isinstance(self.dataset, StoredSamples)
+        return self.trees.of((self.step % self.dataset.period) * self.settings.train.shares + share)
 
     def _relocate(self) -> None:
         block = self.dataset.block(self.step)
@@ -111,12 +122,15 @@ def _trained(model: SphereDVC, part: str) -> list[nn.Parameter]:
     return trained
 
 
-def _dataset(films: Path, settings: TrainSettings, samples: int) -> PatchDataset | PlanarPatches:
-    """What is drawn for the geometry of the model."""
+def _dataset(films: Path, settings: TrainSettings, samples: int) -> PatchDataset | PlanarPatches | StoredSamples:
+    """What is drawn for the geometry of the model, and kept if it is to be kept."""
     data, schedule = settings.data, settings.train
+    drawn: PatchDataset | PlanarPatches
     if isinstance(data, PlanarSettings):
-        return PlanarPatches(films, data, samples, schedule.relocate, schedule.seed)
-    return PatchDataset(films, data, samples, schedule.relocate, schedule.seed)
+        drawn = PlanarPatches(films, data, samples, schedule.relocate, schedule.seed)
+    else:
+        drawn = PatchDataset(films, data, samples, schedule.relocate, schedule.seed)
+    return StoredSamples(drawn, schedule.kept, films / "samples") if schedule.kept else drawn
 
 
 def _numbers(loss: Loss) -> Tensor:

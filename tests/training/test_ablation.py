@@ -34,9 +34,9 @@ from deepsphere_codec.training.ablation import PARTS, QUALITIES, Budget, Job, Ru
 from deepsphere_codec.training.convolutions import ANCHOR, VARIANTS
 from deepsphere_codec.training.distortion import ErpError
 from deepsphere_codec.training.held_out import PLACES, held_out, measure
-from deepsphere_codec.training.loss import motion_lmbda
 from deepsphere_codec.training.order import anchors_of
 from deepsphere_codec.training.stand_in import BlockIntra
+from deepsphere_codec.training.stored_trees import motion_lmbda
 from deepsphere_codec.training.trainer import Trainer
 
 NAMES = [ANCHOR, "hybrid K=3"]

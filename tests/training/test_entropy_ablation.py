@@ -44,8 +44,8 @@ from deepsphere_codec.training.entropy_ablation import (
 )
 from deepsphere_codec.training.jobs import run_all
 from deepsphere_codec.training.latents import PARTS, QUALITIES, Latents, Place, Plan, collect, places, record
-from deepsphere_codec.training.loss import motion_lmbda
 from deepsphere_codec.training.order import anchors_of
+from deepsphere_codec.training.stored_trees import motion_lmbda
 
 BLOCK = PatchGrid(128, 3, 0, 64, 64)
 BY_NAME = {variant.name: variant for variant in VARIANTS}

@@ -57,6 +57,7 @@ def equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
         {"part": "inter", "margin": 16, "maps": 0.5},
         {"part": "all", "optimizer": "muon", "skipped": 0.5},
         {"part": "intra", "distortion": "erp", "ema": 0.9, "shares": 2, "fall": "step"},
+        {"part": "inter", "kept": 8, "shares": 2},
     ],
     ids=lambda schedule: " ".join(map(str, schedule.values())),
 )
@@ -189,7 +190,7 @@ def test_the_schedule_reaches_the_loss(make, monkeypatch):
     original = objective.inter_loss
 
     def spy(model, x, quality, *more):
-        seen.append(more[:-1])
+        seen.append(more[:4])
         return original(model, x, quality, *more)
 
     monkeypatch.setattr(objective, "inter_loss", spy)

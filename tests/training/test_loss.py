@@ -18,8 +18,9 @@ from deepsphere_codec.motion.tree import MotionTree
 from deepsphere_codec.sphere.patch import PatchGrid
 from deepsphere_codec.training import loss as losses
 from deepsphere_codec.training.distortion import squared_error
-from deepsphere_codec.training.loss import PLANE_WEIGHTS, Measure, inter_loss, intra_loss, lmbda, motion_lmbda
+from deepsphere_codec.training.loss import PLANE_WEIGHTS, Measure, inter_loss, intra_loss, lmbda
 from deepsphere_codec.training.order import PicturePlace
+from deepsphere_codec.training.stored_trees import motion_lmbda
 
 BATCH, NPIX = 2, 100
 NODES = BATCH * NPIX

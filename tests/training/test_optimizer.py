@@ -51,15 +51,22 @@ def equal(a: nn.Module, b: nn.Module) -> bool:
 
 @pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="PyTorch before 2.9 has no Muon")
 def test_steps_are_those_of_pytorchs_muon_and_adam():
-    ours, theirs = network(), network()
-    matrices = [theirs["wide"].weight, theirs["narrow"].weight]
+    """But for what bfloat16 rounds: PyTorch's iterations are all in it, and never on the Gram matrix."""
+    begun, ours, theirs = (network() for _ in range(3))
+    for model in (begun, ours, theirs):
+        torch.manual_seed(6)
+        model["square"], model["large"] = nn.Linear(20, 24, bias=False), nn.Linear(96, 400, bias=False)
+    matrices = [theirs[name].weight for name in ("wide", "narrow", "square", "large")]
     others = [theirs["wide"].bias, theirs["gain"].log_gain, theirs["narrow"].bias]
     muon, adam = torch.optim.Muon(matrices, lr=5e-2, weight_decay=0.0), Adam(others, lr=1e-2)
     steps(ours, make_optimizer(ours, ours.parameters(), MUON), range(4))
     for seed in range(4):
         steps(theirs, muon, range(seed, seed + 1))
         adam.step()
-    assert equal(ours, theirs)
+    for p, q, start in zip(ours.parameters(), theirs.parameters(), begun.parameters(), strict=True):
+        assert (p - q).norm() < 0.03 * (q - start).norm()
+    assert torch.equal(ours["square"].weight, theirs["square"].weight)
+    assert torch.equal(ours["gain"].log_gain, theirs["gain"].log_gain)
 
 
 @pytest.mark.parametrize("kind", KINDS)
