@@ -8,6 +8,7 @@ from deepsphere_codec.layers.norm import GDN
 from deepsphere_codec.layers.operators import RescaledLaplacian
 from deepsphere_codec.layers.padding import ErpPadding, FacePadding
 from deepsphere_codec.layers.pool import fold_children, mean_pool, unfold_children, unpool
+from deepsphere_codec.layers.separable import SeparableChebConv
 from deepsphere_codec.layers.warp import Warp, warp
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "GatedChebConv",
     "HybridConv",
     "RescaledLaplacian",
+    "SeparableChebConv",
     "Warp",
     "fold_children",
     "mean_pool",

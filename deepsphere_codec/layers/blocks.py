@@ -14,8 +14,9 @@ from deepsphere_codec.layers.gate import GatedChebConv
 from deepsphere_codec.layers.hybrid import HybridConv
 from deepsphere_codec.layers.operators import RescaledLaplacian
 from deepsphere_codec.layers.padding import FacePadding, Padding
+from deepsphere_codec.layers.separable import SeparableChebConv
 
-KINDS = ("chebyshev", "directional", "hybrid", "gated")
+KINDS = ("chebyshev", "directional", "hybrid", "gated", "separable")
 
 
 class Resolution(NamedTuple):
@@ -37,7 +38,8 @@ def sphere_conv(kind: str, in_channels: int, out_channels: int, at: Resolution, 
 
     Args:
         kind: "chebyshev" (radial), "directional" (nine taps in the face frame), "hybrid" (Chebyshev and two first
-            differences) or "gated" (Chebyshev, of the signal times a gain that depends on the node's position).
+            differences), "gated" (Chebyshev, of the signal times a gain that depends on the node's position) or
+            "separable" (a Chebyshev filter a channel, then a channel mix).
         order: Taps of the Chebyshev filters.
     Raises:
         ValueError: kind is none of these.
@@ -51,6 +53,8 @@ def sphere_conv(kind: str, in_channels: int, out_channels: int, at: Resolution, 
         return HybridConv(in_channels, out_channels, order, at.laplacian, at.padding)
     if kind == "gated":
         return GatedChebConv(in_channels, out_channels, order, at.laplacian, at.side)
+    if kind == "separable":
+        return SeparableChebConv(in_channels, out_channels, order, at.laplacian)
     raise ValueError(f"convolution {kind!r} is unknown: expected one of {', '.join(KINDS)}")
 
 

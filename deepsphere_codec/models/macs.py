@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from deepsphere_codec.entropy.exact import ExactConv
-from deepsphere_codec.layers import GDN, ChebConv, DirectionalConv, HybridConv
+from deepsphere_codec.layers import GDN, ChebConv, DirectionalConv, HybridConv, SeparableChebConv
 from deepsphere_codec.layers.operators import RescaledLaplacian
 from deepsphere_codec.models.config import ModelConfig
 from deepsphere_codec.models.dvc import SphereDVC
@@ -27,7 +27,7 @@ COUNTED = (
 )
 """What a count holds, of every codec."""
 
-LAYERS = (ChebConv, DirectionalConv, ExactConv, HybridConv, GDN, nn.Conv2d, nn.ConvTranspose2d)
+LAYERS = (ChebConv, DirectionalConv, ExactConv, HybridConv, SeparableChebConv, GDN, nn.Conv2d, nn.ConvTranspose2d)
 
 
 class Macs(NamedTuple):
@@ -140,6 +140,8 @@ def _macs_of_node(module: nn.Module, fin: int, fout: int) -> int:
         return module.order * fin * fout + (module.order - 1) * narrow * _entries(module.laplacian)
     if isinstance(module, HybridConv):
         return (module.order + 2) * fin * fout + (module.order - 1) * fin * _entries(module.laplacian)
+    if isinstance(module, SeparableChebConv):
+        return fin * fout + fin * (module.order + (module.order - 1) * _entries(module.laplacian))
     if isinstance(module, GDN):
         return fin * fin
     assert isinstance(module, DirectionalConv | ExactConv)

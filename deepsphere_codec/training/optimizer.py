@@ -13,13 +13,14 @@ from torch.optim import Adam, Optimizer
 
 from deepsphere_codec.layers import ChebConv
 from deepsphere_codec.layers.hybrid import HybridConv
+from deepsphere_codec.layers.separable import SeparableChebConv
 from deepsphere_codec.training.schedule import Schedule
 
 MOMENTUM = 0.95
 _ITERATIONS = 5
 _QUINTIC = (3.4445, -4.7750, 2.0315)
 """a, b and c of X ← a X + (b X Xᵀ + c (X Xᵀ)²) X, which brings singular values close to 1 in five iterations."""
-_SMALL = 64  # rows of a matrix that gains nothing from bfloat16
+_SMALL = 64  # rows of a matrix that gains little from bfloat16
 
 
 class MatrixWeight(NamedTuple):
@@ -119,33 +120,29 @@ def matrix_weights(model: nn.Module) -> list[MatrixWeight]:
     for module in model.modules():
         p = dict(module.named_parameters(recurse=False)).get("weight")
         if p is not None and p.ndim >= 2:
-            weights.append(MatrixWeight(p, isinstance(module, ChebConv | HybridConv)))
+            weights.append(MatrixWeight(p, isinstance(module, ChebConv | HybridConv | SeparableChebConv)))
     return weights
 
 
 def _orthogonal(matrix: Float[Tensor, "out rest"]) -> Float[Tensor, "out rest"]:
-    """A matrix of the same singular vectors with singular values of about 0.7 to 1.2, in bfloat16 where it is large.
+    """A matrix of the same singular vectors with singular values of about 0.7 to 1.2; in bfloat16 unless it is small.
 
-    All iterates are polynomials of X Xᵀ times X. So those of a matrix that is much longer than wide, or the other way
-    round, are computed as polynomials of the small X Xᵀ, and X is multiplied once.
+    All iterates are polynomials of X Xᵀ times X. So those of a matrix of few long rows, or the other way round, are
+    computed as polynomials of the small X Xᵀ, and X is multiplied once. That needs float32: what the iterations do to
+    singular values near zero magnifies what bfloat16 rounds off.
     """
     a, b, c = _QUINTIC
     tall = matrix.shape[0] > matrix.shape[1]
     x = matrix.t() if tall else matrix
-    few, many = x.shape
-    by_gram = many >= 2 * few
-    if few > _SMALL or not by_gram:
-        x = x.bfloat16()
+    by_gram = len(x) <= _SMALL and x.shape[1] >= 2 * len(x)
+    x = x if by_gram else x.bfloat16()
     x = x / x.norm().clamp_min(1e-7)
     if by_gram:
-        gram, product = x @ x.t(), None
-        for i in range(_ITERATIONS):
+        gram, product = x @ x.t(), torch.eye(len(x), device=x.device)
+        for _ in range(_ITERATIONS):
             factor = torch.addmm(gram, gram, gram, beta=b, alpha=c)
             factor.diagonal().add_(a)
-            product = factor if product is None else factor @ product
-            if i < _ITERATIONS - 1:
-                gram = factor @ gram @ factor
-        assert product is not None
+            gram, product = factor @ gram @ factor, factor @ product
         x = product @ x
     else:
         for _ in range(_ITERATIONS):

@@ -15,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from deepsphere_codec.entropy.exact import ExactConv
 from deepsphere_codec.graph import build_graph
 from deepsphere_codec.layers import GDN, ChebConv, DirectionalConv, FacePadding, HybridConv, RescaledLaplacian
+from deepsphere_codec.layers.separable import SeparableChebConv
 from deepsphere_codec.models import ModelConfig, References, SphereDVC
 from deepsphere_codec.models.geometry import nside_multiple, whole_grid
 from deepsphere_codec.models.macs import Counter, complexity
@@ -36,11 +37,12 @@ LAPLACIAN, PADDING = RescaledLaplacian(build_graph(4)), FacePadding(HealpixGrid(
         (ChebConv(6, 5, 3, LAPLACIAN), 3 * 6 * 5 + 2 * 9 * 6),
         (ChebConv(6, 2, 3, LAPLACIAN), 3 * 6 * 2 + 2 * 9 * 2),  # the channels are mixed first, where they become fewer
         (HybridConv(6, 5, 2, LAPLACIAN, PADDING), 4 * 6 * 5 + 9 * 6),
+        (SeparableChebConv(6, 5, 3, LAPLACIAN), 6 * 5 + 6 * (3 + 2 * 9)),
         (ExactConv(6, 5), 6 * 5),
         (ExactConv(6, 5, PADDING), 9 * 6 * 5),
         (GDN(6), 6 * 6),
     ],
-    ids=["directional", "mix", "chebyshev", "clenshaw", "hybrid", "exact mix", "exact", "gdn"],
+    ids=["directional", "mix", "chebyshev", "clenshaw", "hybrid", "separable", "exact mix", "exact", "gdn"],
 )
 def test_of_one_layer(layer, of_a_node):
     with Counter(torch.nn.Sequential(layer)) as counter:
@@ -79,7 +81,7 @@ def test_planar_convolutions_are_what_torch_counts():
 @pytest.mark.parametrize("geometry", ["erp", "healpix"])
 def test_of_a_model_it_is_what_torch_counts_in_its_layers(tiny, geometry):
     """All products of matrices and convolutions, and of the sums over neighbours those of the entropy parameters alone:
-    the others are warps. Left out are the densities of z, a product for each symbol."""
+    the others are warps."""
     aten, config = torch.ops.aten, replace(tiny, geometry=geometry)
     nside, quality = nside_multiple(geometry), torch.tensor([4.0])
     network = SphereDVC(config, whole_grid(geometry, nside)).eval()
@@ -104,17 +106,24 @@ def test_of_the_i_frames_of_a_model(tiny):
     """Layer by layer from the sizes of the configuration, at the nodes to a pixel of each resolution."""
     work, latent, middle_z, coarse = 1.5 / 16, 1.5 / 256, 1.5 / 1024, 1.5 / 4096
     half = 1.5 / 64
-    w, m, y, z, h = 16, 16, 24, 8, 8  # work, middle, latents, hyper, hidden
+    w, m, y, z, h, e = 16, 16, 24, 8, 8, 64  # work, middle, latents, hyper, hidden, embedded
     straight = latent * 768 * y
     analysis = straight + work * (9 * 48 * w + 2 * 9 * w * w + w * w)
     analysis += half * (4 * w * m + 4 * 9 * m * m + m * m) + latent * 4 * m * y
     hyper_analysis = latent * (2 * y * h + 9 * h) + middle_z * (2 * 4 * h * h + 9 * h) + coarse * 4 * h * z
-    hyper_synthesis = coarse * z * 4 * h + middle_z * (9 * h * h + h * 4 * h) + latent * 9 * h * h
-    parameters = 2 * latent * (9 * y * h + 2 * h * 2 * h + 2 * 2 * h * y)
+    context = latent * h + middle_z * 4 * h * h + coarse * 4 * h * h
+    hyper_synthesis = coarse * 2 * z * 4 * h + middle_z * (9 * h * h + h * 4 * h) + latent * 9 * h * h
+
+    def of_slice(channels: int, before: int, known: int) -> int:
+        """Both halves are counted at all nodes, as training computes them."""
+        return 2 * (2 * channels * e + 9 * (before + e) * h + (known + h) * h + 2 * h * channels)
+
+    parameters = coarse * of_slice(z, 0, h)
+    parameters += latent * sum(of_slice(count, i * e, 2 * h) for i, count in enumerate((2, 4, 6, 12)))
     synthesis = straight + latent * (2 * 9 * y * y + y * 4 * m) + half * (m * m + 4 * 9 * m * m + m * 4 * w)
     synthesis += work * (w * w + 48 * w + 2 * 9 * w * w + 9 * w * 48)
     found = complexity(tiny).macs
-    assert found.intra_decoder == pytest.approx(hyper_synthesis + parameters + synthesis, rel=1e-9)
+    assert found.intra_decoder == pytest.approx(context + hyper_synthesis + parameters + synthesis, rel=1e-9)
     assert found.intra == pytest.approx(found.intra_decoder + analysis + hyper_analysis, rel=1e-9)
 
 

