@@ -226,3 +226,18 @@ def jitter_colours(x: Float[Tensor, "*shape 3"], amount: float, rng: np.random.G
     exposure, colour, brightness = rng.uniform(-amount, amount, 3)
     gain, fixed = x.new_tensor([1 + exposure, 1 + colour, 1 + colour]), x.new_tensor([BLACK, GREY, GREY])
     return ((x - fixed) * gain + fixed + x.new_tensor([brightness / 4, 0, 0])).clamp(0, 1)
+
+
+def fade_contrast(x: Float[Tensor, "*shape 3"], share: float, rng: np.random.Generator) -> Float[Tensor, "*shape 3"]:
+    """For a share of the calls, each plane nearer to its mean, by a factor of up to 2^8, the same all over.
+
+    Films have sky, walls and dark, and pictures of one colour; patches of real films hardly ever are that flat.
+
+    Args:
+        x: Y, Cb, Cr, 0 … 1.
+        share: Of the calls; 0 for no change.
+    """
+    if rng.random() >= share:
+        return x
+    mean = x.flatten(0, -2).mean(0)
+    return mean + (x - mean) * 2.0 ** -rng.uniform(0, 8)

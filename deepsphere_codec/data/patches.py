@@ -23,6 +23,7 @@ from deepsphere_codec.data.augment import (
     Direction,
     Rotation,
     aim,
+    fade_contrast,
     fly,
     fly_on,
     jitter_colours,
@@ -53,7 +54,7 @@ __all__ = [
 ]
 
 PLACES = 64  # patches begin at multiples of it, so that all parents exist
-_STREAMS = ("gap", "guided", "mirror", "camera", "jitter", "place")
+_STREAMS = ("gap", "guided", "mirror", "camera", "jitter", "place", "fade")
 """Each has random numbers of its own: to switch one on leaves the others' as they were."""
 
 
@@ -74,6 +75,7 @@ class PatchSettings:
         spin_change: Largest change of a panorama's rotation from frame to frame, as a share of `spin_degrees`.
         jitter: Largest change of exposure and colour, as a share; 0 for none.
         mirror: Share of samples that are seen in a mirror.
+        fade: Share of samples that have less contrast than the film.
     """
 
     nside: int = 256
@@ -87,6 +89,7 @@ class PatchSettings:
     spin_change: float = 0.25
     jitter: float = 0.0
     mirror: float = 0.0
+    fade: float = 0.0
 
     def __post_init__(self) -> None:
         if self.nside % PLACES or self.side % PLACES or not 0 < self.side <= self.nside:
@@ -117,6 +120,8 @@ class ClipSettings(Protocol):
     def jitter(self) -> float: ...
     @property
     def mirror(self) -> float: ...
+    @property
+    def fade(self) -> float: ...
 
 
 def check_clip_settings(s: ClipSettings) -> None:
@@ -127,8 +132,9 @@ def check_clip_settings(s: ClipSettings) -> None:
     """
     if s.frames < 1 or not 0 <= s.spin <= 1 or s.spin_degrees < 0:
         raise UsageError("data.frames must be at least 1, data.spin in 0..1 and data.spin_degrees at least 0")
-    if not (0 <= s.guided <= 1 and 0 <= s.mirror <= 1):
-        raise UsageError(f"data.guided is {s.guided}, data.mirror {s.mirror}: expected shares, 0..1")
+    for name in ("guided", "mirror", "fade"):
+        if not 0 <= getattr(s, name) <= 1:
+            raise UsageError(f"data.{name} is {getattr(s, name)}: expected a share, 0..1")
     if s.gap < 1:
         raise UsageError(f"data.gap is {s.gap}: expected 1 (frames that follow one another) or more")
     if s.zoom < 1 or s.spin_change < 0:
@@ -248,6 +254,7 @@ class PatchDataset(Dataset):
         clip, block = self.clip(index), self.block(index // self.batch)
         directions = fly(block.centers @ self.turn(clip, index).T, clip.steps)
         x = sample_film(clip.frames, directions, self.spread)
+        x = fade_contrast(x, self.settings.fade, stream([self.seed, index], "fade"))
         return jitter_colours(x, self.settings.jitter, stream([self.seed, index], "jitter")), clip.quality
 
     def clip(self, index: int) -> Clip:

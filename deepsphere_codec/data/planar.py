@@ -21,7 +21,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from deepsphere_codec.data.augment import Direction, Rotation, fly, jitter_colours
+from deepsphere_codec.data.augment import Direction, Rotation, fade_contrast, fly, jitter_colours
 from deepsphere_codec.data.patches import PLACES, Clip, check_clip_settings, draw_clip, open_films, stream
 from deepsphere_codec.data.sampling import sample_film
 from deepsphere_codec.errors import UsageError
@@ -37,7 +37,7 @@ class PlanarSettings:
     Attributes:
         height, width: Of the ERP picture that patches are cut from, whatever the films' size.
         rows, columns: Of the patch.
-        frames, spin, spin_degrees, guided, gap, zoom, spin_change, jitter, mirror: As in `PatchSettings`.
+        frames, spin, spin_degrees, guided, gap, zoom, spin_change, jitter, mirror, fade: As in `PatchSettings`.
         reprojected: Whether films are turned to any latitude; otherwise they are rolled along their rows, by whole
             pixels, and are seen as they are.
     """
@@ -55,6 +55,7 @@ class PlanarSettings:
     spin_change: float = 0.25
     jitter: float = 0.0
     mirror: float = 0.0
+    fade: float = 0.0
     reprojected: bool = True
 
     @property
@@ -172,6 +173,7 @@ class PlanarDataset(Dataset):
         pixels = pixels_of(s, place)
         directions = fly(pixels.directions @ turn.T, clip.steps)
         x = sample_film(clip.frames, directions, footprint(pixels, turn)[None])
+        x = fade_contrast(x, s.fade, stream([self.seed, index], "fade"))
         x = jitter_colours(x, s.jitter, stream([self.seed, index], "jitter"))
         weights = torch.from_numpy(self.weights[place.row : place.row + s.rows])
         return PlanarSample(x.transpose(1, 2).unflatten(2, (s.rows, s.columns)), place, weights, clip.quality)

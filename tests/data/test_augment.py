@@ -15,6 +15,7 @@ from deepsphere_codec.data.augment import (
     GREY,
     MIRRORED,
     aim,
+    fade_contrast,
     fly,
     fly_on,
     inverted,
@@ -246,3 +247,17 @@ def test_jittered_values_stay_in_range_and_grey_stays_grey():
     )
     assert bright.min() == 0 and bright.max() == 1
     assert torch.allclose(bright[:, 1:], torch.tensor(GREY))
+
+
+def test_fading_keeps_the_means_and_scales_all_else_alike():
+    x = torch.rand(3, 40, 3)
+    assert fade_contrast(x, 0.0, rng()) is x
+    factors = []
+    for seed in range(40):
+        y = fade_contrast(x, 0.5, rng(seed))
+        torch.testing.assert_close(y.mean((0, 1)), x.mean((0, 1)))
+        ratio = (y - y.mean((0, 1))).norm() / (x - x.mean((0, 1))).norm()
+        torch.testing.assert_close(y - y.mean((0, 1)), (x - x.mean((0, 1))) * ratio, atol=1e-5, rtol=1e-3)
+        factors.append(float(ratio))
+    faded = [factor for factor in factors if factor < 0.999]
+    assert 10 < len(faded) < 30 and min(faded) < 2**-6 and 2**-8 <= min(faded) * 1.01

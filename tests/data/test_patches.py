@@ -193,7 +193,14 @@ def test_with_all_options_off_samples_are_what_they_were(tmp_path):
 def test_an_option_leaves_what_the_others_draw(compasses):
     """So that what one of them is worth can be measured."""
     plain = dataset(compasses, frames=2, guided=0.0)
-    for change in ({"jitter": 0.2}, {"mirror": 1.0}, {"guided": 1.0}, {"zoom": 1.0}, {"spin_change": 0.0}):
+    for change in (
+        {"jitter": 0.2},
+        {"fade": 1.0},
+        {"mirror": 1.0},
+        {"guided": 1.0},
+        {"zoom": 1.0},
+        {"spin_change": 0.0},
+    ):
         other = dataset(compasses, **({"frames": 2, "guided": 0.0} | change))
         for i in range(6):
             a, b = plain.clip(i), other.clip(i)
@@ -345,8 +352,9 @@ def test_a_folder_without_anything_to_draw_from_is_refused(tmp_path, films):
         ({"frames": 0}, "data.frames must be at least 1"),
         ({"spin": 1.5}, "data.spin in 0..1"),
         ({"spin_degrees": -1.0}, "data.spin_degrees at least 0"),
-        ({"guided": 1.5}, "data.guided is 1.5, data.mirror 0.0: expected shares"),
-        ({"mirror": -0.5}, "data.mirror -0.5: expected shares"),
+        ({"guided": 1.5}, "data.guided is 1.5: expected a share"),
+        ({"mirror": -0.5}, "data.mirror is -0.5: expected a share"),
+        ({"fade": 2.0}, "data.fade is 2.0: expected a share"),
         ({"gap": 0}, "data.gap is 0: expected 1"),
         ({"zoom": 0.9}, "data.zoom is 0.9, data.spin_change 0.25: expected 1 and 0, or more"),
         ({"spin_change": -0.1}, "data.spin_change -0.1"),
