@@ -1,6 +1,6 @@
-"""Train the codec for I-frames with each optimiser, convolution and width, and compare losses at equal processor time.
+"""Train the codec with each optimiser, convolution and width, and compare losses at equal processor time.
 
-    scripts/ablate_equal_time.py [--moments 120 240 480 720] [--seed 1]
+    scripts/ablate_equal_time.py [--parts intra inter] [--moments 300 600 900 1200 1500 1800] [--seeds 1]
 
 Every choice is trained from nothing on one thread, one after the other, and measured at each moment on films that none
 of them sees. Run it again to go on: runs that finished are not repeated. --finished trains nothing and gathers what
@@ -17,7 +17,8 @@ from typing import Any
 import torch
 
 from deepsphere_codec.errors import UsageError
-from deepsphere_codec.evaluation.equal_time import bring_together, loss_table
+from deepsphere_codec.evaluation.ablation import PARTS
+from deepsphere_codec.evaluation.equal_time import bring_together, loss_table, whole
 from deepsphere_codec.evaluation.json_file import read_json, write_json
 from deepsphere_codec.evaluation.script import run
 from deepsphere_codec.models.dvc import SphereDVC
@@ -30,11 +31,10 @@ from deepsphere_codec.training.equal_time import (
     steps_after,
     train_to,
 )
-from deepsphere_codec.training.equal_time_choices import ANCHOR, VARIANTS
+from deepsphere_codec.training.equal_time_choices import ANCHOR, VARIANTS, of_part
 from deepsphere_codec.training.script import prepare, shared_settings
 
-MOMENTS = (120.0, 240.0, 480.0, 720.0)
-NO_END = 10**9  # steps: the last moment ends a run
+MOMENTS = (300.0, 600.0, 900.0, 1200.0, 1500.0, 1800.0)
 COSTS = "seconds-per-step.json"
 
 
@@ -43,8 +43,11 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Compare optimisers, convolutions and widths at equal processor time.")
     parser.add_argument("--config", type=Path, default=Path("configs/equal-time.toml"), help="what all choices share")
     parser.add_argument("--variants", nargs="+", default=names, choices=names, metavar="NAME", help="some of them")
-    parser.add_argument("--moments", type=float, nargs="+", default=list(MOMENTS), help="seconds (120 240 480 720)")
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--parts", nargs="+", default=list(PARTS), choices=PARTS, help="I-frames, P- and B-frames (both)"
+    )
+    parser.add_argument("--moments", type=float, nargs="+", default=list(MOMENTS), help="seconds (300 600 … 1800)")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1], help="each choice is trained once with each (1)")
     parser.add_argument("--clips", type=Path, default=Path("../shared/data/test"), help="films to measure on")
     parser.add_argument("--frames", type=int, default=64, help="of each film that is prepared (64)")
     parser.add_argument("--prepared", type=Path, default=Path("runs/clips"), help="where films to train on are kept")
@@ -60,38 +63,64 @@ def main(arguments: list[str] | None = None) -> None:
     if min(args.moments) <= 0:
         raise UsageError(f"--moments holds {min(args.moments):g}: must be greater than 0")
     torch.set_num_threads(1)
-    jobs = list_jobs(args)
-    costs = read_costs(args) if args.finished else measure_costs(args, jobs)
+    found = {part: results for part in args.parts if (results := compare(args, part))}
+    if not found:
+        raise UsageError(f"{args.runs} holds no run; run it without --finished")
+    write_json(args.out, whole(found))
+    for part, results in found.items():
+        print(part, loss_table(results), sep="\n")
+
+
+def compare(args: argparse.Namespace, part: str) -> dict[str, Any] | None:
+    """Results of one part of the codec; None where nothing was trained."""
+    jobs = list_jobs(args, part)
+    costs = read_costs(args, part) if args.finished else measure_costs(args, part, jobs)
     jobs = [job for job in jobs if job.variant.name in costs]
     results = [result for job in jobs if (result := result_of(args, job, costs[job.variant.name]))]
     if not results:
-        raise UsageError(f"{args.runs} holds no run; run it without --finished")
-    found = bring_together([describe(job, costs) for job in jobs], results, ANCHOR, shared(args, jobs[0]))
-    write_json(args.out, found)
-    print(loss_table(found))
+        return None
+    described = {job.variant.name: describe(job, costs) for job in jobs}
+    return bring_together(list(described.values()), results, ANCHOR, shared(args, jobs[0]))
 
 
-def list_jobs(args: argparse.Namespace) -> list[Job]:
-    """Make one job for each chosen variant."""
+def list_jobs(args: argparse.Namespace, part: str, costs: dict[str, float] | None = None) -> list[Job]:
+    """Make a job for each seed of each chosen variant, seed by seed; its steps are those of the last moment."""
+    costs = read_costs(args, part) if costs is None else costs
     places = args.prepared, args.prepared_test, args.runs
-    chosen = [variant for variant in VARIANTS if variant.name in args.variants]
-    return [Job(args.config, *places, variant, "intra", args.seed, Budget(NO_END), VARIANTS[0]) for variant in chosen]
+    chosen = [of_part(variant, part) for variant in VARIANTS if variant.name in args.variants]
+    anchor = of_part(VARIANTS[0], part)
+    return [
+        Job(args.config, *places, variant, part, seed, budget(args, costs, variant.name), anchor, decays=True)
+        for seed in args.seeds
+        for variant in chosen
+    ]
 
 
-def measure_costs(args: argparse.Namespace, jobs: list[Job]) -> dict[str, float]:
-    """Prepare films where there are none, and measure seconds a step, of all jobs unless that was done before."""
+def budget(args: argparse.Namespace, costs: dict[str, float], name: str) -> Budget:
+    return Budget(steps_after(max(args.moments), costs.get(name, 1.0)))
+
+
+def measure_costs(args: argparse.Namespace, part: str, jobs: list[Job]) -> dict[str, float]:
+    """Prepare films where there are none, and measure seconds a step of variants whose step was not measured yet."""
     prepare(Path(jobs[0].settings.films), args.prepared, args.frames)
     prepare(args.clips, args.prepared_test, args.frames)
-    costs = read_costs(args)
-    if any(job.variant.name not in costs for job in jobs):
-        costs = seconds_per_step(jobs)
-        write_json(args.runs / COSTS, costs)
+    costs = read_costs(args, part)
+    if unknown := [job for job in jobs if job.variant.name not in costs and job.seed == args.seeds[0]]:
+        # Beside the anchor again, so that a slower machine slows down none in comparison.
+        anchor = [job for job in list_jobs(args, part) if job.variant.name == ANCHOR][:1]
+        beside = seconds_per_step([*(job for job in anchor if job not in unknown), *unknown])
+        factor = costs.get(ANCHOR, beside.get(ANCHOR, 1.0)) / beside.get(ANCHOR, 1.0)
+        costs |= {name: round(cost * factor, 4) for name, cost in beside.items() if name not in costs}
+        write_json(args.runs / COSTS, read_costs(args) | {part: costs})
+    jobs[:] = list_jobs(args, part, costs)
     return costs
 
 
-def read_costs(args: argparse.Namespace) -> dict[str, float]:
+def read_costs(args: argparse.Namespace, part: str = "") -> dict[str, Any]:
+    """Seconds a step by variant; by part first without one."""
     path = args.runs / COSTS
-    return read_json(path) if path.exists() else {}
+    found = read_json(path) if path.exists() else {}
+    return found.get(part, {}) if part else found
 
 
 def result_of(args: argparse.Namespace, job: Job, cost: float) -> dict[str, Any] | None:
@@ -102,7 +131,7 @@ def result_of(args: argparse.Namespace, job: Job, cost: float) -> dict[str, Any]
         return result
     result = train_to(job, moments)
     losses = ", ".join(f"{each['loss']:.4f} after {each['steps']} steps" for each in result["moments"])
-    sys.stderr.write(f"{job.variant.name}: {losses}\n")
+    sys.stderr.write(f"{job.name}: {losses}\n")
     return result
 
 
@@ -112,7 +141,7 @@ def describe(job: Job, costs: dict[str, float]) -> dict[str, Any]:
     return {
         "name": job.variant.name,
         "changes": list(job.variant.changes),
-        "parameters": sum(p.numel() for p in network.intra.parameters()),
+        "parameters": sum(p.numel() for p in network.get_submodule(job.part).parameters()),
         "seconds_per_step": costs[job.variant.name],
     }
 

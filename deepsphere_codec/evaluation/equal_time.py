@@ -1,12 +1,12 @@
 """Results of a comparison at equal processor time: optimisers, convolutions and widths.
 
-    {"name": "equal_time", "description", "settings",
-     "variants": [{"name", "changes": [], "parameters", "seconds_per_step", "bd_rate": {"mean", "per_seed": []},
-                   "runs": [{"seed", "moments": [{"after", "steps", "seconds", "loss", "losses": []}],
-                             "points": [point]}]}],
-     "environment"}
+    {"name": "equal_time", "description", "environment", "intra": PART, "inter": PART}
+    PART: {"settings",
+           "variants": [{"name", "changes": [], "parameters", "seconds_per_step", "bd_rate": {"mean", "per_seed": []},
+                         "runs": [{"seed", "moments": [{"after", "steps", "seconds", "loss", "losses": []}],
+                                   "points": [point]}]}]}
 
-A loss is that of held-out I-frames "after" so many seconds, steps times "seconds_per_step". A point is {"quality",
+A loss is that of held-out frames "after" so many seconds, steps times "seconds_per_step". A point is {"quality",
 "frame", "bits_per_node", "psnr", "ws_psnr"}, measured at the last moment; a run that was broken off has fewer moments
 and no points. A BD-rate is against the anchor, and null without points.
 """
@@ -21,16 +21,17 @@ from deepsphere_codec.evaluation.environment import environment
 
 NAME = "equal_time"
 DESCRIPTION = (
-    "I-frames trained from nothing on one thread, with equal processor time for every choice: as many steps as fit, "
-    "with the time of a step, samples included, measured of all choices in turn. The learning rate is constant after "
-    "the warm-up. Loss = bits per node + lambda · 255² · squared error (Y, Cb and Cr "
-    "weighted 6 : 1 : 1) of patches of test clips, with the running mean of the weights, averaged over qualities; the "
-    "rate is that of rounded latents. BD-rate by PCHIP on PSNR-YUV (6:1:1) of the same patches, at the last moment."
+    "I-frames, and P- and B-frames behind I-frames of a cosine transform, trained from nothing on one thread, with "
+    "equal processor time for every choice: as many steps as fit, with the time of a step, samples included, measured "
+    "of all choices in turn. The learning rate falls along a cosine to a hundredth at the last moment. Loss = bits per "
+    "node + lambda · 255² · squared error (Y, Cb and Cr weighted 6 : 1 : 1) of patches of test clips, with the running "
+    "mean of the weights, averaged over qualities; the rate is that of rounded latents, without motion's bits. BD-rate "
+    "by PCHIP on PSNR-YUV (6:1:1) of the same patches, at the last moment."
 )
 
 
 def bring_together(variants: Sequence[Json], runs: Iterable[Json], anchor: str, settings: Mapping[str, Any]) -> Json:
-    """Gather finished runs into the results.
+    """Gather finished runs of one part into its results.
 
     Args:
         variants: {"name", "changes", "parameters", "seconds_per_step"} of each choice.
@@ -51,8 +52,12 @@ def bring_together(variants: Sequence[Json], runs: Iterable[Json], anchor: str, 
         for variant in variants
         if (own := by_name.get(variant["name"]))
     ]
-    head = {"name": NAME, "description": DESCRIPTION, "settings": {"anchor": anchor, **settings}}
-    return head | {"variants": tables, "environment": environment()}
+    return {"settings": {"anchor": anchor, **settings}, "variants": tables}
+
+
+def whole(parts: Mapping[str, Json]) -> Json:
+    """The results of all parts."""
+    return {"name": NAME, "description": DESCRIPTION, **parts, "environment": environment()}
 
 
 def _bd_rate(anchors: Mapping[int, Json], runs: Mapping[int, Json]) -> Json:

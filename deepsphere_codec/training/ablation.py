@@ -61,6 +61,8 @@ class Job(NamedTuple):
         folder: Where its result goes.
         anchor: What the variant is compared with: where they have the same weights, they begin alike.
         frames: Of a sample that P-frames are measured on; the first is the I-frame.
+        decays: Whether the rate of learning falls to a hundredth over the steps of the budget; else it stays, since a
+            run may be measured at two moments.
     """
 
     config: Path
@@ -73,6 +75,7 @@ class Job(NamedTuple):
     budget: Budget
     anchor: Variant
     frames: int = 2
+    decays: bool = False
 
     @property
     def name(self) -> str:
@@ -85,9 +88,10 @@ class Job(NamedTuple):
 
     @property
     def settings(self) -> TrainSettings:
-        """The rate of learning stays as it is after the warm-up, since a run may be measured at two moments."""
+        """As the file and the variant say."""
         given = load_settings(self.config, [*self.variant.changes, f"train.part='{self.part}'", f"name='{self.name}'"])
-        schedule = replace(given.train, seed=self.seed, steps=self.budget.steps, rate_last=given.train.rate)
+        last = given.train.rate * (0.01 if self.decays else 1)
+        schedule = replace(given.train, seed=self.seed, steps=self.budget.steps, rate_last=last)
         frames = 1 if self.part == "intra" else given.data.frames
         return replace(given, train=schedule, data=replace(given.data, frames=frames))
 

@@ -9,21 +9,28 @@ from __future__ import annotations
 import math
 import shutil
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
+from deepsphere_codec.entropy.hyperprior import Rate
 from deepsphere_codec.errors import UsageError
 from deepsphere_codec.evaluation.json_file import write_json
+from deepsphere_codec.models.config import QUALITIES
 from deepsphere_codec.models.dvc import SphereDVC
-from deepsphere_codec.models.quality import PLANE_WEIGHTS
+from deepsphere_codec.models.quality import PLANE_WEIGHTS, intra_quality
+from deepsphere_codec.motion.prediction import Motion
 from deepsphere_codec.training.ablation import Job, Run, finished
 from deepsphere_codec.training.distortion import squared_error
 from deepsphere_codec.training.held_out import HeldOut
 from deepsphere_codec.training.loop import LOG_EVERY
 from deepsphere_codec.training.loss import lmbda
+from deepsphere_codec.training.order import anchors_of
+from deepsphere_codec.training.stored_trees import motion_lmbda
 from deepsphere_codec.training.trainer import Trainer
 
 LOSS_QUALITIES = (2.0, 4.0, 6.0)
@@ -36,7 +43,7 @@ class Moment(NamedTuple):
     Attributes:
         steps: Steps so far.
         seconds: Processor time that this run spent on them, samples included; other load on the machine stretches it.
-        loss: Mean loss of held-out I-frames at LOSS_QUALITIES, with the running mean of the weights.
+        loss: Mean loss of held-out frames at LOSS_QUALITIES, with the running mean of the weights.
         losses: The loss at each of these qualities.
     """
 
@@ -90,7 +97,7 @@ def measured_run(job: Job, moments: Sequence[int]) -> dict[str, Any] | None:
 
 
 def train_to(job: Job, moments: Sequence[int]) -> dict[str, Any]:
-    """Train one variant for I-frames, measure it at each moment, and write the result so far to `job.result`.
+    """Train one variant, measure it at each moment, and write the result so far to `job.result`.
 
     Args:
         job: The run.
@@ -110,34 +117,56 @@ def train_to(job: Job, moments: Sequence[int]) -> dict[str, Any]:
 
 
 @torch.no_grad()
-def held_out_losses(model: SphereDVC, samples: Sequence[HeldOut], qualities: Sequence[float]) -> list[float]:
-    """Compute the loss of I-frames on held-out patches at each quality.
+def held_out_losses(
+    model: SphereDVC, samples: Sequence[HeldOut], qualities: Sequence[float], part: str = "intra"
+) -> list[float]:
+    """Compute the loss of I-frames, or of P-frames behind them, on held-out patches at each quality.
 
     loss = bits per node + lmbda · 255² · squared error (Y, Cb and Cr weighted 6 : 1 : 1). The rate is that of rounded
-    latents, so the result does not depend on random numbers.
+    latents, so the result does not depend on random numbers; the bits of the motion do not count.
 
     Args:
         model: The codec; it is left in evaluation mode, placed on the last sample's patch.
-        samples: Patches of films that the codec is not trained on; frames after the first are not used.
+        samples: Patches of films that the codec is not trained on; of I-frames the first frames are used.
         qualities: Trade-offs, 1 … 8.
+        part: "intra" or "inter".
     Returns:
-        One loss for each quality, averaged over films and places.
+        One loss for each quality, averaged over films, places and frames.
     """
     model.eval()
     losses: dict[float, list[float]] = {quality: [] for quality in qualities}
-    for block, frames in samples:
-        model.pyramid.place(block)
-        x = frames[:, 0]
+    for sample in samples:
+        model.pyramid.place(sample.block)
+        model.inter.place()
         for quality in qualities:
-            asked = x.new_full((len(x),), quality)
-            picture, rate = model.intra(x, asked, straight=True)
-            error = (squared_error(x, picture.x_hat) @ x.new_tensor(PLANE_WEIGHTS)).mean()
-            losses[quality].append(float(rate.bits / x[..., 0].numel() + lmbda(asked)[0] * error))
+            asked = sample.x.new_full((len(sample.x),), quality)
+            for x, x_hat, rate in _frames(model, part, sample.x, asked):
+                error = squared_error(x, x_hat).mean(0) @ x.new_tensor(PLANE_WEIGHTS)
+                bits = rate.bits / (x.shape[0] * x.shape[1])
+                losses[quality].append(float(bits + lmbda(asked)[0] * error))
     return [math.fsum(each) / len(each) for each in losses.values()]
+
+
+def _frames(
+    model: SphereDVC, part: str, x: Float[Tensor, "films frames npix 3"], asked: Float[Tensor, " films"]
+) -> Iterator[tuple[Tensor, Tensor, Rate]]:
+    """Source, decoded picture and rate of each frame that counts."""
+    if part == "intra":
+        picture, rate = model.intra(x[:, 0], asked, straight=True)
+        yield x[:, 0], picture.x_hat, rate
+        return
+    picture, _ = model.intra(x[:, 0], intra_quality(asked, model.config).clamp_max(QUALITIES))
+    states = [model.inter.begin(*picture)]
+    for frame in range(1, x.shape[1]):
+        references = anchors_of(states)
+        motion = Motion.of(model.inter.find_motion(x[:, frame], references, motion_lmbda(asked)))
+        out = model.inter(x[:, frame], references, motion, asked, straight=True)
+        yield x[:, frame], out.x_hat, out.rate
+        states.append(references.after(out.x_hat, out.fine))
 
 
 def _moment(run: Run, steps: int) -> Moment:
     run.train(steps, math.inf)
-    losses = held_out_losses(run.mean, run.samples, LOSS_QUALITIES)
+    losses = held_out_losses(run.mean, run.samples, LOSS_QUALITIES, run.job.part)
     loss = math.fsum(losses) / len(losses)
     return Moment(run.trainer.step, round(run.seconds, 1), round(loss, 4), [round(each, 4) for each in losses])

@@ -5,8 +5,6 @@ from __future__ import annotations
 from deepsphere_codec.training.ablation import Variant
 from deepsphere_codec.training.convolutions import convolution
 
-ANCHOR = "directional, Adam"
-
 
 def variant(name: str, kind: str, order: int = 3, *changes: str) -> Variant:
     """Make one choice for all transforms.
@@ -27,14 +25,36 @@ def muon(rate: float = 5e-3) -> tuple[str, ...]:
     return "train.optimizer='muon'", f"train.rate_muon={rate}"
 
 
+ANCHOR = "directional, Muon"
+WIDER = "model.work_channels=96", "model.middle_channels=192"
 VARIANTS = (
-    variant(ANCHOR, "directional"),
-    variant("directional, Muon", "directional", 3, *muon()),
-    variant("Chebyshev K=2, Adam", "chebyshev", 2),
+    variant(ANCHOR, "directional", 3, *muon()),
+    variant("directional, Adam", "directional"),
     variant("Chebyshev K=2, Muon", "chebyshev", 2, *muon()),
+    variant("Chebyshev K=2, Adam", "chebyshev", 2),
     variant("Chebyshev K=3, Muon", "chebyshev", 3, *muon()),
+    variant("separable K=3, Muon", "separable", 3, *muon()),
+    variant("gated K=2, Muon", "gated", 2, *muon()),
+    variant("hybrid K=2, Muon", "hybrid", 2, *muon()),
+    variant("Chebyshev K=2, hybrid at nside/4, Muon", "chebyshev", 2, "model.stem='hybrid'", *muon()),
+    variant(
+        "Chebyshev K=2, wider, Muon", "chebyshev", 2, "model.work_channels=96", "model.middle_channels=192", *muon()
+    ),
+    variant("Chebyshev K=2, Muon, batch 8", "chebyshev", 2, *muon(), "train.batch=8"),
     variant("Chebyshev K=2, Muon 2e-3", "chebyshev", 2, *muon(2e-3)),
     variant("Chebyshev K=2, Muon 1e-2", "chebyshev", 2, *muon(1e-2)),
-    variant("Chebyshev K=2, Muon, batch 8", "chebyshev", 2, *muon(), "train.batch=8"),
-    variant("Chebyshev K=2, Muon, wider at nside/8", "chebyshev", 2, *muon(), "model.middle_channels=192"),
+    variant("Chebyshev K=2, Adam 3e-4", "chebyshev", 2, "train.rate=3e-4"),
+    variant("Chebyshev K=2, Adam 1.2e-3", "chebyshev", 2, "train.rate=1.2e-3"),
 )
+"""Learning rates of both optimisers are tried at half or less, and at twice the rate."""
+
+PART_CHANGES = {
+    "intra": ("train.kept=8000",),
+    "inter": ("train.kept=1600", "train.batch=2", "train.chain=3", "train.skipped=0.2", "data.frames=8", "data.gap=2"),
+}
+"""What the choices share besides, by part; a choice's own changes come after these."""
+
+
+def of_part(choice: Variant, part: str) -> Variant:
+    """A choice, for I-frames or for P- and B-frames."""
+    return choice._replace(changes=(*PART_CHANGES[part], *choice.changes))

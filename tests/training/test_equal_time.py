@@ -14,13 +14,15 @@ from support import load_script, same_signals
 
 from deepsphere_codec.data.patches import PatchSettings
 from deepsphere_codec.errors import UsageError
+from deepsphere_codec.evaluation.ablation import PARTS
 from deepsphere_codec.evaluation.equal_time import bring_together, loss_table
 from deepsphere_codec.models.config import ModelConfig
 from deepsphere_codec.models.dvc import SphereDVC
+from deepsphere_codec.models.quality import PLANE_WEIGHTS, lmbda_of
 from deepsphere_codec.training import equal_time
 from deepsphere_codec.training.ablation import Budget, Job
 from deepsphere_codec.training.equal_time import held_out_losses, steps_after
-from deepsphere_codec.training.equal_time_choices import ANCHOR, VARIANTS
+from deepsphere_codec.training.equal_time_choices import ANCHOR, PART_CHANGES, VARIANTS, of_part
 from deepsphere_codec.training.held_out import held_out, measure
 
 MUON = "Chebyshev K=2, Muon"
@@ -37,7 +39,9 @@ def arguments(configuration: Path, clips: Path, tmp_path: Path) -> list[str]:
     """Two choices, measured after 20 steps and after 40, whatever a step costs."""
     folders = ["--prepared", str(clips), "--prepared-test", str(clips), "--runs", str(tmp_path / "runs")]
     (tmp_path / "runs").mkdir()
-    (tmp_path / "runs" / "seconds-per-step.json").write_text(json.dumps({ANCHOR: 0.5, MUON: 0.5}))
+    (tmp_path / "runs" / "seconds-per-step.json").write_text(
+        json.dumps({part: {ANCHOR: 0.5, MUON: 0.5} for part in PARTS})
+    )
     choices = ["--variants", ANCHOR, MUON, "--moments", "10", "20.1", "--clips", str(clips)]
     return ["--config", str(configuration), *folders, *choices, "--out", str(tmp_path / "equal_time.json")]
 
@@ -46,7 +50,8 @@ def test_every_choice_is_one_that_training_takes(configuration):
     for variant in VARIANTS:
         job = Job(configuration, Path(), Path(), Path(), variant, "intra", 1, Budget(20), VARIANTS[0])
         settings = job.settings
-        assert settings.train.optimizer == ("muon" if "Muon" in variant.name else "adam")
+        assert of_part(variant, "inter").changes[: len(PART_CHANGES["inter"])] == PART_CHANGES["inter"]
+        assert settings.train.optimizer == ("adam" if "Adam" in variant.name else "muon")
         assert settings.model.kinds == (variant.name.split()[0].strip(",").lower(),) * 2
     assert VARIANTS[0].name == ANCHOR and len({variant.name for variant in VARIANTS}) == len(VARIANTS)
 
@@ -61,15 +66,17 @@ def test_trains_measures_and_goes_on_where_it_was(script, arguments, tmp_path, c
         script.main([*arguments, "--finished"])
     script.main(arguments)
     results = json.loads((tmp_path / "equal_time.json").read_text())
-    assert [variant["name"] for variant in results["variants"]] == [ANCHOR, MUON]
-    assert results["settings"]["moments"] == [10.0, 20.1] and results["settings"]["nside"] == 128
-    for variant in results["variants"]:
-        (run,) = variant["runs"]
-        assert [(each["after"], each["steps"]) for each in run["moments"]] == [(10.0, 20), (20.1, 40)]
-        for each in run["moments"]:
-            assert each["loss"] == pytest.approx(math.fsum(each["losses"]) / 3, abs=1e-4) and each["seconds"] > 0
-        assert variant["parameters"] > 0 and all(math.isfinite(point["psnr"]) for point in run["points"])
-    assert results["variants"][0]["bd_rate"] == {"mean": 0.0, "per_seed": [0.0]}
+    for part in PARTS:
+        found = results[part]
+        assert [variant["name"] for variant in found["variants"]] == [ANCHOR, MUON]
+        assert found["settings"]["moments"] == [10.0, 20.1] and found["settings"]["nside"] == 128
+        for variant in found["variants"]:
+            (run,) = variant["runs"]
+            assert [(each["after"], each["steps"]) for each in run["moments"]] == [(10.0, 20), (20.1, 40)]
+            for each in run["moments"]:
+                assert each["loss"] == pytest.approx(math.fsum(each["losses"]) / 3, abs=1e-4) and each["seconds"] > 0
+            assert variant["parameters"] > 0 and all(math.isfinite(point["psnr"]) for point in run["points"])
+        assert found["variants"][0]["bd_rate"] == {"mean": 0.0, "per_seed": [0.0]}
     assert MUON in capsys.readouterr().out and not list((tmp_path / "runs").rglob("*.safetensors"))
 
     made = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").glob("*.json")}
@@ -78,15 +85,22 @@ def test_trains_measures_and_goes_on_where_it_was(script, arguments, tmp_path, c
     assert made == {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").glob("*.json")}
     with pytest.raises(UsageError, match="was measured at other moments"):
         script.main([*arguments, "--moments", "20.1"])
-    script.main([*arguments, "--finished", "--moments", "10", "20.1", "30"])
-    assert capsys.readouterr().out.splitlines()[1].split()[4] == "40", "two moments of three"
+    broken_off = tmp_path / "runs" / "intra-chebyshev-k-2-muon-1.json"
+    run = json.loads(broken_off.read_text())
+    broken_off.write_text(json.dumps(run | {"moments": run["moments"][:1], "points": []}))
+    capsys.readouterr()
+    script.main([*arguments, "--finished"])
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith(MUON))
+    assert line.removeprefix(MUON).split()[1] == "20", "one moment of two"
+    with pytest.raises(UsageError, match="was made with other settings"):  # the rate would have fallen more slowly
+        script.main([*arguments, "--finished", "--moments", "10", "20.1", "30"])
     with pytest.raises(UsageError, match="must be greater than 0"):
         script.main([*arguments, "--moments", "0", "10"])
 
 
 def test_costs_are_measured_in_turn(script, arguments, monkeypatch):
     monkeypatch.setattr(equal_time, "_TURNS", 2)
-    jobs = script.list_jobs(script.parse(arguments))
+    jobs = script.list_jobs(script.parse(arguments), "inter")
     costs = equal_time.seconds_per_step(jobs)
     assert list(costs) == [ANCHOR, MUON] and all(cost > 0 for cost in costs.values())
     assert not any((job.folder / job.name).exists() for job in jobs)
@@ -100,6 +114,20 @@ def test_the_loss_is_the_rate_and_the_weighted_error(clips, narrow):
     assert 0 < low < high and [low, high] == held_out_losses(model, samples, (1.0, 7.0))
     (point,) = measure(model, "intra", samples, (1.0,))
     assert low > point.bits_per_node
+
+
+def test_the_loss_of_p_frames_is_that_of_training_without_noise(clips, narrow):
+    samples = held_out(clips, PatchSettings(nside=128, side=64, frames=3))[:1]
+    model = SphereDVC(ModelConfig(**narrow), samples[0].block)
+    (loss,) = held_out_losses(model, samples, (3.0,), "inter")
+    points = measure(model, "inter", samples, (3.0,))
+    assert [point.frame for point in points] == [1, 2] and math.isfinite(loss)
+    errors = []
+    with torch.no_grad():
+        for x, x_hat, rate in equal_time._frames(model, "inter", samples[0].x, torch.full((2,), 3.0)):
+            planes = (x - x_hat).square().mean((0, 1)) @ torch.tensor(PLANE_WEIGHTS)
+            errors.append(float(rate.bits) / x[..., 0].numel() + 255**2 * lmbda_of(3.0) * float(planes))
+    assert loss == pytest.approx(sum(errors) / 2, rel=1e-4)
 
 
 def run_of(name: str, losses: list[float]) -> dict:

@@ -1,0 +1,122 @@
+"""Time training steps of this version and of another commit's side by side: samples a second on one core.
+
+    scripts/time_steps.py COMMIT [--prepared runs/clips] [--rounds 3] [--out results/steps.json]
+
+The other commit is checked out into a temporary folder. Both train the default model on the same films with Muon, each
+with its own code, in processes of one thread that take turns; a figure is the median of the turns. Processor time
+counts, samples included. This version keeps its samples and their trees, and they are there when its turn begins, as
+they are but for the first pass of a long training.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+ROOT = Path(__file__).parents[1]
+STEPS, WARM_UP = 12, 4
+CHAINS = {"data.frames": 12, "data.gap": 2, "train.chain": 3, "train.skipped": 0.3, "train.relocate": 50}
+PARTS: dict[str, dict[str, Any]] = {"intra": {"train.batch": 4}, "inter": {"train.batch": 2, **CHAINS}}
+DESCRIPTION = (
+    "Samples a second of training steps on one core, of this version and of another commit, each with the default "
+    "model of its own; processes take turns, medians over the turns. 'changes' are this version's settings beside "
+    "those that both have."
+)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Time training steps beside another commit's.")
+    parser.add_argument("commit", help="to compare with; 'this' measures this version alone, for the other process")
+    parser.add_argument("--prepared", type=Path, default=Path("runs/clips"), help="prepared films (runs/clips)")
+    parser.add_argument("--rounds", type=int, default=3, help="turns of each (3)")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="settings of this version")
+    parser.add_argument("--part", choices=list(PARTS), help=argparse.SUPPRESS)
+    parser.add_argument("--out", type=Path, default=ROOT / "results" / "steps.json")
+    args = parser.parse_args()
+    if args.commit == "this":
+        print(json.dumps(samples_a_second(args.part, args.prepared, args.set)))
+        return 0
+    from deepsphere_codec.evaluation.environment import environment
+    from deepsphere_codec.evaluation.json_file import write_json
+
+    with tempfile.TemporaryDirectory(prefix="deepsphere-") as folder:
+        there = Path(folder, "tree")
+        subprocess.run(["git", "-C", ROOT, "worktree", "add", "--detach", there, args.commit], check=True)
+        try:
+            parts = {part: compare(part, there, args) for part in PARTS}
+        finally:
+            subprocess.run(["git", "-C", ROOT, "worktree", "remove", "--force", there], check=True)
+    about = {"name": "steps", "description": DESCRIPTION, "commit": args.commit, "changes": args.set}
+    write_json(args.out, {**about, "parts": parts, "environment": environment()})
+    for part, found in parts.items():
+        print(f"{part}: {found['before']} → {found['now']} samples/s, × {found['ratio']}")
+    return 0
+
+
+def compare(part: str, there: Path, args: argparse.Namespace) -> dict[str, float]:
+    """Samples a second of both, and their ratio."""
+    run_process(ROOT, part, args.prepared, args.set)  # draws the samples that are kept
+    found: dict[str, list[float]] = {"before": [], "now": []}
+    for _ in range(args.rounds):
+        found["before"].append(run_process(there, part, args.prepared, []))
+        found["now"].append(run_process(ROOT, part, args.prepared, args.set))
+    medians = {name: round(statistics.median(values), 3) for name, values in found.items()}
+    return {**medians, "ratio": round(medians["now"] / medians["before"], 3)}
+
+
+def run_process(root: Path, part: str, prepared: Path, changes: Sequence[str]) -> float:
+    """Samples a second of the package that lies in `root`."""
+    command = [sys.executable, __file__, "this", "--part", part, "--prepared", str(prepared.resolve())]
+    command += [word for change in changes for word in ("--set", change)]
+    environ = os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
+    with tempfile.TemporaryDirectory() as here:
+        out = subprocess.run(command, env=environ, cwd=here, check=True, stdout=subprocess.PIPE, text=True).stdout
+    return float(json.loads(out.splitlines()[-1]))
+
+
+def samples_a_second(part: str, prepared: Path, changes: Sequence[str]) -> float:
+    """Those of the package that is imported, whatever its version."""
+    from deepsphere_codec.training.settings import TrainSettings
+    from deepsphere_codec.training.trainer import Trainer
+
+    torch.set_num_threads(1)
+    settings = TrainSettings("steps")
+    asked: dict[str, Any] = {
+        "train.optimizer": "muon",
+        "train.precision": "bfloat16",
+        "train.ema": 0.999,
+        **PARTS[part],
+    }
+    asked |= {key: json.loads(value) for key, value in (change.split("=", 1) for change in changes)}
+    for key, value in asked.items():
+        section, name = key.split(".")
+        settings = replace(settings, **{section: replace(getattr(settings, section), **{name: value})})
+    train = replace(settings.train, part=part, steps=10**6)
+    if "kept" in {field.name for field in fields(train)} and train.kept == 0:
+        train = replace(train, kept=train.batch * STEPS)
+    trainer = Trainer(replace(settings, train=train), Path("run"), prepared, torch.device("cpu"), workers=0)
+    steps = trainer._steps()
+    times = []
+    for number in range(WARM_UP + STEPS):
+        begun = time.process_time()
+        trainer._one(next(steps))
+        trainer.step += 1
+        if number >= WARM_UP:
+            times.append(time.process_time() - begun)
+    return train.batch / statistics.fmean(times)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
