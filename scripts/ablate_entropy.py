@@ -37,7 +37,9 @@ DESCRIPTION = (
     "part of the entropy parameters; estimated bits per node and frame of patches of test clips, side information "
     "included. Savings are per cent more bits than the full one's, mean over qualities and seeds. rounding_db is the "
     "signal-to-noise ratio of the latents, scaled back; where it changes, so does the picture. 'own' is the model's "
-    "hyperprior, as it is, on the same patches."
+    "hyperprior, as it is, on the same patches; 'as before' is what there was up to the middle of version 0.5: 48 "
+    "channels wide, all channels of the latents at once, one distribution for each channel of the hyper-latents, told "
+    "neither the motion nor the quality (but in 8 bits)."
 )
 
 Json = dict[str, Any]

@@ -23,7 +23,9 @@ from support import load_script, same_numbers_on_one_thread  # noqa: F401
 
 from deepsphere_codec.bitstream import StreamReader, StreamWriter
 from deepsphere_codec.cli import main
-from deepsphere_codec.entropy.hyperprior import HYPER_LIMIT, Hyperprior
+from deepsphere_codec.entropy import exact
+from deepsphere_codec.entropy.exact import ACTIVATION_LIMIT, PRODUCTS
+from deepsphere_codec.entropy.hyperprior import FINE, Hyperprior, Parameters, digits
 from deepsphere_codec.evaluation.metrics import ws_psnr_yuv
 from deepsphere_codec.films import encode_video
 from deepsphere_codec.models import load_model
@@ -113,6 +115,14 @@ def test_symbols_are_the_same_under(setting: Setting, short: Case) -> None:
     assert decibels_apart(seen, short) < 0.002 and levels_apart(seen, short) <= 1
 
 
+@pytest.mark.parametrize("product", PRODUCTS)
+def test_symbols_are_the_same_by_each_product(product: str, short: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine takes the fastest that it finds to be exact; pictures are of other networks."""
+    monkeypatch.setattr(exact, "integer_product", lambda device: PRODUCTS[product])
+    seen = decode(short.stream, HERE)
+    assert same_symbols(seen, short) and np.array_equal(seen.signals, short.seen.signals)
+
+
 def test_without_onednn_threads_change_no_bit_either(short: Case) -> None:
     one, three = (decode(short.stream, Setting(threads=threads, mkldnn="off")) for threads in (1, 3))
     assert np.array_equal(one.signals, three.signals)
@@ -129,25 +139,39 @@ def test_threads_change_no_byte_of_a_file(short: Case, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("batch", [2, 5])
 def test_probabilities_are_the_same_in_a_batch(batch: int, name: str) -> None:
-    inter = load_model(name).network(64).inter
-    codec = inter.residual_latents.hyperprior
-    z_hat, memory, fine = numbers(codec, batch)
-    known = codec.known(z_hat, memory)
-    together = codec.parameters_of(known, fine)
+    """In floating point, as training computes a batch, and in whole numbers, as a decoder does a picture."""
+    codec = load_model(name).network(64).inter.residual_latents.hyperprior
+    z_hat, memory, *fine = numbers(codec, batch)
+    together = probabilities(codec, z_hat.double(), memory.double(), [each.double() for each in fine])
     for i in range(batch):
         part = slice(i, i + 1)
-        alone = codec.parameters_of(codec.known(z_hat[part], memory[part]), fine[part])
-        assert all(torch.equal(a[part], b) for a, b in zip(together, alone, strict=True))
-    assert together.level.unique().numel() > 2
+        alone = probabilities(codec, z_hat[part], memory[part].to(torch.int8), [each[part] for each in fine])
+        for one, all_of_them in zip(alone, together, strict=True):
+            assert all(torch.equal(a.double(), b[part]) for a, b in zip(one, all_of_them, strict=True))
+    assert all(each.level.unique().numel() > 2 for each in together)
+
+
+def probabilities(
+    codec: Hyperprior, z_hat: torch.Tensor, memory: torch.Tensor, fine: list[torch.Tensor]
+) -> list[Parameters]:
+    """Of each slice, given FINE times the latents of the slices before it."""
+    known = codec.known(codec.recall(memory), z_hat)
+    seen: list[torch.Tensor] = []
+    found = []
+    for part, values in zip(codec.slices, fine, strict=True):
+        seen.append(part.embed(digits(values)))
+        found.append(part(known, torch.cat(seen, -1)))
+    return found
 
 
 def numbers(codec: Hyperprior, batch: int) -> tuple[torch.Tensor, ...]:
-    """Side information, memory and latents, whole and as large as they get."""
+    """Side information, context, and latents of each slice, whole and as large as they get."""
     generator = torch.Generator().manual_seed(5)
     nodes, remembered = len(codec.anchors), codec.recall.weight.shape[1]
-    shapes = (codec.nodes, codec.prior.channels, HYPER_LIMIT), (nodes, remembered, 255), (nodes, codec.channels, 1000)
+    shapes = [(codec.nodes, codec.hyper_channels, 60 * FINE), (nodes, remembered, ACTIVATION_LIMIT)]
+    shapes += [(nodes, channels, 60 * FINE) for channels in codec.sizes]
     return tuple(
-        torch.randint(-most, most + 1, (batch, n, channels), generator=generator).double()
+        torch.randint(-most, most + 1, (batch, n, channels), generator=generator, dtype=torch.int32)
         for n, channels, most in shapes
     )
 

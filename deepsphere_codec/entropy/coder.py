@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from deepsphere_codec.entropy.backend import BufferedRansEncoder, RansDecoder
@@ -23,7 +23,8 @@ _SYMBOL_BYTES, _SLACK = 3, 1 << 16
 """What a symbol takes of the zeros behind a payload: 16 bits of the tables' precision, and more only where it lies
 beyond its row, which zeros bring about no more often than noise does."""
 _EXPECTED = 1 << 16
-TOTAL = 1 << 16
+_TOTAL_BITS, _DIGIT_BITS = 16, 4
+TOTAL = 1 << _TOTAL_BITS
 """Sum of a row's frequencies."""
 _FEWEST = 4
 """CompressAI's encoder has room for four bytes a symbol, but writes eight more than its symbols take: fewer symbols
@@ -138,3 +139,19 @@ class SymbolReader:
         self.expect(rows.numel())
         self._left = (self._left or 0) - rows.numel()
         return torch.tensor(self._decoder.decode_stream(rows.tolist(), *tables.lists()), dtype=torch.int64)
+
+
+def bits_of(symbols: Int[Tensor, " n"], rows: Int[Tensor, " n"], tables: Tables) -> Float[Tensor, " n"]:
+    """Costs of symbols by the tables; the coder's bytes are that, but for the rounding of a whole payload.
+
+    A symbol beyond its row is written as the row's last entry, the number of hexadecimal digits to come, and these.
+    """
+    cdf, length, offset = (part.cpu().long() for part in tables)
+    entry, last = symbols - offset[rows], length[rows] - 2
+    outside = (entry < 0) | (entry >= last)
+    beyond = torch.where(entry < 0, -2 * entry - 1, 2 * (entry - last))[outside].double()
+    entry = torch.where(outside, last, entry)
+    share = cdf[rows, entry + 1] - cdf[rows, entry]
+    bits = _TOTAL_BITS - share.double().log2()
+    bits[outside] += _DIGIT_BITS * (1 + ((beyond + 1).log2() / _DIGIT_BITS).ceil())
+    return bits

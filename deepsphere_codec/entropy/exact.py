@@ -1,25 +1,35 @@
-"""Networks of integers: what they compute is the same on every machine, in any order of summation.
+"""Networks of 8-bit integers: what they compute is the same on every machine, in any order of summation.
 
-A weight is a multiple of 2^-10, an activation an integer of at most 10 bits and a sign. Their products sum to far less
-than 2^53, so in float64 every partial sum is exact, whatever the order, the device or the number of threads; then comes
-a floor and a clamp. Training sees the same rounding, with gradients that pass straight through it.
+Weights are whole numbers of 8 bits times a power of two, activations whole numbers of 8 bits; their sums fit 32 bits.
+So a layer is a product of integer matrices, a shift and a clamp. Training sees the same rounding in floating point,
+with gradients that pass straight through it.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import lru_cache
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int, Int8, Int32
 from torch import Tensor, nn
 
 from deepsphere_codec.layers.padding import Padding
 
-WEIGHT_STEP = 2.0**-10
-_WEIGHT_LIMIT = 32.0  # with 2^-10 steps: integers below 2^15
-ACTIVATION_LIMIT = 255
-_INPUT_LIMIT = 1023  # of whatever goes into a layer
+ACTIVATION_LIMIT = 127
+WEIGHT_LIMIT = 127
+COARSEST, FINEST = -1, -16
+"""Exponents of two of the steps that weights may have."""
+EXPONENT = ".exponent"
+"""What is put behind a weight's name for the exponents of its steps, where weights are stored in 8 bits."""
+_BIAS_LIMIT = 2.0**12
+_FLOAT32_TERMS = 2**24 // (ACTIVATION_LIMIT * WEIGHT_LIMIT)
+"""Products of two activations and weights whose every partial sum is exact in float32: 1,040."""
+
+IntegerProduct = Callable[[Int8[Tensor, "rows k"], Int8[Tensor, "k columns"]], Int32[Tensor, "rows columns"]]
 
 
 def with_gradient_of(value: Tensor, x: Tensor) -> Tensor:
@@ -32,8 +42,75 @@ def round_straight(x: Tensor) -> Tensor:
     return with_gradient_of(x.round(), x)
 
 
+def product_int8(a: Int8[Tensor, "rows k"], b: Int8[Tensor, "k columns"]) -> Int32[Tensor, "rows columns"]:
+    """A product of integers by `torch._int_mm`, padded to the sizes that CUDA asks for."""
+    if a.device.type == "cpu":
+        return torch._int_mm(a.contiguous(), b)
+    (rows, k), columns = a.shape, b.shape[1]
+    inner = -k % 8
+    a = F.pad(a, (0, inner, 0, max(0, 17 - rows)))
+    return torch._int_mm(a, F.pad(b, (0, -columns % 8, 0, inner)))[:rows, :columns]
+
+
+def product_float32(a: Int8[Tensor, "rows k"], b: Int8[Tensor, "k columns"]) -> Int32[Tensor, "rows columns"]:
+    """The same in float32, in parts whose sums are exact."""
+    parts = zip(a.split(_FLOAT32_TERMS, 1), b.split(_FLOAT32_TERMS, 0), strict=True)
+    return sum((_in(torch.float32, x, y) for x, y in parts), a.new_zeros((), dtype=torch.int32))
+
+
+def product_float64(a: Int8[Tensor, "rows k"], b: Int8[Tensor, "k columns"]) -> Int32[Tensor, "rows columns"]:
+    """The same in float64, where every sum is exact."""
+    return _in(torch.float64, a, b)
+
+
+def _in(dtype: torch.dtype, a: Int8[Tensor, "rows k"], b: Int8[Tensor, "k columns"]) -> Int32[Tensor, "rows columns"]:
+    with torch.autocast(a.device.type, enabled=False):
+        return (a.to(dtype) @ b.to(dtype)).to(torch.int32)
+
+
+PRODUCTS: dict[str, IntegerProduct] = {
+    "int8": product_int8,
+    "float32": product_float32,
+    "float64": product_float64,
+}
+
+
+@lru_cache
+def integer_product(device: str) -> IntegerProduct:
+    """The fastest product that is exact on a kind of device ("cpu", "cuda").
+
+    Some processors' 8-bit instructions saturate sums of two products at 16 bits. So products of the largest numbers are
+    tried before one is trusted.
+    """
+    signs = torch.tensor([[1] * 64, [1, -1] * 32, [-1] * 64], dtype=torch.int8, device=device)
+    a = ACTIVATION_LIMIT * signs.repeat(8, 48)
+    b = WEIGHT_LIMIT * signs.repeat(16, 48).t().contiguous()
+    expected = product_float64(a, b)
+    for name in ("int8", "float32"):
+        try:
+            if torch.equal(PRODUCTS[name](a, b), expected):
+                return PRODUCTS[name]
+        except (RuntimeError, AttributeError):  # not there, or not on this device
+            continue
+    return product_float64
+
+
+class _Integers(NamedTuple):
+    """A layer in whole numbers.
+
+    Attributes:
+        weight: [taps · in, out].
+        bias: Added before the shift, with the half that makes a floor a rounding.
+        shift: Bits to the right, of each channel.
+    """
+
+    weight: Int8[Tensor, "k out"]
+    bias: Int32[Tensor, " out"]
+    shift: Int32[Tensor, " out"]
+
+
 class ExactConv(nn.Module):
-    """Integers → integers: `clamp(floor(W a + b + 1/2), low, limit)` with W in steps of 2^-10.
+    """Integers → integers: `clamp(floor(W a + b + 1/2), low, limit)`, a channel's weights in steps of a power of two.
 
     Args:
         in_channels, out_channels: Channels before and after.
@@ -61,32 +138,129 @@ class ExactConv(nn.Module):
         std = gain / math.sqrt(in_channels * size * size)
         self.weight = nn.Parameter(torch.randn(out_channels, in_channels, size, size) * std)
         self.bias = nn.Parameter(torch.full((out_channels,), bias))
-        # All sums stay below 2^53 in units of the weight's step; see the module's first lines.
-        assert in_channels * size * size * _WEIGHT_LIMIT / WEIGHT_STEP * _INPUT_LIMIT < 2**52
+        # Sum, bias and half stay below 2^31.
+        assert in_channels * size * size * WEIGHT_LIMIT * ACTIVATION_LIMIT + (_BIAS_LIMIT + 1) * 2.0**-FINEST < 2**31
+        self._kept: tuple[object, _Integers] | None = None
+        self._kept_floats: tuple[object, tuple[Tensor, Tensor]] | None = None
+        self._taps: dict[torch.device, Tensor] = {}
 
-    def forward(self, a: Float[Tensor, "batch npix fin"]) -> Float[Tensor, "batch npix fout"]:
-        """Exact in float64, whatever the device; in float32 (training) the same up to its rounding."""
-        weight, bias = (self._on_grid(p).to(a.dtype) for p in (self.weight, self.bias))
+    def forward(
+        self, a: Float[Tensor, "batch npix fin"] | Int8[Tensor, "1 npix fin"], where: Int[Tensor, " n"] | None = None
+    ) -> Tensor:
+        """Of numbers of 8 bits exactly, on any device; of floating-point ones (training) up to their rounding.
+
+        Args:
+            where: Nodes that are asked for; None for all. For numbers of 8 bits alone.
+        Returns:
+            [batch, npix or n, fout]: int8, or int32 where `limit` or `low` is beyond 8 bits; of floating-point numbers
+            their own type.
+        """
+        if a.dtype == torch.int8:
+            return self._exactly(a, where)
+        assert where is None
+        rounded = self._rounded(a.dtype)
+        weight, bias = _Straight.apply(self.weight, rounded[0]), _Straight.apply(self.bias, rounded[1])
         if self.padding is None:
-            total = a @ weight[:, :, 0, 0].t() + bias
-        elif a.dtype == torch.float64:
-            total = _nine_taps(self.padding, a, weight) + bias
+            total = F.linear(a, weight[:, :, 0, 0], bias)
         else:
             total = self.padding.flatten(F.conv2d(self.padding(a), weight, bias))
-        # Slopes go on 1 % outside the clamp, or a saturated unit would never learn again.
-        bounded = total.clamp(self.low, self.limit)
-        leaky = bounded + 0.01 * (total - bounded)
-        return with_gradient_of((total + 0.5).floor().clamp(self.low, self.limit), leaky)
+        return _Activation.apply(total, self.low, self.limit)
+
+    def _exactly(self, a: Int8[Tensor, "1 npix fin"], where: Tensor | None) -> Int[Tensor, "1 n fout"]:
+        (rows,) = a
+        if self.padding is not None:
+            taps = self._taps_of(self.padding, a.shape[1], a.device)
+            taps = taps if where is None else taps[where]
+            rows = torch.cat([rows.new_zeros(1, rows.shape[1]), rows]).index_select(0, taps.flatten())
+            rows = rows.view(len(taps), -1)
+        elif where is not None:
+            rows = rows[where]
+        weight, bias, shift = self._integers()
+        total = (integer_product(a.device.type)(rows, weight) + bias) >> shift
+        fits = self.limit <= ACTIVATION_LIMIT and self.low >= -ACTIVATION_LIMIT
+        return total.clamp_(self.low, self.limit).to(torch.int8 if fits else torch.int32)[None]
+
+    @torch.no_grad()
+    def packed(self) -> tuple[Int8[Tensor, "out fin size size"], Int8[Tensor, " out"]]:
+        """The weights as whole numbers, and the exponents of the channels' steps."""
+        weight, _, step = self._on_grid()
+        return (weight / step.view(-1, 1, 1, 1)).to(torch.int8), torch.log2(step).round().to(torch.int8)
 
     @staticmethod
-    def _on_grid(p: Tensor) -> Tensor:
-        return round_straight(p.clamp(-_WEIGHT_LIMIT, _WEIGHT_LIMIT) / WEIGHT_STEP) * WEIGHT_STEP
+    def unpacked(weight: Int8[Tensor, "out fin size size"], exponent: Int8[Tensor, " out"]) -> Tensor:
+        """The inverse of `packed`, in float32."""
+        return torch.ldexp(weight.float(), exponent.view(-1, 1, 1, 1))
+
+    @torch.no_grad()
+    def _integers(self) -> _Integers:
+        key = self._key()
+        if self._kept is None or self._kept[0] != key:
+            weight, bias, step = self._on_grid()
+            matrix = (weight / step.view(-1, 1, 1, 1)).permute(2, 3, 1, 0).flatten(0, 2)
+            offset, shift = bias / step + 0.5 / step, -torch.log2(step).round()
+            self._kept = key, _Integers(matrix.to(torch.int8).contiguous(), offset.round().int(), shift.int())
+        return self._kept[1]
+
+    @torch.no_grad()
+    def _rounded(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Weight and bias on their grid: a step of training uses them several times."""
+        key = *self._key(), dtype
+        if self._kept_floats is None or self._kept_floats[0] != key:
+            weight, bias, _ = self._on_grid()
+            self._kept_floats = key, (weight.to(dtype), bias.to(dtype))
+        return self._kept_floats[1]
+
+    def _key(self) -> tuple[object, ...]:
+        """Another one whenever a weight has changed."""
+        tensors = self.weight, self.bias
+        versions = (0 if p.is_inference() else p._version for p in tensors)  # nothing changes those
+        where = *(p.data_ptr() for p in tensors), self.weight.device
+        return *versions, *where, torch.is_inference_mode_enabled()  # what is made there may not be trained with
+
+    def _on_grid(self) -> tuple[Tensor, Float[Tensor, " out"], Float[Tensor, " out"]]:
+        """Weight and bias in whole steps, and the step of each channel, the same on every machine."""
+        largest = self.weight.abs().flatten(1).amax(1).double()
+        # The finest step that the largest weight is at most WEIGHT_LIMIT of.
+        mantissa, exponent = torch.frexp(largest / WEIGHT_LIMIT)
+        exponent = exponent - (mantissa == 0.5).int()
+        step = torch.ldexp(torch.ones_like(largest), exponent.clamp(FINEST, COARSEST)).to(self.weight.dtype)
+        steps = step.view(-1, 1, 1, 1)
+        weight = (self.weight / steps).round_().clamp_(-WEIGHT_LIMIT, WEIGHT_LIMIT).mul_(steps)
+        bias = (self.bias.clamp(-_BIAS_LIMIT, _BIAS_LIMIT) / step).round_() * step
+        return weight, bias, step
+
+    def _taps_of(self, padding: Padding, npix: int, device: torch.device) -> Int[Tensor, "npix 9"]:
+        """Of each node, numbers of the nodes that its taps look at, counted from 1; 0 for one that does not exist."""
+        if device not in self._taps:
+            numbers = torch.arange(1, npix + 1, dtype=torch.float64, device=device).view(1, npix, 1)
+            images = padding(numbers)[:, 0]
+            height, width = images.shape[1] - 2, images.shape[2] - 2
+            taps = [images[:, dy : dy + height, dx : dx + width] for dy in range(3) for dx in range(3)]
+            self._taps[device] = torch.stack(taps, -1).view(-1, 9).long()
+        return self._taps[device]
 
 
-def _nine_taps(padding: Padding, a: Tensor, weight: Tensor) -> Float[Tensor, "batch npix fout"]:
-    """A 3×3 convolution as one matrix product: a library's convolution may go by way of a transform that rounds."""
-    images = padding(a).permute(0, 2, 3, 1)
-    height, width = images.shape[1] - 2, images.shape[2] - 2
-    taps = [images[:, dy : dy + height, dx : dx + width] for dy in range(3) for dx in range(3)]
-    rows = torch.cat(taps, -1).view(-1, 9 * a.shape[2])
-    return (rows @ weight.permute(2, 3, 1, 0).reshape(-1, len(weight))).view(len(a), -1, len(weight))
+class _Straight(torch.autograd.Function):
+    """A value, with the gradient of what it was rounded from."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, value: Tensor) -> Tensor:
+        return value.view_as(value)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):  # type: ignore[override]
+        return grad, None
+
+
+class _Activation(torch.autograd.Function):
+    """Rounded and clamped; slopes go on 1 % outside the clamp, or a saturated unit would never learn again."""
+
+    @staticmethod
+    def forward(ctx, total: Tensor, low: int, limit: int) -> Tensor:
+        ctx.save_for_backward((total < low) | (total > limit))
+        return (total + 0.5).floor_().clamp_(low, limit)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):  # type: ignore[override]
+        (outside,) = ctx.saved_tensors
+        return torch.where(outside, 0.01 * grad, grad), None, None

@@ -9,18 +9,19 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from deepsphere_codec.entropy.coder import SymbolReader, Tables
-from deepsphere_codec.entropy.hyperprior import SKIP_LEVEL
-from deepsphere_codec.evaluation.tree_bits import bits_of, bits_of_tree, plain_tables
+from deepsphere_codec.entropy.coder import SymbolReader, Tables, bits_of
+from deepsphere_codec.entropy.hyperprior import SKIP_LEVEL, Coding
+from deepsphere_codec.evaluation.tree_bits import bits_of_tree, plain_tables
 from deepsphere_codec.layers import unpool
 from deepsphere_codec.layers.fields import combine
 from deepsphere_codec.models import References, SphereDVC
 from deepsphere_codec.models.inter import InterCodec
-from deepsphere_codec.models.latent_codec import Decoded, LatentCodec
+from deepsphere_codec.models.latent_codec import LatentCodec
 from deepsphere_codec.models.payload import Payload
 from deepsphere_codec.models.pyramid import COARSEST_DEPTH, LATENT_DEPTH
 from deepsphere_codec.models.quality import inter_quality, intra_quality
 from deepsphere_codec.models.quality_map import mapped, read_map
+from deepsphere_codec.motion.prediction import Motion
 from deepsphere_codec.motion.tree import A0, B0, LAST, STEP, WIDTHS, MotionTree
 
 
@@ -53,6 +54,7 @@ def look_into(
         Motion towards the first reference, at an even speed.
     """
     grids, parts, like = network.pyramid.grids, Payload.unpack(payload), network.pyramid.frame(0)
+    tree: MotionTree | None = None
     motion, bits = np.zeros((grids[0].npix, 3), np.float32), torch.zeros(grids[LATENT_DEPTH].npix, dtype=torch.float64)
     quality_map = references.first.quality_map if references else None
     if parts.quality_map is not None:
@@ -68,13 +70,15 @@ def look_into(
         codec, memory = network.intra.latents, None
         if references is not None:
             asked = inter_quality(quality, network.config, layer)
-            codec, memory = network.inter.residual_latents, references.memory
+            codec = network.inter.residual_latents
+            assert tree is not None
+            memory = network.inter.context(references, Motion.of([tree]))
         reader, coded = CostedReader(parts.latents), None
         if references is not None:
             coded = network.inter.read_coded(reader)
             bits += sum(float(each.sum()) for each in reader.bits) / len(bits)
             reader.bits.clear()
-        bits += _read(codec, reader, mapped(asked, quality_map, like), memory, coded)[1]
+        bits += _read(codec, reader, mapped(asked, quality_map, like), memory, coded)
     return Inside(motion, (bits / 4**LATENT_DEPTH).numpy())
 
 
@@ -100,24 +104,29 @@ def _at_latents(bits: Float[np.ndarray, "images rows columns"]) -> Float[Tensor,
 
 def _read(
     codec: LatentCodec, reader: CostedReader, quality: Tensor, memory: Tensor | None, coded: Tensor | None = None
-) -> tuple[Decoded, Float[Tensor, " latent"]]:
-    """Latents, and the bits spent on each node: its own, and its share of those of the hyper-latents above it."""
+) -> Float[Tensor, " latent"]:
+    """Bits spent on each node: its own, and its share of those of the hyper-latents above it."""
     hyperprior = codec.hyperprior
-    levels: list[Tensor] = []  # of the two halves of the nodes; they tell which latents are coded at all
-    with hyperprior.level.register_forward_hook(lambda module, a, level: levels.append(level[0].cpu())):
-        decoded = codec.read(reader, quality, memory, coded)
-    hyper, *halves = reader.bits
-    coded = torch.ones(hyperprior.nodes, dtype=torch.bool) if coded is None else coded
-    above = torch.zeros(1, hyperprior.nodes, 1, dtype=torch.float64)
-    above[0, coded, 0] = hyper.view(int(coded.sum()), -1).sum(-1) / 4 ** (COARSEST_DEPTH - LATENT_DEPTH)
+    hyper, bits = (torch.zeros(count, dtype=torch.float64) for count in (hyperprior.nodes, len(hyperprior.anchors)))
+    read = hyperprior.decoding(reader)
+
+    def noting(spent: Float[Tensor, " nodes"]) -> Coding:
+        def decode(level: Tensor, mean: Tensor, where: Tensor) -> Tensor:
+            before = len(reader.bits)
+            symbols = read(level, mean, where)
+            nodes = where[:, None].expand_as(level)[level > SKIP_LEVEL]
+            for costs in reader.bits[before:]:
+                spent.index_add_(0, nodes, costs)
+            return symbols
+
+        return decode
+
+    context = codec.context(quality, memory, len(bits)).to(torch.int8)
+    reader.expect(hyperprior.most_symbols)
+    hyperprior.coded([noting(hyper)] + [noting(bits)] * len(hyperprior.slices), context, coded)
     _, middle, coarse = hyperprior.sides
-    bits = unpool(unpool(above, coarse), middle).flatten()
-    anchors, kept = hyperprior.anchors.cpu(), hyperprior.below(coded)
-    for where, level, half in zip((anchors & kept, ~anchors & kept), levels, halves, strict=True):
-        spent = torch.zeros_like(level[where], dtype=torch.float64)
-        spent[level[where] > SKIP_LEVEL] = half
-        bits[where] += spent.sum(-1)
-    return decoded, bits
+    above = hyper[None, :, None] / 4 ** (COARSEST_DEPTH - LATENT_DEPTH)
+    return bits + unpool(unpool(above, coarse), middle).flatten()
 
 
 class CostedReader(SymbolReader):

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float64, Int, Int64
-from torch import Tensor
+from jaxtyping import Bool, Float64, Int64
 
-from deepsphere_codec.entropy.coder import Tables
+from deepsphere_codec.entropy.coder import Tables, bits_of
 from deepsphere_codec.motion.contexts import MotionTables
 from deepsphere_codec.motion.syntax import Fields, LeafContext, Setting, Where, choices, walk
 from deepsphere_codec.motion.tree import LAST, WIDTHS, BlockGrid, MotionTree
-
-_TABLE_BITS = 16  # a row's frequencies sum to 2^16
-_DIGIT_BITS = 4  # of what is written of a symbol beyond its row
 
 
 def bits_of_tree(
@@ -64,19 +60,3 @@ def plain_tables(tables: Tables | MotionTables) -> Tables:
     if isinstance(tables, MotionTables):
         return Tables(tables.tree_cdf, tables.tree_length, tables.tree_offset)
     return tables
-
-
-def bits_of(symbols: Int[Tensor, " n"], rows: Int[Tensor, " n"], tables: Tables) -> Float[Tensor, " n"]:
-    """Costs of symbols by the tables; the coder's bytes are that, but for the rounding of a whole payload.
-
-    A symbol beyond its row is written as the row's last entry, the number of hexadecimal digits to come, and these.
-    """
-    cdf, length, offset = (part.cpu().long() for part in tables)
-    entry, last = symbols - offset[rows], length[rows] - 2
-    outside = (entry < 0) | (entry >= last)
-    beyond = torch.where(entry < 0, -2 * entry - 1, 2 * (entry - last))[outside].double()
-    entry = torch.where(outside, last, entry)
-    share = cdf[rows, entry + 1] - cdf[rows, entry]
-    bits = _TABLE_BITS - share.double().log2()
-    bits[outside] += _DIGIT_BITS * (1 + ((beyond + 1).log2() / _DIGIT_BITS).ceil())
-    return bits

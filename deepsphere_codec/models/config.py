@@ -43,7 +43,7 @@ class ModelConfig:
     intra_latents: int = 256
     residual_latents: int = 192
     hyper_channels: int = 32
-    hyper_hidden: int = 48
+    hyper_hidden: int = 128
     blurs: int = 3
     kinds: tuple[str, str] = ("directional", "directional")
     stem: str = "directional"

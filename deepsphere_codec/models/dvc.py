@@ -109,15 +109,16 @@ class SphereDVC(nn.Module):
         writer = SymbolWriter()
         tree = self.inter.write_motion(tree, setting, writer)
         moved = writer.finish()
-        x_pred = self.inter.predict(references, Motion.of([tree], x.device), turn)
+        motion = Motion.of([tree], x.device)
+        x_pred, context = self.inter.predict(references, motion, turn), self.inter.context(references, motion)
         map_bytes = self._map_bytes(quality_map, references.first.quality_map)
         still = Payload(turn=turn, quality_map=map_bytes, motion=moved)
         choices = [(x_pred, still), (x_ref, Payload())]
         y = self.inter.analyse_residual(x, x_pred)
-        coded = self._worth_coding(x, y, references, x_pred, asked) if effort.chooses_blocks else None
+        coded = self._worth_coding(x, y, context, x_pred, asked) if effort.chooses_blocks else None
         if coded is None or coded.any():
             writer = SymbolWriter()
-            x_hat, residual = self.inter.write_residual(y, references, x_pred, asked, writer, coded)
+            x_hat, residual = self.inter.write_residual(y, context, x_pred, asked, writer, coded)
             choices.append((x_hat, still._replace(latents=writer.finish())))
         if references.second is not None:
             choices.append((references.second.x_hat, Payload(repeats_second=True)))
@@ -148,12 +149,14 @@ class SphereDVC(nn.Module):
         quality_map = self._read_map(parts, references.first.quality_map)
         asked = mapped(inter_quality(quality, self.config, layer), quality_map, references.first.x_hat)
         tree = self.inter.read_motion(SymbolReader(parts.motion), references)
-        x_pred = self.inter.predict(references, Motion.of([tree], asked.device), parts.turn)
+        motion = Motion.of([tree], asked.device)
+        x_pred = self.inter.predict(references, motion, parts.turn)
         if parts.latents is None:
             x_hat = x_pred
             fine = torch.zeros_like(references.first.residual.last, dtype=x_hat.dtype)
         else:
-            x_hat, residual = self.inter.read_residual(SymbolReader(parts.latents), references, x_pred, asked)
+            context = self.inter.context(references, motion)
+            x_hat, residual = self.inter.read_residual(SymbolReader(parts.latents), context, x_pred, asked)
             fine = residual.fine
         state = _checked(references.after(x_hat, fine, tree, quality_map))
         return state.sealed(references.check, *_numbers(fine, tree, quality_map))
@@ -180,11 +183,11 @@ class SphereDVC(nn.Module):
         return _unless_flat(quality_map)
 
     def _worth_coding(
-        self, x: Tensor, y: Tensor, references: References, x_pred: Tensor, asked: Float[Tensor, "1 blocks"]
+        self, x: Tensor, y: Tensor, context: Tensor, x_pred: Tensor, asked: Float[Tensor, "1 blocks"]
     ) -> CodedBlocks:
         """The blocks whose residual lowers rate + lmbda · distortion, by the estimated rate of all of it."""
         pyramid = self.pyramid
-        residual, rate = self.inter.residual_latents(y, asked, references.memory, straight=True)
+        residual, rate = self.inter.residual_latents.estimate(y, asked, context)
         x_hat = self.inter.reconstruct(residual.y_hat, x_pred, asked)
         bits = rate.hyper + _block_sums(rate.latents[..., None], pyramid, LATENT_DEPTH)
         gain = self._block_errors(x, x_pred, asked) - self._block_errors(x, x_hat, asked) - bits

@@ -16,6 +16,7 @@ from deepsphere_codec.models.coded_blocks import Coded, read_coded, write_coded
 from deepsphere_codec.models.config import ModelConfig
 from deepsphere_codec.models.latent_codec import Decoded, LatentCodec
 from deepsphere_codec.models.memory import LatentMemory, References, State
+from deepsphere_codec.models.motion_context import MOTION_CHANNELS, motion_context
 from deepsphere_codec.models.pyramid import LATENT_DEPTH, Pyramid
 from deepsphere_codec.models.quality import Quality
 from deepsphere_codec.models.rotation import (
@@ -61,7 +62,7 @@ class InterCodec(nn.Module):
         self.prediction = TreePrediction(pyramid.warp(0), pyramid.padding(0))
         self.g_a = Analysis(2 * FOLDED, config.residual_latents, widths, basis, config, pyramid)
         self.g_s = Synthesis(config.residual_latents, FOLDED, widths, basis, config, pyramid)
-        memory = 2 * config.residual_latents + config.intra_latents
+        memory = 2 * config.residual_latents + config.intra_latents + MOTION_CHANNELS
         self.residual_latents = LatentCodec(config.residual_latents, memory, config, pyramid)
 
     @cached_property
@@ -94,7 +95,7 @@ class InterCodec(nn.Module):
         """
         x_pred = self.predict(references, motion)
         y = self.analyse_residual(x, x_pred)
-        residual, rate = self.residual_latents(y, quality, references.memory, straight)
+        residual, rate = self.residual_latents(y, quality, self.context(references, motion), straight)
         return InterOutput(self.reconstruct(residual.y_hat, x_pred, quality), x_pred, rate, residual.fine)
 
     @torch.no_grad()
@@ -158,6 +159,12 @@ class InterCodec(nn.Module):
             return Setting(own)
         return Setting(own, earlier_tree(state.tree, state.distances, own))
 
+    def context(self, references: References, motion: Motion) -> Float[Tensor, "batch latent r"]:
+        """What the residual's entropy parameters are told: latents of the references, and the motion; whole numbers."""
+        memory = references.memory
+        columns = self.pyramid.grids[LATENT_DEPTH].shape[2]
+        return torch.cat([memory, motion_context(motion, columns, references.distances).to(memory)], -1)
+
     def _lumas(self, x_ref: Float[Tensor, "batch npix c"], blurs: int) -> list[np.ndarray]:
         """Luma at the blur levels that are tried."""
         luma = x_ref[..., :1].contiguous()
@@ -199,7 +206,7 @@ class InterCodec(nn.Module):
     def write_residual(
         self,
         y: Tensor,
-        references: References,
+        context: Float[Tensor, "1 latent r"],
         x_pred: Tensor,
         quality: Quality,
         writer: SymbolWriter,
@@ -209,12 +216,13 @@ class InterCodec(nn.Module):
 
         Args:
             y: Latents before rounding, of `analyse_residual`.
+            context: As `context` gives it.
             coded: The blocks that have a residual; None for all.
         """
         coded = np.ones(self.blocks.shape(0), bool) if coded is None else coded
         write_coded(coded, self.blocks, self.tables, writer)
         nodes = torch.from_numpy(coded.reshape(-1))
-        residual = self.residual_latents.write(y, quality, writer, references.memory, nodes)
+        residual = self.residual_latents.write(y, quality, writer, context, nodes)
         return self.reconstruct(residual.y_hat, x_pred, quality), residual
 
     def read_coded(self, reader: SymbolReader) -> Bool[Tensor, " coarse"]:
@@ -224,10 +232,10 @@ class InterCodec(nn.Module):
         return torch.from_numpy(read_coded(reader, self.blocks, self.tables).reshape(-1))
 
     def read_residual(
-        self, reader: SymbolReader, references: References, x_pred: Tensor, quality: Quality
+        self, reader: SymbolReader, context: Float[Tensor, "1 latent r"], x_pred: Tensor, quality: Quality
     ) -> tuple[Tensor, Decoded]:
         """Decode the rest."""
-        residual = self.residual_latents.read(reader, quality, references.memory, self.read_coded(reader))
+        residual = self.residual_latents.read(reader, quality, context, self.read_coded(reader))
         return self.reconstruct(residual.y_hat, x_pred, quality), residual
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int8
 from torch import Tensor, nn
 
 from deepsphere_codec.entropy.coder import SymbolReader, SymbolWriter
+from deepsphere_codec.entropy.exact import ACTIVATION_LIMIT
 from deepsphere_codec.entropy.hyperprior import FINE, Hyperprior, Rate
 from deepsphere_codec.models.config import ModelConfig
 from deepsphere_codec.models.pyramid import COARSEST_DEPTH, LATENT_DEPTH, Pyramid
@@ -32,7 +33,7 @@ class LatentCodec(nn.Module):
 
     Args:
         channels: Of y.
-        memory_channels: Channels of what is remembered of frames before; 0 for none.
+        memory_channels: Channels of what else is known, of frames before and of the motion; 0 for none.
         start: Gain at quality 1 to begin with; a step in quality doubles lmbda, so the gain grows by √2.
     """
 
@@ -44,29 +45,31 @@ class LatentCodec(nn.Module):
         self.pyramid = pyramid
         self.gain = QualityBank(channels, start, 2**0.5)
         self.inverse_gain = QualityBank(channels, 1 / start, 2**-0.5)
+        self.latitude = pyramid.latitude(LATENT_DEPTH) if config.positional else None
         self.hyperprior = Hyperprior(
             channels,
             config.hyper_channels,
             config.hyper_hidden,
-            memory_channels,
+            memory_channels + (1 if self.latitude is None else 2),
             at[LATENT_DEPTH],
             at[LATENT_DEPTH + 1],
             at[COARSEST_DEPTH],
-            (pyramid.latitude(LATENT_DEPTH), pyramid.latitude(COARSEST_DEPTH)) if config.positional else None,
         )
         self.tilt = LatitudeTilt(pyramid.latitude(LATENT_DEPTH)) if config.latitude_quality else None
 
     def forward(
-        self,
-        y: Float[Tensor, "batch latent m"],
-        quality: Quality,
-        memory: Tensor | None = None,
-        straight: bool = False,
+        self, y: Float[Tensor, "batch latent m"], quality: Quality, memory: Tensor | None = None, straight: bool = False
     ) -> tuple[Decoded, Rate]:
         """Training: what is decoded, with gradients, and the estimated rate."""
         with torch.autocast(y.device.type, enabled=False):  # whole numbers need all their digits
-            y_hat, rate = self.hyperprior(self._scaled(y.float(), quality), memory, straight)
+            context = self.context(quality, memory, y.shape[1]).to(y.device, torch.float32)
+            y_hat, rate = self.hyperprior(self._scaled(y.float(), quality), context, straight)
             return self._decoded(y_hat, quality), rate
+
+    def estimate(self, y: Tensor, quality: Quality, memory: Tensor | None = None) -> tuple[Decoded, Rate]:
+        """What would be decoded, and the bits of its symbols, in the order that `write` has."""
+        y_hat, rate = self.hyperprior.estimate(self._scaled(y, quality), self._whole(quality, memory))
+        return self._decoded(y_hat, quality), rate
 
     def write(
         self,
@@ -77,7 +80,8 @@ class LatentCodec(nn.Module):
         coded: Bool[Tensor, " coarse"] | None = None,
     ) -> Decoded:
         """Code y where it is to be coded; what the decoder will have."""
-        return self._decoded(self.hyperprior.write(self._scaled(y, quality), writer, memory, coded), quality)
+        context = self._whole(quality, memory)
+        return self._decoded(self.hyperprior.write(self._scaled(y, quality), writer, context, coded), quality)
 
     def read(
         self,
@@ -87,7 +91,21 @@ class LatentCodec(nn.Module):
         coded: Bool[Tensor, " coarse"] | None = None,
     ) -> Decoded:
         """Decode."""
-        return self._decoded(self.hyperprior.read(reader, quality, memory, coded), quality)
+        context = self._whole(quality, memory)
+        return self._decoded(self.hyperprior.read(reader, quality, context, coded), quality)
+
+    def context(self, quality: Quality, memory: Tensor | None, npix: int) -> Float[Tensor, "batch latent r"]:
+        """What the entropy parameters are told: the memory, the quality in eighths and, where asked for, latitude."""
+        told = (8 * quality.detach().double()).round().clamp(-ACTIVATION_LIMIT, ACTIVATION_LIMIT)
+        blocks = told.view(len(quality), -1)[..., None]
+        parts = [] if memory is None else [memory.to(told)]
+        parts.append(at_depth(blocks, self.pyramid, LATENT_DEPTH).expand(-1, npix, -1))
+        if self.latitude is not None:
+            parts.append(self.latitude.level.to(told).expand(len(quality), -1, -1))
+        return torch.cat(parts, -1)
+
+    def _whole(self, quality: Quality, memory: Tensor | None) -> Int8[Tensor, "1 latent r"]:
+        return self.context(quality, memory, len(self.hyperprior.anchors)).to(torch.int8)
 
     def nothing(self, quality: Quality) -> Decoded:
         """Where no latents are coded: all of them zero."""

@@ -6,15 +6,17 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
+from deepsphere_codec.entropy.coder import SymbolWriter
 from deepsphere_codec.entropy.exact import ExactConv
 from deepsphere_codec.layers import GDN, ChebConv, DirectionalConv, HybridConv, SeparableChebConv
 from deepsphere_codec.layers.operators import RescaledLaplacian
 from deepsphere_codec.models.config import ModelConfig
 from deepsphere_codec.models.dvc import SphereDVC
 from deepsphere_codec.models.geometry import nside_multiple, whole_grid
-from deepsphere_codec.models.memory import References
+from deepsphere_codec.models.memory import References, State
 from deepsphere_codec.motion.prediction import Motion
 from deepsphere_codec.motion.tree import still_tree
 
@@ -64,19 +66,27 @@ class Complexity(NamedTuple):
 def complexity(config: ModelConfig) -> Complexity:
     """Count what the networks of a configuration compute: see COUNTED.
 
-    Every layer does the same work at each of its nodes, so the smallest picture tells of all sizes. What the encoder
-    tries and drops counts once, as what it keeps.
+    Every layer does the same work at each of its nodes, so the smallest picture tells of all sizes. A P-frame is one
+    that has a residual everywhere; that the encoder looks for the blocks that need one does not count.
     """
     nside = nside_multiple(config.geometry)
     with torch.random.fork_rng(devices=[]):
         network = SphereDVC(config, whole_grid(config.geometry, nside)).eval()
-        x, quality = torch.rand(1, network.pyramid.grids[0].npix, 3), torch.tensor([4.0])
+        network.build_tables()
+        x = torch.rand(2, 1, network.pyramid.grids[0].npix, 3)
         with Counter(network) as intra:
-            picture, _ = network.intra(x, quality)
+            state = network.encode_intra(x[0], 4.0).state
         with Counter(network) as inter:
-            motion = Motion.of([still_tree(network.inter.blocks)])
-            network.inter(x, References(network.inter.begin(*picture)), motion, quality)
+            write_p_frame(network, x[1], state)
     return Complexity(sum(p.numel() for p in network.parameters()), macs_of(intra, inter, 8 * nside * nside, ENCODERS))
+
+
+def write_p_frame(network: SphereDVC, x: Float[Tensor, "1 npix 3"], state: State) -> None:
+    """Have a P-frame without motion coded, with a residual everywhere."""
+    inter, references, motion = network.inter, References(state), Motion.of([still_tree(network.inter.blocks)])
+    x_pred = inter.predict(references, motion)
+    y, context = inter.analyse_residual(x, x_pred), inter.context(references, motion)
+    inter.write_residual(y, context, x_pred, x.new_full((1, 1), 4.0), SymbolWriter())
 
 
 def macs_of(intra: Counter, inter: Counter, pixels: int, encoders: Sequence[str]) -> Macs:
@@ -129,8 +139,8 @@ def _macs_of_call(module: nn.Module, x: Tensor, y: Tensor) -> int:
         return y.numel() * module.weight[0].numel()  # each value that comes out has weights of its own channel
     if isinstance(module, nn.ConvTranspose2d):
         return x.numel() * module.weight[0].numel()  # each value that goes in
-    batch, npix, fin = x.shape
-    return batch * npix * _macs_of_node(module, fin, y.shape[2])
+    batch, npix, fout = y.shape  # an ExactConv may be asked for some nodes alone
+    return batch * npix * _macs_of_node(module, x.shape[2], fout)
 
 
 def _macs_of_node(module: nn.Module, fin: int, fout: int) -> int:

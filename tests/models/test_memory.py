@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from deepsphere_codec.entropy.exact import ACTIVATION_LIMIT as LIMIT
 from deepsphere_codec.models.memory import LatentMemory, References, State
 
 LATENTS, INTRA, NODES = 3, 5, 12
@@ -37,24 +38,26 @@ def test_counts_as_pythons_integers_do():
     last = activity = [0] * (2 * NODES * LATENTS)
     for fine in frames(12):
         memory = memory.after(fine)
-        last = [max(-255, min(255, int(value))) for value in fine.flatten().tolist()]
+        last = [max(-LIMIT, min(LIMIT, int(value))) for value in fine.flatten().tolist()]
         activity = [(3 * a + abs(value)) // 4 for a, value in zip(activity, last, strict=True)]
         assert memory.last.flatten().tolist() == last
         assert memory.activity.flatten().tolist() == activity
 
 
-@pytest.mark.parametrize("value", [255.0, -255.0, 1e7, -1e7])
+@pytest.mark.parametrize("value", [LIMIT, -LIMIT, 1e7, -1e7])
 def test_stays_within_eight_bits(value):
     memory = empty()
     for _ in range(40):
-        memory = memory.after(torch.full((2, NODES, LATENTS), value))
-    assert memory.last.abs().unique().tolist() == [255]
-    assert 252 <= memory.activity.min() and memory.activity.max() <= 255, "rounded down, it ends up to three below"
+        memory = memory.after(torch.full((2, NODES, LATENTS), float(value)))
+    assert memory.last.abs().unique().tolist() == [LIMIT]
+    assert LIMIT - 3 <= memory.activity.min() and memory.activity.max() <= LIMIT, (
+        "rounded down, it ends up to three below"
+    )
 
 
 def test_fades_by_a_quarter_a_frame_and_is_gone_in_time():
-    memory = LatentMemory(*(torch.full((2, NODES, LATENTS), 255.0).double() for _ in range(2)))
-    nothing, seen = torch.zeros(2, NODES, LATENTS), [255.0]
+    memory = LatentMemory(*(torch.full((2, NODES, LATENTS), LIMIT).double() for _ in range(2)))
+    nothing, seen = torch.zeros(2, NODES, LATENTS), [float(LIMIT)]
     while memory.activity.any():
         memory = memory.after(nothing)
         assert not memory.last.any()
@@ -71,9 +74,9 @@ def test_latents_of_any_precision_give_the_same():
 
 
 def test_a_state_begins_with_the_magnitudes_of_the_i_frame():
-    fine = torch.tensor([-1000.0, -255, -3, 0, 254.0]).expand(2, NODES, INTRA)
+    fine = torch.tensor([-1000.0, -LIMIT, -3, 0, LIMIT - 1]).expand(2, NODES, INTRA)
     state = start(fine)
-    assert state.intra[1, 3].tolist() == [255, 255, 3, 0, 254] and state.intra.dtype == torch.float64
+    assert state.intra[1, 3].tolist() == [LIMIT, LIMIT, 3, 0, LIMIT - 1] and state.intra.dtype == torch.float64
     assert state.tree is None and state.check == 0 and not state.residual.both.any()
 
 
@@ -87,7 +90,7 @@ def test_a_p_frame_changes_all_but_the_i_frames_magnitudes():
     quality_map = np.array([1, 2], np.int8)
     after = References(state, None, (-3, 0)).after(x_hat, fine, None, quality_map)
     assert torch.equal(after.x_hat, x_hat) and torch.equal(after.intra, state.intra)
-    assert torch.equal(after.residual.last, fine.double().clamp(-255, 255))
+    assert torch.equal(after.residual.last, fine.double().clamp(-LIMIT, LIMIT))
     assert after.distances == (-3, 0) and after.quality_map is quality_map and after.tree is None
 
 
@@ -116,7 +119,7 @@ def test_memories_of_a_hierarchy_stay_whole_numbers_of_eight_bits():
     for _ in range(12):
         states.append(later(References(states[-1], states[len(states) // 2], (-1, 2))))
         memory = References(states[-1], states[0], (-1, 3)).memory
-        assert torch.equal(memory, memory.round()) and memory.abs().max() <= 255 and memory.dtype == torch.float64
+        assert torch.equal(memory, memory.round()) and memory.abs().max() <= LIMIT and memory.dtype == torch.float64
 
 
 def test_the_check_is_of_the_references_and_of_what_is_new():

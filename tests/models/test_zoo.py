@@ -59,7 +59,7 @@ def test_the_card_says_what_the_files_are(saved, tiny):
 
 
 def test_what_is_loaded_codes_as_what_was_saved(lively, saved, pictures):
-    """The saved network itself holds the halved weights and the tables made of them."""
+    """The saved network itself holds the rounded weights and the tables made of them."""
     network = copy.deepcopy(lively)
     save_model(saved.parent / "again", "mine", network, {})
     loaded = load_model(saved.parent / "again").network(64)
@@ -72,17 +72,25 @@ def test_what_is_loaded_codes_as_what_was_saved(lively, saved, pictures):
     assert torch.equal(loaded.decode_inter(coded.payload, References(first.state), 6.5, 0).x_hat, coded.state.x_hat)
 
 
-def test_weights_are_halved_but_for_the_integer_networks(saved, lively):
+def test_weights_are_halved_but_for_the_integer_networks_in_eight_bits(saved, lively):
     tensors = load_file(saved / WEIGHTS)
     integer = {name for name, module in lively.named_modules() if isinstance(module, ExactConv)}
-    assert len(integer) == 2 * 8 + 1, "of two hyperpriors; one has a memory"
+    assert len(integer) == 2 * (7 + 5 * 5), "of two hyperpriors, z and four slices of y in each"
+    exponents = {f"{name}.weight.exponent" for name in integer}
     for name, p in lively.named_parameters():
-        exact = name.rpartition(".")[0] in integer
-        assert tensors[name].dtype == (torch.float32 if exact else torch.float16)
-        assert torch.equal(tensors[name].float(), p if exact else p.half().float())
+        module, _, kind = name.rpartition(".")
+        if module not in integer:
+            assert tensors[name].dtype == torch.float16 and torch.equal(tensors[name], p.half())
+        elif kind == "bias":
+            assert tensors[name].dtype == torch.float32 and torch.equal(tensors[name], p)
+        else:
+            whole, exponent = tensors[name], tensors[f"{name}.exponent"]
+            assert whole.dtype == exponent.dtype == torch.int8 and whole.shape == p.shape
+            step = 2.0 ** exponent.float().view(-1, 1, 1, 1)
+            assert (whole * step - p).abs().div(step).max() <= 0.5 and whole.abs().max() > 63
     tables = {name for name in tensors if name.endswith(("_cdf", "_length", "_offset"))}
-    assert len(tables) == 2 * 6 + 3, "two hyperpriors, with tables of y and z, and the motion's"
-    assert tensors.keys() == tables | {name for name, _ in lively.named_parameters()}
+    assert len(tables) == 2 * 3 + 3, "of two hyperpriors, and the motion's"
+    assert tensors.keys() == tables | exponents | {name for name, _ in lively.named_parameters()}
 
 
 def test_hashes_are_the_same_each_time(saved, lively, tmp_path):
@@ -115,7 +123,7 @@ def test_the_configuration_changes_the_weights_hash(copied, saved):
 
 
 def test_any_table_changes_the_tables_hash(copied, saved):
-    edit_tensors(copied, lambda tensors: tensors["intra.latents.hyperprior.y_offset"][3].add_(1))
+    edit_tensors(copied, lambda tensors: tensors["intra.latents.hyperprior.scale_offset"][3].add_(1))
     model, original = load_model(copied), load_model(saved)
     assert model.tables_hash != original.tables_hash and model.weights_hash == original.weights_hash
 
@@ -183,7 +191,7 @@ def test_weights_of_another_model_are_refused(copied):
         load_model(copied).network(64)
 
 
-@pytest.mark.parametrize("name", ["inter.g_s.finish.1.bias", "intra.latents.hyperprior.y_offset"])
+@pytest.mark.parametrize("name", ["inter.g_s.finish.1.bias", "intra.latents.hyperprior.scale_offset"])
 def test_other_hashes_than_the_cards_are_refused(saved, tmp_path, name):
     folder = Path(shutil.copytree(saved, tmp_path / "mine"))
     edit_tensors(folder, lambda tensors: tensors[name].add_(1))
@@ -192,30 +200,30 @@ def test_other_hashes_than_the_cards_are_refused(saved, tmp_path, name):
 
 
 def longer(tensors: dict[str, torch.Tensor]) -> None:
-    tensors["intra.latents.hyperprior.y_length"][3] = 10**6
+    tensors["intra.latents.hyperprior.scale_length"][3] = 10**6
 
 
 def not_growing(tensors: dict[str, torch.Tensor]) -> None:
-    tensors["inter.residual_latents.hyperprior.z_cdf"][2, 1] = 0
+    tensors["inter.residual_latents.hyperprior.scale_cdf"][2, 1] = 0
 
 
 def beyond_the_sum(tensors: dict[str, torch.Tensor]) -> None:
-    row, length = (tensors[f"intra.latents.hyperprior.y_{name}"] for name in ("cdf", "length"))
+    row, length = (tensors[f"intra.latents.hyperprior.scale_{name}"] for name in ("cdf", "length"))
     row[5, length[5] - 1] += 7
 
 
 def fewer_rows(tensors: dict[str, torch.Tensor]) -> None:
-    name = "intra.latents.hyperprior.z_offset"
+    name = "intra.latents.hyperprior.scale_offset"
     tensors[name] = tensors[name][:-1].clone()
 
 
 def floating(tensors: dict[str, torch.Tensor]) -> None:
-    name = "intra.latents.hyperprior.y_cdf"
+    name = "intra.latents.hyperprior.scale_cdf"
     tensors[name] = tensors[name].float()
 
 
 def no_table(tensors: dict[str, torch.Tensor]) -> None:
-    del tensors["inter.residual_latents.hyperprior.y_cdf"]
+    del tensors["inter.residual_latents.hyperprior.scale_cdf"]
 
 
 def no_motion(tensors: dict[str, torch.Tensor]) -> None:
@@ -237,11 +245,11 @@ def less_motion(tensors: dict[str, torch.Tensor]) -> None:
 )
 def test_tables_that_would_lead_the_coder_astray_are_refused(copied, edit):
     edit_tensors(copied, edit)
-    with pytest.raises(UsageError, match="the model's files are damaged: the table (y|z|tree) "):
+    with pytest.raises(UsageError, match="the model's files are damaged: the table (scale|tree) "):
         load_model(copied).network(64)
 
 
-@pytest.mark.parametrize("name", ["more.weight", "no.such_cdf", "intra.latents.hyperprior.prior._quantized_cdf"])
+@pytest.mark.parametrize("name", ["more.weight", "no.such_cdf", "intra.latents.hyperprior.conditional._quantized_cdf"])
 def test_what_is_no_part_of_a_model_is_refused(copied, name):
     edit_tensors(copied, lambda tensors: tensors.update({name: torch.zeros(3)}))
     with pytest.raises(UsageError, match=f"the model's files hold {name}, which is no part of it"):

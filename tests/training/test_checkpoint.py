@@ -99,7 +99,7 @@ def test_released_weights_may_be_started_from(tmp_path):
     """Their names have no prefix, some are halved, and they carry tables that are no parameters."""
     model = network()
     tensors = {name: p.detach().half() for name, p in model.named_parameters()}
-    save_file(tensors | {"intra.y_cdf": torch.zeros(3)}, tmp_path / "weights.safetensors")
+    save_file(tensors | {"intra.scale_cdf": torch.zeros(3)}, tmp_path / "weights.safetensors")
     other = network()
     assert load_checkpoint(tmp_path / "weights.safetensors", other) == {}
     assert equal(other, model.half().float())
