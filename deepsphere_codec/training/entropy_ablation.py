@@ -11,7 +11,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -108,19 +108,19 @@ def without(*left_out: str) -> Remembered:
         left_out: Of "last" (latents of the frame before), "older" (their activity, and the I-frame's magnitudes),
             "motion" and "quality".
     """
+    return partial(_zeroed, left_out=left_out)  # which can be sent to another process
 
-    def remember(context: Tensor, channels: int) -> Tensor:
-        end = context.shape[-1]
-        motion = max(0, end - 1 - MOTION_CHANNELS)  # an I-frame's context is the quality alone
-        ends = {"last": (0, min(channels, motion)), "older": (min(channels, motion), motion)}
-        ends |= {"motion": (motion, end - 1), "quality": (end - 1, end)}
-        context = context.clone()
-        for name in left_out:
-            first, last = ends[name]
-            context[..., first:last] = 0
-        return context
 
-    return remember
+def _zeroed(context: Tensor, channels: int, left_out: Sequence[str]) -> Tensor:
+    end = context.shape[-1]
+    motion = max(0, end - 1 - MOTION_CHANNELS)  # an I-frame's context is the quality alone
+    ends = {"last": (0, min(channels, motion)), "older": (min(channels, motion), motion)}
+    ends |= {"motion": (motion, end - 1), "quality": (end - 1, end)}
+    context = context.clone()
+    for name in left_out:
+        first, last = ends[name]
+        context[..., first:last] = 0
+    return context
 
 
 class Variant(NamedTuple):

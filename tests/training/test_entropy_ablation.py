@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import math
+import pickle
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -397,6 +398,10 @@ def test_the_relaxed_twin_does_not_round_and_learns_alike():
     exact.sum().backward(), relaxed.sum().backward()
     assert conv.weight.grad is not None and twin.weight.grad is not None
     assert torch.allclose(conv.weight.grad, twin.weight.grad)
+
+
+def test_every_variant_can_be_sent_to_another_process():
+    assert [pickle.loads(pickle.dumps(variant)).name for variant in VARIANTS] == list(BY_NAME)
 
 
 def test_everything_exact_is_relaxed_and_begins_alike(config, made):
