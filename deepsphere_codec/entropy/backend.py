@@ -71,11 +71,10 @@ _stand_in_for_torchvision()
 with warnings.catch_warnings(), _stand_ins_for_what_is_spared():
     warnings.simplefilter("ignore")  # its dependencies' deprecations are not our users' concern
     from compressai.ans import BufferedRansEncoder, RansDecoder
-    from compressai.entropy_models import EntropyBottleneck, GaussianConditional
+    from compressai.entropy_models import GaussianConditional
 
 __all__ = [
     "BufferedRansEncoder",
-    "EntropyBottleneck",
     "GaussianConditional",
     "RansDecoder",
     "planar_scale_space_flow",
