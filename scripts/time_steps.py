@@ -87,7 +87,7 @@ def run_process(root: Path, part: str, prepared: Path, changes: Sequence[str]) -
 
 
 def samples_a_second(part: str, prepared: Path, changes: Sequence[str]) -> float:
-    """Those of the package that is imported, whatever its version."""
+    """Time steps of the package that is imported, whatever its version."""
     from deepsphere_codec.training.settings import TrainSettings
     from deepsphere_codec.training.trainer import Trainer
 

@@ -154,7 +154,7 @@ def test_probabilities_are_the_same_in_a_batch(batch: int, name: str) -> None:
 def probabilities(
     codec: Hyperprior, z_hat: torch.Tensor, memory: torch.Tensor, fine: list[torch.Tensor]
 ) -> list[Parameters]:
-    """Of each slice, given FINE times the latents of the slices before it."""
+    """Parameters of each slice, given FINE times the latents of the slices before it."""
     known = codec.known(codec.recall(memory), z_hat)
     seen: list[torch.Tensor] = []
     found = []

@@ -59,7 +59,7 @@ class StoredSamples(Dataset):
 
 
 def _name(drawn: PatchDataset | PlanarPatches) -> str:
-    """Of the folder: what all samples follow from, in short."""
+    """Short name of the folder, a hash of all that the samples follow from."""
     films = [(list(film.shape), int(film[0, 0, :64].sum())) for film in drawn.films]
     numbers = [drawn.batch, drawn.relocate, drawn.seed, asdict(drawn.settings), films]
     return hashlib.sha256(json.dumps(numbers).encode()).hexdigest()[:16]

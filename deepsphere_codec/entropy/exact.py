@@ -24,7 +24,7 @@ WEIGHT_LIMIT = 127
 COARSEST, FINEST = -1, -16
 """Exponents of two of the steps that weights may have."""
 EXPONENT = ".exponent"
-"""What is put behind a weight's name for the exponents of its steps, where weights are stored in 8 bits."""
+"""Ending of the name under which the exponents of a weight's steps are stored, beside the weight in 8 bits."""
 _BIAS_LIMIT = 2.0**12
 _FLOAT32_TERMS = 2**24 // (ACTIVATION_LIMIT * WEIGHT_LIMIT)
 """Products of two activations and weights whose every partial sum is exact in float32: 1,040."""
@@ -53,13 +53,13 @@ def product_int8(a: Int8[Tensor, "rows k"], b: Int8[Tensor, "k columns"]) -> Int
 
 
 def product_float32(a: Int8[Tensor, "rows k"], b: Int8[Tensor, "k columns"]) -> Int32[Tensor, "rows columns"]:
-    """The same in float32, in parts whose sums are exact."""
+    """A product of integers in float32, in parts whose sums are exact."""
     parts = zip(a.split(_FLOAT32_TERMS, 1), b.split(_FLOAT32_TERMS, 0), strict=True)
     return sum((_in(torch.float32, x, y) for x, y in parts), a.new_zeros((), dtype=torch.int32))
 
 
 def product_float64(a: Int8[Tensor, "rows k"], b: Int8[Tensor, "k columns"]) -> Int32[Tensor, "rows columns"]:
-    """The same in float64, where every sum is exact."""
+    """A product of integers in float64, where every sum is exact."""
     return _in(torch.float64, a, b)
 
 
@@ -147,7 +147,7 @@ class ExactConv(nn.Module):
     def forward(
         self, a: Float[Tensor, "batch npix fin"] | Int8[Tensor, "1 npix fin"], where: Int[Tensor, " n"] | None = None
     ) -> Tensor:
-        """Of numbers of 8 bits exactly, on any device; of floating-point ones (training) up to their rounding.
+        """Run the layer: exactly on numbers of 8 bits, on any device; on floating-point ones (training) up to rounding.
 
         Args:
             where: Nodes that are asked for; None for all. For numbers of 8 bits alone.
@@ -230,7 +230,7 @@ class ExactConv(nn.Module):
         return weight, bias, step
 
     def _taps_of(self, padding: Padding, npix: int, device: torch.device) -> Int[Tensor, "npix 9"]:
-        """Of each node, numbers of the nodes that its taps look at, counted from 1; 0 for one that does not exist."""
+        """Numbers of the nodes that the taps of each node look at, counted from 1; 0 for one that does not exist."""
         if device not in self._taps:
             numbers = torch.arange(1, npix + 1, dtype=torch.float64, device=device).view(1, npix, 1)
             images = padding(numbers)[:, 0]

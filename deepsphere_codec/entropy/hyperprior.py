@@ -37,7 +37,7 @@ _WHOLE_LIMIT = 2**20  # float32 holds its multiples of 1 / FINE; no honest laten
 Coding = Callable[[Int32[Tensor, "n c"], Int32[Tensor, "n c"], Int[Tensor, " n"]], Int[Tensor, "n c"]]
 """Level and mean of some nodes' latents (on the CPU), and which nodes these are → their symbols."""
 Put = Callable[[Int[Tensor, " n"], Int[Tensor, " n"], Int[Tensor, " n"]], None]
-"""What takes symbols that are coded: they, their rows of the scale table, and their nodes."""
+"""Takes symbols that are coded, their rows of the scale table, and their nodes."""
 
 
 class Rate(NamedTuple):
@@ -190,12 +190,12 @@ class Hyperprior(nn.Module):
         return self.h_a[2](fold_children(h, self.sides[1]))
 
     def above(self, recalled: Tensor) -> Tensor:
-        """What is known before z is, at its nodes."""
+        """Features of the context at the nodes of z, known before z is."""
         a = self.up[0](fold_children(recalled, self.sides[0]))
         return self.up[1](fold_children(a, self.sides[1]))
 
     def known(self, recalled: Tensor, fine: Tensor) -> Tensor:
-        """What is known before any of y is, from the context and from FINE times the decoded z."""
+        """Features known before any of y is, from the context and from FINE times the decoded z."""
         a = unfold_children(self.h_s[0](digits(fine)), self.sides[2])
         a = self.h_s[3](unfold_children(self.h_s[2](self.h_s[1](a)), self.sides[1]))
         return torch.cat([a, recalled], -1)
@@ -272,7 +272,7 @@ class Hyperprior(nn.Module):
     def estimate(
         self, y: Float[Tensor, "1 npix m"], context: Int8[Tensor, "1 npix r"]
     ) -> tuple[Float[Tensor, "1 npix m"], Rate]:
-        """What `write` would return if all of y was coded, and the bits that its symbols take."""
+        """Return what `write` would if all of y was coded, and the bits that its symbols take."""
         tables = self._tables()
         rate = Rate(torch.zeros(1, len(self.anchors)), torch.zeros(1, self.nodes))
 
@@ -299,7 +299,7 @@ class Hyperprior(nn.Module):
         return self.coded([self.decoding(reader)] * (1 + len(self.slices)), context, coded).to(like)
 
     def decoding(self, reader: SymbolReader) -> Coding:
-        """Reads symbols."""
+        """Make a coding that reads symbols."""
         tables = self._tables()
 
         def decode(level: Tensor, mean: Tensor, where: Tensor) -> Tensor:
@@ -367,7 +367,7 @@ class Hyperprior(nn.Module):
 
 
 def encoding(latents: Float[Tensor, "1 nodes c"], put: Put) -> Coding:
-    """Has the symbols of latents written: each the nearest to its latent.
+    """Make a coding that has symbols put somewhere: each the nearest to its latent.
 
     Preferring cheaper ones gained nothing (12 % fewer bits for 0.4 dB, which lies on the curve).
     """

@@ -160,7 +160,7 @@ class InterCodec(nn.Module):
         return Setting(own, earlier_tree(state.tree, state.distances, own))
 
     def context(self, references: References, motion: Motion) -> Float[Tensor, "batch latent r"]:
-        """What the residual's entropy parameters are told: latents of the references, and the motion; whole numbers."""
+        """Whole numbers for the residual's entropy parameters: latents of the references, and the motion."""
         memory = references.memory
         columns = self.pyramid.grids[LATENT_DEPTH].shape[2]
         return torch.cat([memory, motion_context(motion, columns, references.distances).to(memory)], -1)

@@ -67,7 +67,7 @@ class LatentCodec(nn.Module):
             return self._decoded(y_hat, quality), rate
 
     def estimate(self, y: Tensor, quality: Quality, memory: Tensor | None = None) -> tuple[Decoded, Rate]:
-        """What would be decoded, and the bits of its symbols, in the order that `write` has."""
+        """Return what `write` would, and the bits of its symbols."""
         y_hat, rate = self.hyperprior.estimate(self._scaled(y, quality), self._whole(quality, memory))
         return self._decoded(y_hat, quality), rate
 
@@ -95,7 +95,7 @@ class LatentCodec(nn.Module):
         return self._decoded(self.hyperprior.read(reader, quality, context, coded), quality)
 
     def context(self, quality: Quality, memory: Tensor | None, npix: int) -> Float[Tensor, "batch latent r"]:
-        """What the entropy parameters are told: the memory, the quality in eighths and, where asked for, latitude."""
+        """Whole numbers for the entropy parameters: memory, quality in eighths and, where asked for, latitude."""
         told = (8 * quality.detach().double()).round().clamp(-ACTIVATION_LIMIT, ACTIVATION_LIMIT)
         blocks = told.view(len(quality), -1)[..., None]
         parts = [] if memory is None else [memory.to(told)]

@@ -1,4 +1,4 @@
-"""What a picture's motion tells about its residual: whole numbers for the entropy parameters."""
+"""Whole numbers that tell a residual's entropy parameters about the picture's motion."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MOTION_CHANNELS = LAST + 1 + 3 + BLURS - 1 + 2 + 2
 def motion_context(
     motion: Motion, columns: int, distances: tuple[int, int]
 ) -> Int[Tensor, "batch latent MOTION_CHANNELS"]:
-    """How finely the motion is split, how it is predicted from, and how fast and how differently its leaves move.
+    """Describe a motion: how finely it is split, its modes, and how fast and how differently its leaves move.
 
     Args:
         motion: Of a batch; its blocks, row by row, are 16 to a latent's node.

@@ -199,7 +199,7 @@ def _weights_hash(config: ModelConfig, weights: dict[str, Tensor]) -> str:
 
 
 def _integer_networks(network: nn.Module) -> dict[str, ExactConv]:
-    """By their names."""
+    """Layers of a network that compute in integers, by name."""
     return {name: module for name, module in network.named_modules() if isinstance(module, ExactConv)}
 
 

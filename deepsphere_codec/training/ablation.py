@@ -88,7 +88,7 @@ class Job(NamedTuple):
 
     @property
     def settings(self) -> TrainSettings:
-        """As the file and the variant say."""
+        """Settings of the run, from the file and the variant's changes."""
         given = load_settings(self.config, [*self.variant.changes, f"train.part='{self.part}'", f"name='{self.name}'"])
         last = given.train.rate * (0.01 if self.decays else 1)
         schedule = replace(given.train, seed=self.seed, steps=self.budget.steps, rate_last=last)

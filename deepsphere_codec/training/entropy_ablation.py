@@ -221,7 +221,7 @@ def run_job(job: Job) -> dict[str, Any]:
 
 
 def build(config: ModelConfig, site: Site, variant: Variant = VARIANTS[0]) -> Hyperprior:
-    """As the model's for such latents, but for what the variant changes, with weights to begin with."""
+    """Make a hyperprior like the model's but for what the variant changes, with weights to begin with."""
     at = Pyramid(site.block, config.neighbors).at
     channels, context = site.latents.y.shape[-1], site.latents.context.shape[-1]
     fine, middle, coarse = (at[depth] for depth in _DEPTHS)

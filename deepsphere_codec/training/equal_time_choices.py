@@ -52,7 +52,7 @@ PART_CHANGES = {
     "intra": ("train.kept=8000",),
     "inter": ("train.kept=1600", "train.batch=2", "train.chain=3", "train.skipped=0.2", "data.frames=8", "data.gap=2"),
 }
-"""What the choices share besides, by part; a choice's own changes come after these."""
+"""Further settings that all choices of a part share; a choice's own changes come after these."""
 
 
 def of_part(choice: Variant, part: str) -> Variant:

@@ -33,7 +33,7 @@ class Objective(nn.Module):
         return patch.inner(edge)
 
     def forward(self, x: Tensor, quality: Tensor, trees: BatchTrees | None = None) -> Loss:
-        """Of samples [batch, frames, npix, 3] at qualities [batch], and their motion where it is kept."""
+        """Loss of samples [batch, frames, npix, 3] at qualities [batch], with their motion where it is kept."""
         s = self.schedule
         with torch.autocast(x.device.type, torch.bfloat16, enabled=s.precision == "bfloat16"):
             measure = Measure(make_distortion(s.distortion, self.inner), s.margin)

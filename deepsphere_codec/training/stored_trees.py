@@ -25,25 +25,26 @@ def motion_lmbda(quality: Float[Tensor, " batch"]) -> Float64[np.ndarray, " batc
 
 
 class StoredTrees:
-    """Of all samples.
+    """Trees of all samples that are kept.
 
     Args:
         folder: Where the samples are kept.
         inter: The codec that finds trees; they are kept in a folder for its choices.
+        samples: Number of samples in a batch.
     """
 
-    def __init__(self, folder: Path, inter: InterCodec) -> None:
+    def __init__(self, folder: Path, inter: InterCodec, samples: int) -> None:
         self.inter = inter
-        choices = f"{inter.config.blurs} {inter.config.layer_steps} {MOTION_SHARE}"
+        choices = f"{samples} {inter.config.blurs} {inter.config.layer_steps} {MOTION_SHARE}"
         self.folder = folder / f"trees-{zlib.crc32(choices.encode()):08x}"
 
     def of(self, batch: int) -> BatchTrees:
-        """Those of the samples of a batch, which always come together."""
+        """Trees of the samples of a batch, which always come together."""
         return BatchTrees(self.folder / f"{batch:06}.npz", self.inter, batch)
 
 
 class BatchTrees:
-    """Of the samples of one batch.
+    """Trees of the samples of one batch.
 
     Trees lead from an original picture to original pictures. The search is then a function of the samples alone: trees
     stay as they are while the networks learn.

@@ -65,7 +65,7 @@ class Trainer(Loop[list[tuple[Tensor, Tensor]]]):
         super().__init__(settings, folder, model, optimizer, device, workers, world)
         self.objective: nn.Module = Objective(model, schedule)
         stored = self.dataset if isinstance(self.dataset, StoredSamples) and schedule.part != "intra" else None
-        self.trees = StoredTrees(stored.folder, model.inter) if stored else None
+        self.trees = StoredTrees(stored.folder, model.inter, schedule.batch) if stored else None
         if world.size > 1:  # frames that are repeated leave weights without a gradient, hence "unused"
             self.objective = DistributedDataParallel(
                 self.objective, broadcast_buffers=False, find_unused_parameters=True
@@ -96,7 +96,7 @@ class Trainer(Loop[list[tuple[Tensor, Tensor]]]):
         return {"loss": total, "bits_per_node": bits, "psnr-y": -10 * math.log10(mse_y)}
 
     def _trees(self, share: int) -> BatchTrees | None:
-        """Of the samples of a share of the step, where they are kept."""
+        """Trees of the samples of a share of the step, where they are kept."""
         if self.trees is None:
             return None
         assert isinstance(self.dataset, StoredSamples)
@@ -123,7 +123,7 @@ def _trained(model: SphereDVC, part: str) -> list[nn.Parameter]:
 
 
 def _dataset(films: Path, settings: TrainSettings, samples: int) -> PatchDataset | PlanarPatches | StoredSamples:
-    """What is drawn for the geometry of the model, and kept if it is to be kept."""
+    """Make the data set for the model's geometry, which keeps its samples if the schedule asks for it."""
     data, schedule = settings.data, settings.train
     drawn: PatchDataset | PlanarPatches
     if isinstance(data, PlanarSettings):

@@ -92,13 +92,13 @@ def make_hyperprior(resolutions: list[Resolution]) -> Callable[[int], Hyperprior
 
 @pytest.fixture(params=[1, MEMORY], ids=["no-memory", "memory"])
 def hyperprior(request: pytest.FixtureRequest, make_hyperprior: Callable[[int], Hyperprior]) -> Hyperprior:
-    """With a context of one channel, and of several; each test's own."""
+    """Two hyperpriors of each test's own, with a context of one channel, and of several."""
     return make_hyperprior(request.param)
 
 
 @pytest.fixture
 def context(hyperprior: Hyperprior) -> torch.Tensor:
-    """What such a hyperprior knows: whole numbers -127 … 127."""
+    """A context of such a hyperprior: whole numbers -127 … 127."""
     shape = 1, len(hyperprior.anchors), hyperprior.recall.weight.shape[1]
     return (40 * torch.randn(shape)).round().clamp(-127, 127).to(torch.int8)
 

@@ -31,7 +31,7 @@ from deepsphere_codec.sphere.patch import PatchGrid
 
 
 class Place(NamedTuple):
-    """Where a layer works."""
+    """A grid that a layer works at."""
 
     npix: int
     padding: Padding | None = None

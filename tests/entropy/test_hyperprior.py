@@ -151,7 +151,7 @@ def test_latents_are_rounded_around_their_means(hyperprior, context):
 
 
 def above() -> np.ndarray:
-    """Of each node, the one of side information that it lies below."""
+    """The node of side information that each node lies below."""
     return HealpixGrid.cached(NSIDE // 2).parents[HealpixGrid.cached(NSIDE).parents]
 
 
@@ -354,7 +354,7 @@ def neighbors_of(node: int) -> tuple[set[int], set[int]]:
 
 @pytest.fixture
 def symbols() -> list[torch.Tensor]:
-    """Of z, and of each slice of y."""
+    """Parameters of z, and of each slice of y."""
     sizes = [(NODES, HYPER_CHANNELS), *((NPIX, size) for size in SIZES)]
     return [(3 * torch.randn(size)).round().int() for size in sizes]
 

@@ -47,7 +47,7 @@ def layers(module: Hyperprior) -> list[ExactConv]:
 
 @pytest.fixture
 def symbols() -> list[torch.Tensor]:
-    """Of side information and slices: some of them far out of range."""
+    """Latents of side information and slices, some of them far out of range."""
     drawn = [torch.randn(count, size) * 6 for count, size in zip([NODES, *4 * [NPIX]], SIZES, strict=False)]
     return [torch.where(torch.rand(part.shape) < 0.01, 1e5 * part, part).round().int() for part in drawn]
 
@@ -162,7 +162,7 @@ def write(module: Hyperprior, y: torch.Tensor, context: torch.Tensor) -> tuple[b
 
 
 def same_everywhere(call: Callable[[], object], on_threads) -> Iterator[object]:
-    """What a call returns on some threads, without oneDNN, and by each product."""
+    """Results of a call on some threads, without oneDNN, and by each product."""
     for threads in (2, 4):
         yield on_threads(threads, call)
     with torch.backends.mkldnn.flags(enabled=False):

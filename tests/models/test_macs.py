@@ -110,7 +110,7 @@ def test_of_the_i_frames_of_a_model(tiny):
     hyper_synthesis = coarse * 2 * z * 4 * h + middle_z * (9 * h * h + h * 4 * h) + latent * 9 * h * h
 
     def of_slice(channels: int, before: int, known: int) -> int:
-        """What is decoded is told of at all nodes, once for each half."""
+        """Decoded latents are told of at all nodes, once for each half."""
         return 2 * (2 * channels * e) + 9 * (before + e) * h + (known + h) * h + 2 * h * channels
 
     parameters = coarse * of_slice(z, 0, h)

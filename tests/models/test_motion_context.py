@@ -24,7 +24,7 @@ def context_of(tree: MotionTree, blocks: BlockGrid, distances: tuple[int, int]) 
 
 
 def of_blocks(fields: list[list[int]], levels: list[int], distances: tuple[int, int]) -> list[int]:
-    """The same of the 16 blocks of one node."""
+    """Numbers that tell of the 16 blocks of one node."""
     told = [7 * levels.count(level) for level in range(5)]
     told += [7 * [field[MODE] for field in fields].count(mode) for mode in (FIRST, SECOND, MEAN)]
     told += [7 * [field[BLUR] for field in fields].count(blur) for blur in (1, 2)]

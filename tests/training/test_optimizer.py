@@ -34,7 +34,7 @@ def network() -> nn.Module:
 
 
 def gradients(model: nn.Module, seed: int) -> None:
-    """Of next to no rank where they are matrices, as gradients of a small batch are."""
+    """Give every parameter a gradient; those of matrices have next to no rank, as those of a small batch."""
     torch.manual_seed(seed)
     for p in model.parameters():
         p.grad = torch.randn_like(p) if p.ndim < 2 else torch.randn(len(p), 2) @ torch.randn(2, p[0].numel())

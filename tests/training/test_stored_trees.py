@@ -40,7 +40,7 @@ def no_search(monkeypatch) -> None:
 
 
 def test_trees_lead_from_originals_to_originals(network, x, tmp_path):
-    trees = StoredTrees(tmp_path, network.inter).of(3)
+    trees = StoredTrees(tmp_path, network.inter, 2).of(3)
     order = trees.order(FRAMES)
     assert len(order) == FRAMES - 1
     moving = 0
@@ -57,18 +57,18 @@ def test_trees_lead_from_originals_to_originals(network, x, tmp_path):
 
 
 def test_the_next_time_nothing_is_searched(network, x, tmp_path, monkeypatch):
-    trees = StoredTrees(tmp_path, network.inter).of(3)
+    trees = StoredTrees(tmp_path, network.inter, 2).of(3)
     found = {place.number: trees.motion(x, place, QUALITY) for place in trees.order(FRAMES)}
     trees.keep()
     no_search(monkeypatch)
-    again = StoredTrees(tmp_path, network.inter).of(3)
+    again = StoredTrees(tmp_path, network.inter, 2).of(3)
     assert again.order(FRAMES) == trees.order(FRAMES)
     for place in again.order(FRAMES):
         motion, before = again.motion(x, place, QUALITY), found[place.number]
         assert torch.equal(motion.fields, before.fields) and torch.equal(motion.level, before.level)
         assert motion.fields.dtype == motion.level.dtype == torch.int64
     with pytest.raises(AssertionError, match="a tree was searched for"):
-        StoredTrees(tmp_path, network.inter).of(4).motion(x, again.order(FRAMES)[0], QUALITY)
+        StoredTrees(tmp_path, network.inter, 2).of(4).motion(x, again.order(FRAMES)[0], QUALITY)
 
 
 def test_more_pictures_are_added_to_a_file(network, x, tmp_path):
@@ -84,13 +84,14 @@ def test_more_pictures_are_added_to_a_file(network, x, tmp_path):
 
 def test_other_choices_of_the_codec_have_other_trees(network, narrow, tmp_path):
     other = SphereDVC(ModelConfig(**narrow, layer_steps=(0.0, -1.0, -1.0, -1.0)), PatchGrid(128, 5, 64, 0, 64))
-    assert StoredTrees(tmp_path, network.inter).folder != StoredTrees(tmp_path, other.inter).folder
+    assert StoredTrees(tmp_path, network.inter, 2).folder != StoredTrees(tmp_path, other.inter, 2).folder
+    assert StoredTrees(tmp_path, network.inter, 2).folder != StoredTrees(tmp_path, network.inter, 4).folder
 
 
 def test_a_loss_searches_once(network, x, tmp_path, monkeypatch):
     torch.manual_seed(9)
-    first = inter_loss(network, x, QUALITY, 5, False, trees=StoredTrees(tmp_path, network.inter).of(0))
+    first = inter_loss(network, x, QUALITY, 5, False, trees=StoredTrees(tmp_path, network.inter, 2).of(0))
     no_search(monkeypatch)
     torch.manual_seed(9)
-    again = inter_loss(network, x, QUALITY, 5, False, trees=StoredTrees(tmp_path, network.inter).of(0))
+    again = inter_loss(network, x, QUALITY, 5, False, trees=StoredTrees(tmp_path, network.inter, 2).of(0))
     assert first.total.isfinite() and torch.equal(first.total, again.total)
