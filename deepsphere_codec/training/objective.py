@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from deepsphere_codec.models.dvc import SphereDVC
 from deepsphere_codec.models.pyramid import Patch
+from deepsphere_codec.quick import in_bfloat16
 from deepsphere_codec.training.distortion import make_distortion
 from deepsphere_codec.training.loss import Loss, Measure, inter_loss, intra_loss
 from deepsphere_codec.training.schedule import Schedule
@@ -35,7 +36,7 @@ class Objective(nn.Module):
     def forward(self, x: Tensor, quality: Tensor, trees: BatchTrees | None = None) -> Loss:
         """Loss of samples [batch, frames, npix, 3] at qualities [batch], with their motion where it is kept."""
         s = self.schedule
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=s.precision == "bfloat16"):
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=in_bfloat16(s.precision, x.device.type)):
             measure = Measure(make_distortion(s.distortion, self.inner), s.margin)
             if s.part == "intra":
                 return intra_loss(self.model, x, quality, s.maps, measure)

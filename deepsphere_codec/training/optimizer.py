@@ -14,6 +14,7 @@ from torch.optim import Adam, Optimizer
 from deepsphere_codec.layers import ChebConv
 from deepsphere_codec.layers.hybrid import HybridConv
 from deepsphere_codec.layers.separable import SeparableChebConv
+from deepsphere_codec.quick import quick_bfloat16
 from deepsphere_codec.training.schedule import Schedule
 
 MOMENTUM = 0.95
@@ -125,17 +126,20 @@ def matrix_weights(model: nn.Module) -> list[MatrixWeight]:
 
 
 def _orthogonal(matrix: Float[Tensor, "out rest"]) -> Float[Tensor, "out rest"]:
-    """A matrix of the same singular vectors with singular values of about 0.7 to 1.2; in bfloat16 unless it is small.
+    """A matrix of the same singular vectors with singular values of about 0.7 to 1.2.
+
+    A large one is computed in bfloat16 where that is quick, all others in float32.
 
     All iterates are polynomials of X Xᵀ times X. So those of a matrix of few long rows, or the other way round, are
-    computed as polynomials of the small X Xᵀ, and X is multiplied once. That needs float32: what the iterations do to
+    computed as polynomials of the small X Xᵀ, and X is multiplied once. Those need float32: what the iterations do to
     singular values near zero magnifies what bfloat16 rounds off.
     """
     a, b, c = _QUINTIC
     tall = matrix.shape[0] > matrix.shape[1]
     x = matrix.t() if tall else matrix
-    by_gram = len(x) <= _SMALL and x.shape[1] >= 2 * len(x)
-    x = x if by_gram else x.bfloat16()
+    low = quick_bfloat16(x.device.type)
+    by_gram = x.shape[1] >= 2 * len(x) and (len(x) <= _SMALL or not low)
+    x = x.bfloat16() if low and not by_gram else x
     x = x / x.norm().clamp_min(1e-7)
     if by_gram:
         gram, product = x @ x.t(), torch.eye(len(x), device=x.device)

@@ -10,7 +10,7 @@ from deepsphere_codec.training.distortion import DISTORTIONS
 PARTS = ("intra", "inter", "all")
 CHOICES = {
     "part": PARTS,
-    "precision": ("float32", "bfloat16"),
+    "precision": ("float32", "bfloat16", "auto"),
     "fall": ("cosine", "step"),
     "optimizer": ("adam", "muon"),
     "distortion": tuple(dict.fromkeys(kind for kinds in DISTORTIONS.values() for kind in kinds)),
@@ -43,8 +43,8 @@ class Schedule:
         relocate: Steps after which the patch moves to another place of the sphere.
         checkpoint_minutes: Between checkpoints.
         seed: Of everything random.
-        precision: Of the networks' layers: "float32", or "bfloat16" (a quarter to a third faster where the processor
-            has it; what the entropy coder needs stays in float32).
+        precision: Of the networks' layers: "float32"; "bfloat16" (a quarter to a third faster where the processor has
+            it; what the entropy coder needs stays in float32); or "auto": bfloat16 where it is no slower.
         start: Checkpoint to start from; "" for none.
         start_intra: Checkpoint that the I-frames' weights are taken from instead; "" for the same.
     """

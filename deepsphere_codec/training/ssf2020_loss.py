@@ -13,6 +13,7 @@ from deepsphere_codec.baselines.ssf2020.colour import ColourSpace, from_rgb, to_
 from deepsphere_codec.baselines.ssf2020.network import PlanarFlow
 from deepsphere_codec.data.planar import PlanarSample
 from deepsphere_codec.models.quality import PLANE_WEIGHTS, lmbda_of
+from deepsphere_codec.quick import in_bfloat16
 
 PREPARED = ColourSpace()  # prepared films are BT.709, limited range
 MEAN_WEIGHT = 2 / math.pi  # of cos(latitude), over an ERP picture
@@ -44,7 +45,7 @@ class SsfObjective(nn.Module):
     Args:
         network: Whose weights move.
         quality: Trade-off.
-        precision: Of the transforms, "float32" or "bfloat16".
+        precision: Of the transforms, as `Schedule.precision`.
     """
 
     def __init__(self, network: PlanarFlow, quality: float, precision: str) -> None:
@@ -55,7 +56,7 @@ class SsfObjective(nn.Module):
     def forward(self, sample: PlanarSample) -> SsfLoss:
         """Of a batch of samples: x [batch, frames, 3, rows, columns], weights [batch, rows]."""
         x = sample.x
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=in_bfloat16(self.precision, x.device.type)):
             out = self.network(list(to_rgb(x, PREPARED).unbind(1)))
         x_hat = from_rgb(torch.stack([frame.float() for frame in out["x_hat"]], 1), PREPARED)
         planes = weighted_error(x, x_hat, sample.weights)

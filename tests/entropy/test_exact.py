@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -187,6 +188,14 @@ def forgotten() -> Iterator[None]:
     integer_product.cache_clear()
 
 
+def delayed(product, seconds: float):
+    def wait(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        time.sleep(seconds)
+        return product(a, b)
+
+    return wait
+
+
 FAILING = [saturating, one_less, raising(RuntimeError), raising(NotImplementedError), raising(AttributeError)]
 
 
@@ -194,6 +203,7 @@ FAILING = [saturating, one_less, raising(RuntimeError), raising(NotImplementedEr
 def test_a_product_that_is_not_exact_is_not_taken(failing, forgotten, monkeypatch):
     small = torch.ones(2, 2, dtype=torch.int8)
     assert failing is not saturating or torch.equal(saturating(small, small), product_float64(small, small))
+    monkeypatch.setattr(exact, "least_seconds", lambda compute: 1.0)
     monkeypatch.setitem(PRODUCTS, "int8", failing)
     assert integer_product("cpu") is product_float32
     monkeypatch.setitem(PRODUCTS, "float32", failing)
@@ -202,8 +212,12 @@ def test_a_product_that_is_not_exact_is_not_taken(failing, forgotten, monkeypatc
 
 
 def test_the_fastest_product_that_is_exact_is_taken(forgotten, monkeypatch):
-    monkeypatch.setitem(PRODUCTS, "int8", lambda a, b: product_float64(a, b))
-    assert integer_product("cpu") is PRODUCTS["int8"]
+    for slow, other in (("int8", "float32"), ("float32", "int8")):
+        integer_product.cache_clear()
+        with monkeypatch.context() as patch:
+            for name in PRODUCTS:
+                patch.setitem(PRODUCTS, name, delayed(PRODUCTS["float64"], 0.0 if name == other else 0.02))
+            assert integer_product("cpu") is PRODUCTS[other] is not PRODUCTS[slow]
 
 
 def test_the_product_of_this_machine_is_exact():

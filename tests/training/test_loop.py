@@ -11,6 +11,7 @@ import torch
 
 from deepsphere_codec.errors import CodecError
 from deepsphere_codec.models.dvc import SphereDVC
+from deepsphere_codec.quick import quick_bfloat16
 from deepsphere_codec.training import loop, objective
 from deepsphere_codec.training.loop import learning_rate
 from deepsphere_codec.training.schedule import Schedule
@@ -201,7 +202,7 @@ def test_the_schedule_reaches_the_loss(make, monkeypatch):
 def test_layers_run_in_the_precision_that_is_asked_for(make, monkeypatch):
     """And what the entropy coder needs in single precision all the same."""
     seen = {}
-    for precision in ("float32", "bfloat16"):
+    for precision in ("float32", "bfloat16", "auto"):
         trainer, types = make(precision, part="intra", precision=precision), []
         codec = trainer.model.intra
         codec.g_a.layers[0].register_forward_hook(lambda module, args, out, types=types: types.append(out.dtype))
@@ -212,6 +213,7 @@ def test_layers_run_in_the_precision_that_is_asked_for(make, monkeypatch):
         seen[precision] = types
     assert seen["float32"] == [torch.float32] * 3
     assert seen["bfloat16"] == [torch.bfloat16, torch.float32, torch.float32]
+    assert seen["auto"] == seen["bfloat16" if quick_bfloat16("cpu") else "float32"]
 
 
 def test_gradients_are_clipped(make, monkeypatch):

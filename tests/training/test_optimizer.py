@@ -18,6 +18,7 @@ from deepsphere_codec.layers.padding import FacePadding
 from deepsphere_codec.models.dvc import SphereDVC
 from deepsphere_codec.models.quality import QualityBank
 from deepsphere_codec.sphere import HealpixGrid
+from deepsphere_codec.training import optimizer as optimizer_module
 from deepsphere_codec.training.checkpoint import load_checkpoint, save_checkpoint
 from deepsphere_codec.training.loop import learning_rate
 from deepsphere_codec.training.optimizer import MuonAdam, make_optimizer, matrix_weights
@@ -51,8 +52,9 @@ def equal(a: nn.Module, b: nn.Module) -> bool:
 
 
 @pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="PyTorch before 2.9 has no Muon")
-def test_steps_are_those_of_pytorchs_muon_and_adam():
+def test_steps_are_those_of_pytorchs_muon_and_adam(monkeypatch):
     """But for what bfloat16 rounds: PyTorch's iterations are all in it, and never on the Gram matrix."""
+    monkeypatch.setattr(optimizer_module, "quick_bfloat16", lambda device: True)
     begun, ours, theirs = (network() for _ in range(3))
     for model in (begun, ours, theirs):
         torch.manual_seed(6)
@@ -68,6 +70,20 @@ def test_steps_are_those_of_pytorchs_muon_and_adam():
         assert (p - q).norm() < 0.1 * (q - start).norm()
     assert torch.equal(ours["square"].weight, theirs["square"].weight)
     assert torch.equal(ours["gain"].log_gain, theirs["gain"].log_gain)
+
+
+@pytest.mark.parametrize("low, tolerance", [(False, 2e-3), (True, 5e-2)])
+@pytest.mark.parametrize("shape", [(30, 200), (200, 30), (96, 400), (400, 96), (96, 100)])
+def test_singular_values_go_through_the_quintic(shape, low, tolerance, monkeypatch):
+    monkeypatch.setattr(optimizer_module, "quick_bfloat16", lambda device: low)
+    torch.manual_seed(11)
+    matrix = torch.randn(shape)
+    u, s, v = torch.linalg.svd(matrix.double(), full_matrices=False)
+    s = s / s.norm()
+    for _ in range(5):
+        s = 3.4445 * s - 4.7750 * s**3 + 2.0315 * s**5
+    expected = u @ torch.diag(s) @ v
+    assert (optimizer_module._orthogonal(matrix).double() - expected).norm() < tolerance * expected.norm()
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -64,7 +64,7 @@ def test_changes_come_after_the_file_and_are_spelled_as_in_toml(tmp_path):
         ("colour = 3\n", "colour is unknown"),
         ("[train\n", "is not TOML"),
         ("[train]\npart = 'video'\n", "train.part is 'video': expected one of intra, inter, all"),
-        ("[train]\nprecision = 'float16'\n", "train.precision is 'float16': expected one of float32, bfloat16"),
+        ("[train]\nprecision = 'float16'\n", "train.precision is 'float16': expected one of float32, bfloat16, auto"),
         ("[train]\nfall = 'line'\n", "train.fall is 'line': expected one of cosine, step"),
         ("[train]\noptimizer = 'sgd'\n", "train.optimizer is 'sgd': expected one of adam, muon"),
         ("[train]\noptimizer = 'muon'\nrate_muon = 0.0\n", "rate_muon 0.0: Muon needs both above 0"),

@@ -173,7 +173,7 @@ def test_the_projects_own_configuration_loads() -> None:
     [
         ("train.quality=9", "train.quality is 9: expected 1 to 8"),
         ("train.quality=2.5", "quality is 2.5: expected a whole number"),
-        ("train.precision=half", "train.precision is 'half': expected one of float32, bfloat16"),
+        ("train.precision=half", "train.precision is 'half': expected one of float32, bfloat16, auto"),
         ("train.fall=slowly", "train.fall is 'slowly'"),
         ("train.batch=0", "train.batch must be at least 1"),
         ("train.ema=1", "train.ema 0 or more and below 1"),
