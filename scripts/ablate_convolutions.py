@@ -19,6 +19,7 @@ from deepsphere_codec.evaluation.ablation_plot import plot_ablation
 from deepsphere_codec.evaluation.convolutions import NAME, bring_together, convolution_table, measure_milliseconds
 from deepsphere_codec.evaluation.json_file import write_json
 from deepsphere_codec.evaluation.script import run
+from deepsphere_codec.memory import keep_freed_memory
 from deepsphere_codec.models.dvc import SphereDVC
 from deepsphere_codec.sphere import HealpixGrid
 from deepsphere_codec.training.ablation import PARTS, Budget, Job
@@ -94,4 +95,5 @@ def describe(jobs: list[Job]) -> list[dict[str, Any]]:
 
 
 if __name__ == "__main__":
+    keep_freed_memory()
     sys.exit(run(main))

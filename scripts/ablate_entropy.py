@@ -24,6 +24,7 @@ from deepsphere_codec.data.patches import PatchSettings
 from deepsphere_codec.evaluation.environment import environment
 from deepsphere_codec.evaluation.json_file import write_json
 from deepsphere_codec.evaluation.script import run
+from deepsphere_codec.memory import keep_freed_memory
 from deepsphere_codec.models import DEFAULT_MODEL, load_model
 from deepsphere_codec.training.entropy_ablation import FULL, VARIANTS, Job, Variant, measure_own, run_job
 from deepsphere_codec.training.jobs import run_all
@@ -196,4 +197,5 @@ def _cell(saving: Json | None) -> str:
 
 
 if __name__ == "__main__":
+    keep_freed_memory()
     sys.exit(run(main))

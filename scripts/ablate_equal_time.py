@@ -21,6 +21,7 @@ from deepsphere_codec.evaluation.ablation import PARTS
 from deepsphere_codec.evaluation.equal_time import bring_together, loss_table, whole
 from deepsphere_codec.evaluation.json_file import read_json, write_json
 from deepsphere_codec.evaluation.script import run
+from deepsphere_codec.memory import keep_freed_memory
 from deepsphere_codec.models.dvc import SphereDVC
 from deepsphere_codec.sphere import HealpixGrid
 from deepsphere_codec.training.ablation import Budget, Job
@@ -153,4 +154,5 @@ def shared(args: argparse.Namespace, job: Job) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
+    keep_freed_memory()
     sys.exit(run(main))

@@ -17,6 +17,7 @@ from deepsphere_codec.errors import UsageError
 from deepsphere_codec.evaluation.json_file import write_json
 from deepsphere_codec.evaluation.script import run
 from deepsphere_codec.evaluation.training_choices import bring_together, training_table
+from deepsphere_codec.memory import keep_freed_memory
 from deepsphere_codec.training.ablation import PARTS, Budget, finished
 from deepsphere_codec.training.choices import ANCHOR, VARIANTS
 from deepsphere_codec.training.script import add_arguments, chosen, list_jobs, shared_settings, train
@@ -61,4 +62,5 @@ def in_words(result: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
+    keep_freed_memory()
     sys.exit(run(main))

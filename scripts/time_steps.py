@@ -43,10 +43,11 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3, help="turns of each (3)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="settings of this version")
     parser.add_argument("--part", choices=list(PARTS), help=argparse.SUPPRESS)
+    parser.add_argument("--precision", help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "steps.json")
     args = parser.parse_args()
     if args.commit == "this":
-        print(json.dumps(samples_a_second(args.part, args.prepared, args.set)))
+        print(json.dumps(samples_a_second(args.part, args.prepared, args.precision, args.set)))
         return 0
     from deepsphere_codec.evaluation.environment import environment
     from deepsphere_codec.evaluation.json_file import write_json
@@ -78,7 +79,10 @@ def compare(part: str, there: Path, args: argparse.Namespace) -> dict[str, float
 
 def run_process(root: Path, part: str, prepared: Path, changes: Sequence[str]) -> float:
     """Samples a second of the package that lies in `root`."""
+    from deepsphere_codec.quick import quick_bfloat16
+
     command = [sys.executable, __file__, "this", "--part", part, "--prepared", str(prepared.resolve())]
+    command += ["--precision", "bfloat16" if quick_bfloat16("cpu") else "float32"]  # "auto" is not known everywhere
     command += [word for change in changes for word in ("--set", change)]
     environ = os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
     with tempfile.TemporaryDirectory() as here:
@@ -86,16 +90,20 @@ def run_process(root: Path, part: str, prepared: Path, changes: Sequence[str]) -
     return float(json.loads(out.splitlines()[-1]))
 
 
-def samples_a_second(part: str, prepared: Path, changes: Sequence[str]) -> float:
+def samples_a_second(part: str, prepared: Path, precision: str, changes: Sequence[str]) -> float:
     """Time steps of the package that is imported, whatever its version."""
+    import deepsphere_codec
+    from deepsphere_codec.memory import keep_freed_memory
     from deepsphere_codec.training.settings import TrainSettings
     from deepsphere_codec.training.trainer import Trainer
 
+    if Path(deepsphere_codec.__file__).is_relative_to(ROOT):
+        keep_freed_memory()  # as this version's train.py does
     torch.set_num_threads(1)
     settings = TrainSettings("steps")
     asked: dict[str, Any] = {
         "train.optimizer": "muon",
-        "train.precision": "bfloat16",
+        "train.precision": precision,
         "train.ema": 0.999,
         **PARTS[part],
     }

@@ -18,6 +18,7 @@ import torch
 from tqdm import tqdm
 
 from deepsphere_codec.errors import CodecError
+from deepsphere_codec.memory import keep_freed_memory
 from deepsphere_codec.progress import progress_bar
 from deepsphere_codec.training.checkpoint import read_state
 from deepsphere_codec.training.loop import Loop, Stage
@@ -188,4 +189,5 @@ def in_words(entry: dict[str, Any], trainer: Loop) -> str:
 
 
 if __name__ == "__main__":
+    keep_freed_memory()
     sys.exit(main())

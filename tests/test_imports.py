@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "deepsphere_codec"
 
-FOUNDATION = {"errors", "progress", "atomic", "threads", "memory", "cursor"}
+FOUNDATION = {"errors", "progress", "atomic", "threads", "memory", "quick", "cursor"}
 BORDERS = FOUNDATION | {"sphere", "bitstream", "video"}
 OPERATORS = BORDERS | {"graph"}
 PARTS = OPERATORS | {"layers", "entropy"}  # the hyperprior is made of layers, no layer needs an entropy model
@@ -26,6 +26,7 @@ MAY_IMPORT = {
     "errors": set(),
     "progress": set(),
     "memory": set(),
+    "quick": set(),
     "threads": set(),
     "arguments": {"errors"},
     "atomic": {"errors"},

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int, Int8, Int32
 from torch import Tensor, nn
 
+from deepsphere_codec.layers.nine_taps import nine_taps
 from deepsphere_codec.layers.padding import Padding
 from deepsphere_codec.quick import least_seconds
 
@@ -164,13 +165,23 @@ class ExactConv(nn.Module):
         if a.dtype == torch.int8:
             return self._exactly(a, where)
         assert where is None
-        rounded = self._rounded(a.dtype)
-        weight, bias = _Straight.apply(self.weight, rounded[0]), _Straight.apply(self.bias, rounded[1])
+        return self.activated(self.total(a))
+
+    def total(self, a: Float[Tensor, "batch npix c"], first: int = 0) -> Float[Tensor, "batch npix fout"]:
+        """Training: what some of the channels that go in add to the sums.
+
+        Args:
+            first: Number of the first of these channels.
+        """
+        weight = _Straight.apply(self.weight, self._rounded(a.dtype)[0])[:, first : first + a.shape[-1]]
         if self.padding is None:
-            total = F.linear(a, weight[:, :, 0, 0], bias)
-        else:
-            total = self.padding.flatten(F.conv2d(self.padding(a), weight, bias))
-        return _Activation.apply(total, self.low, self.limit)
+            return F.linear(a, weight[:, :, 0, 0])
+        return self.padding.flatten(nine_taps(self.padding(a), weight))
+
+    def activated(self, total: Float[Tensor, "batch n fout"]) -> Float[Tensor, "batch n fout"]:
+        """Training: what comes out where sums over all channels are `total`."""
+        bias = _Straight.apply(self.bias, self._rounded(self.bias.dtype)[1])
+        return _Activation.apply(total + bias, self.low, self.limit)
 
     def _exactly(self, a: Int8[Tensor, "1 npix fin"], where: Tensor | None) -> Int[Tensor, "1 n fout"]:
         (rows,) = a

@@ -76,8 +76,32 @@ def digits(fine: Tensor) -> Tensor:
     return torch.cat([near, with_gradient_of(far, latents)], -1)
 
 
+class Halves(NamedTuple):
+    """The two halves of a checkerboard.
+
+    Attributes:
+        nodes: Numbers of the nodes of each half.
+        order: Where each node is in the first half followed by the second.
+    """
+
+    nodes: tuple[Int[Tensor, " n"], Int[Tensor, " n"]]
+    order: Int[Tensor, " nodes"]
+
+    @classmethod
+    def of(cls, anchors: Bool[Tensor, " nodes"]) -> Halves:
+        """Halves of which the anchors are the first."""
+        nodes = anchors.nonzero()[:, 0], (~anchors).nonzero()[:, 0]
+        return cls(nodes, torch.cat(nodes).argsort())
+
+    def whole(self, first: Float[Tensor, "batch n c"], second: Float[Tensor, "batch n c"]) -> Tensor:
+        """Put values of both halves together, [batch, nodes, c]."""
+        return torch.cat([first, second], 1).index_select(1, self.order)
+
+
 class SliceParameters(nn.Module):
     """Level and mean of some channels: from what is known, the channels decoded before them, and the nodes beside.
+
+    Half of the nodes (a checkerboard) are decoded first; what tells of them is known to the others.
 
     Args:
         channels: Channels of the slice.
@@ -106,6 +130,35 @@ class SliceParameters(nn.Module):
         around = self.around(seen, where)
         a = self.join(torch.cat([known if where is None else known[:, where], around], -1))
         return Parameters(self.level(a), self.mean(a))
+
+    def trained(
+        self, y: Float[Tensor, "batch nodes c"], known: Tensor, seen: Sequence[Tensor], halves: Halves, last: bool
+    ) -> tuple[Parameters, Tensor, Tensor]:
+        """Training: parameters and decoded latents of all nodes, and what tells of them, nothing if `last`.
+
+        The same as `forward` for one half after the other. Sums over channels that both know are computed once.
+
+        Args:
+            seen: What tells of the slices before this one.
+        """
+        before = len(seen) * EMBEDDED
+        own = self.join.total(known)
+        around = self.around.total(torch.cat([*seen], -1)) if seen else y.new_zeros(1, y.shape[1], 1)
+        parameters: list[Parameters] = []
+        decoded: list[Tensor] = []
+        told: list[Tensor] = []
+        for number, where in enumerate(halves.nodes):
+            if told:
+                nothing = torch.zeros_like(told[0])
+                around = around + self.around.total(halves.whole(told[0], nothing), before)
+            beside = self.around.activated(around.index_select(1, where))
+            a = self.join.activated(own.index_select(1, where) + self.join.total(beside, known.shape[-1]))
+            parameters.append(Parameters(self.level(a), self.mean(a)))
+            decoded.append(_rounded(y.index_select(1, where), parameters[-1].mean))
+            if not (last and number):
+                told.append(self.embed(digits(FINE * decoded[-1].detach())))
+        level, mean = (halves.whole(first, second) for first, second in zip(*parameters, strict=True))
+        return Parameters(level, mean), halves.whole(*decoded), told[0] if last else halves.whole(*told)
 
 
 class Hyperprior(nn.Module):
@@ -233,18 +286,13 @@ class Hyperprior(nn.Module):
         straight: bool,
     ) -> tuple[Tensor, Float[Tensor, "batch nodes"], Tensor]:
         """One slice in training: its decoded latents, their bits, and what tells of them."""
-        first_half = anchors[:, None]
-        nothing = y.new_zeros(*y.shape[:2], EMBEDDED)
-        first = part(known, torch.cat([*seen, nothing], -1))
-        told = part.embed(digits(FINE * _rounded(y, first.mean).detach()))
-        second = part(known, torch.cat([*seen, told * first_half], -1))
-        level, mean = (torch.where(first_half, a, b) for a, b in zip(first, second, strict=True))
-        scale, y_hat = SCALE_MIN * torch.exp(_LOG_STEP * level), _rounded(y, mean)
+        last = part is self.hyper or part is self.slices[-1]
+        (level, mean), y_hat, told = part.trained(y, known, seen, Halves.of(anchors), last)
+        scale = SCALE_MIN * torch.exp(_LOG_STEP * level)
         if straight:
             _, likelihood = self.conditional(y_hat, scale, mean / FINE, training=False)
         else:
             _, likelihood = self.conditional(y, scale, mean / FINE)
-        told = torch.where(first_half, told, part.embed(digits(FINE * y_hat.detach())))
         return y_hat, -likelihood.log2().sum(-1), told
 
     @torch.no_grad()
@@ -328,12 +376,13 @@ class Hyperprior(nn.Module):
         coded = torch.ones(self.nodes, dtype=torch.bool) if coded is None else coded
         recalled = self.recall(context.to(device))
         coarse = coded.to(device)
-        fine, _ = _in_two_steps(self.hyper, self.above(recalled), [], self.hyper_anchors, coarse, codings[0])  # type: ignore[arg-type]
+        fine, _ = _in_two_steps(self.hyper, self.above(recalled), [], self.hyper_anchors, coarse, codings[0], True)  # type: ignore[arg-type]
         known, kept = self.known(recalled, fine), self.below(coarse)
         seen: list[Tensor] = []
         decoded: list[Tensor] = []
         for part, code in zip(self.slices, codings[1:], strict=True):
-            fine, told = _in_two_steps(part, known, seen, self.anchors, kept, code)  # type: ignore[arg-type]
+            last = part is self.slices[-1]
+            fine, told = _in_two_steps(part, known, seen, self.anchors, kept, code, last)  # type: ignore[arg-type]
             seen.append(told)
             decoded.append(fine)
         return torch.cat(decoded, -1).double() / FINE
@@ -397,8 +446,13 @@ def _in_two_steps(
     anchors: Bool[Tensor, " nodes"],
     kept: Bool[Tensor, " nodes"],
     code: Coding,
+    last: bool,
 ) -> tuple[Int32[Tensor, "1 nodes c"], Int8[Tensor, "1 nodes e"]]:
-    """Have the symbols of a slice coded, those of the anchors first; its decoded latents, and what tells of them."""
+    """Have the symbols of a slice coded, those of the anchors first; its decoded latents, and what tells of them.
+
+    Args:
+        last: Whether no slice comes after it: what tells of the second half is then left out.
+    """
     nodes = known.shape[1]
     fine = torch.zeros(1, nodes, part.channels, dtype=torch.int32, device=known.device)
     told = torch.zeros(1, nodes, EMBEDDED, dtype=torch.int8, device=known.device)
@@ -408,7 +462,8 @@ def _in_two_steps(
             parameters = part(known, torch.cat([*seen, told], -1), where)
             level, mean = (values[0].int().cpu() for values in parameters)
             fine[0, where] = (FINE * code(level, mean, where.cpu()) + mean).to(fine.device)
-        told = torch.where(half[:, None], part.embed(digits(fine)), told)
+        if half is anchors or not last:
+            told = torch.where(half[:, None], part.embed(digits(fine)), told)
     return fine, told
 
 

@@ -24,10 +24,12 @@ def mix_channels(
 
     On a CPU as a 1×1 convolution on a channels-last view (no copy): oneDNN's is about 2.5 times faster than the same
     product through `F.linear`. It is asked for by name, because `conv2d` takes another kernel, with other rounding,
-    where there is only one thread, and a decoder's picture may not depend on the number of threads.
+    where there is only one thread, and a decoder's picture may not depend on the number of threads. Its gradient is
+    slow, so training has the plain product.
     """
     batch, npix, fin = x.shape
-    if x.device.type != "cpu" or x.dtype != torch.float32 or not torch.backends.mkldnn.enabled:
+    trained = torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)
+    if trained or x.device.type != "cpu" or x.dtype != torch.float32 or not torch.backends.mkldnn.enabled:
         return F.linear(x, weight.t(), bias)
     image = x.contiguous().view(batch, npix, 1, fin).permute(0, 3, 1, 2)
     kernel = weight.t().contiguous()[:, :, None, None]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from deepsphere_codec.layers.nine_taps import nine_taps
 from deepsphere_codec.layers.padding import Grid, Padding, make_padding
 
 
@@ -35,4 +35,4 @@ class DirectionalConv(nn.Module):
         self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
 
     def forward(self, x: Float[Tensor, "batch npix fin"]) -> Float[Tensor, "batch npix fout"]:
-        return self.padding.flatten(F.conv2d(self.padding(x), self.weight, self.bias))
+        return self.padding.flatten(nine_taps(self.padding(x), self.weight, self.bias))

