@@ -3,8 +3,9 @@
     scripts/ablate_equal_time.py [--parts intra inter] [--moments 300 600 900 1200 1500 1800] [--seeds 1]
 
 Every choice is trained from nothing on one thread, one after the other, and measured at each moment on films that none
-of them sees. Run it again to go on: runs that finished are not repeated. --finished trains nothing and gathers what
-was measured, of unfinished runs as well.
+of them sees. Run it again to go on: what --out holds already stays there, and neither that nor a run that finished is
+repeated, so the choices may be trained at several times. --finished trains nothing and gathers what was measured, of
+unfinished runs as well.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from deepsphere_codec.training.equal_time import (
     steps_after,
     train_to,
 )
-from deepsphere_codec.training.equal_time_choices import ANCHOR, VARIANTS, of_part
+from deepsphere_codec.training.equal_time_choices import ANCHOR, PART_CHANGES, VARIANTS, of_part
 from deepsphere_codec.training.script import prepare, shared_settings
 
 MOMENTS = (300.0, 600.0, 900.0, 1200.0, 1500.0, 1800.0)
@@ -64,24 +65,44 @@ def main(arguments: list[str] | None = None) -> None:
     if min(args.moments) <= 0:
         raise UsageError(f"--moments holds {min(args.moments):g}: must be greater than 0")
     torch.set_num_threads(1)
-    found = {part: results for part in args.parts if (results := compare(args, part))}
-    if not found:
+    earlier = {part: read_json(args.out).get(part) for part in PARTS} if args.out.exists() else {}
+    measured = {part: results for part in args.parts if (results := compare(args, part, earlier.get(part)))}
+    if not measured:
         raise UsageError(f"{args.runs} holds no run; run it without --finished")
+    found = {part: results for part, results in (earlier | measured).items() if results}
     write_json(args.out, whole(found))
     for part, results in found.items():
         print(part, loss_table(results), sep="\n")
 
 
-def compare(args: argparse.Namespace, part: str) -> dict[str, Any] | None:
-    """Results of one part of the codec; None where nothing was trained."""
+def compare(args: argparse.Namespace, part: str, earlier: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Results of one part of the codec; None where nothing was trained.
+
+    Args:
+        earlier: What --out holds of this part.
+    """
     jobs = list_jobs(args, part)
-    costs = read_costs(args, part) if args.finished else measure_costs(args, part, jobs)
+    settings = shared(args, part, jobs[0])
+    if earlier and earlier["settings"] != settings:
+        raise UsageError(f"{args.out} was measured with other settings; remove it, or name another file with --out")
+    whole_runs = finished_runs(earlier) if earlier else set()
+    jobs = [job for job in jobs if (job.variant.name, job.seed) not in whole_runs]
+    if earlier:
+        keep_costs(args, part, {variant["name"]: variant["seconds_per_step"] for variant in earlier["variants"]})
+    costs = read_costs(args, part) if args.finished or not jobs else measure_costs(args, part, jobs)
     jobs = [job for job in jobs if job.variant.name in costs]
     results = [result for job in jobs if (result := result_of(args, job, costs[job.variant.name]))]
     if not results:
-        return None
+        return earlier
     described = {job.variant.name: describe(job, costs) for job in jobs}
-    return bring_together(list(described.values()), results, ANCHOR, shared(args, jobs[0]))
+    return bring_together(list(described.values()), results, settings, earlier)
+
+
+def finished_runs(results: dict[str, Any]) -> set[tuple[str, int]]:
+    """Variant and seed of the runs that were measured to their end."""
+    return {
+        (variant["name"], run["seed"]) for variant in results["variants"] for run in variant["runs"] if run["points"]
+    }
 
 
 def list_jobs(args: argparse.Namespace, part: str, costs: dict[str, float] | None = None) -> list[Job]:
@@ -104,17 +125,21 @@ def budget(args: argparse.Namespace, costs: dict[str, float], name: str) -> Budg
 def measure_costs(args: argparse.Namespace, part: str, jobs: list[Job]) -> dict[str, float]:
     """Prepare films where there are none, and measure seconds a step of variants whose step was not measured yet."""
     prepare(Path(jobs[0].settings.films), args.prepared, args.frames)
-    prepare(args.clips, args.prepared_test, args.frames)
     costs = read_costs(args, part)
-    if unknown := [job for job in jobs if job.variant.name not in costs and job.seed == args.seeds[0]]:
+    if unknown := list({job.variant.name: job for job in jobs if job.variant.name not in costs}.values()):
         # Beside the anchor again, so that a slower machine slows down none in comparison.
         anchor = [job for job in list_jobs(args, part) if job.variant.name == ANCHOR][:1]
         beside = seconds_per_step([*(job for job in anchor if job not in unknown), *unknown])
         factor = costs.get(ANCHOR, beside.get(ANCHOR, 1.0)) / beside.get(ANCHOR, 1.0)
         costs |= {name: round(cost * factor, 4) for name, cost in beside.items() if name not in costs}
-        write_json(args.runs / COSTS, read_costs(args) | {part: costs})
-    jobs[:] = list_jobs(args, part, costs)
+        keep_costs(args, part, costs)
+    jobs[:] = [job._replace(budget=budget(args, costs, job.variant.name)) for job in jobs]
     return costs
+
+
+def keep_costs(args: argparse.Namespace, part: str, costs: dict[str, float]) -> None:
+    """Seconds a step, beside those that are known."""
+    write_json(args.runs / COSTS, read_costs(args) | {part: costs | read_costs(args, part)})
 
 
 def read_costs(args: argparse.Namespace, part: str = "") -> dict[str, Any]:
@@ -147,10 +172,12 @@ def describe(job: Job, costs: dict[str, float]) -> dict[str, Any]:
     }
 
 
-def shared(args: argparse.Namespace, job: Job) -> dict[str, Any]:
+def shared(args: argparse.Namespace, part: str, job: Job) -> dict[str, Any]:
     """Settings that all choices share."""
+    prepare(args.clips, args.prepared_test, args.frames)
     own = {key: value for key, value in shared_settings([job], {}).items() if key != "budgets"}
-    return {"moments": sorted(args.moments), "loss_qualities": list(LOSS_QUALITIES), **own}
+    about = {"anchor": ANCHOR, "moments": sorted(args.moments), "loss_qualities": list(LOSS_QUALITIES)}
+    return {**about, **own, "changes": list(PART_CHANGES[part])}
 
 
 if __name__ == "__main__":

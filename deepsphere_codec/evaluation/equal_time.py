@@ -30,29 +30,36 @@ DESCRIPTION = (
 )
 
 
-def bring_together(variants: Sequence[Json], runs: Iterable[Json], anchor: str, settings: Mapping[str, Any]) -> Json:
+def bring_together(
+    variants: Sequence[Json], runs: Iterable[Json], settings: Mapping[str, Any], earlier: Json | None = None
+) -> Json:
     """Gather finished runs of one part into its results.
 
     Args:
         variants: {"name", "changes", "parameters", "seconds_per_step"} of each choice.
         runs: Results of `training.equal_time.train_to`.
-        anchor: Name of the choice that BD-rates are against, seed by seed.
-        settings: Settings that all choices share; "moments" are seconds, rising.
+        settings: Settings that all choices share; "moments" are seconds, rising, and "anchor" is the name of the choice
+            that BD-rates are against, seed by seed.
+        earlier: Results with the same settings, which stay but for runs that are there anew.
     Returns:
         The results, without choices that have no finished run.
     """
     by_name: dict[str, dict[int, Json]] = {}
+    for variant in earlier["variants"] if earlier else []:
+        by_name[variant["name"]] = {run["seed"]: run for run in variant["runs"]}
+    known = {variant["name"] for variant in variants}
+    variants = [*(each for each in (earlier["variants"] if earlier else []) if each["name"] not in known), *variants]
     for run in sorted(runs, key=lambda run: run["seed"]):
         moments = [{"after": after} | each for after, each in zip(settings["moments"], run["moments"], strict=False)]
         one = {"seed": run["seed"], "moments": moments, "points": run["points"]}
         by_name.setdefault(run["variant"], {})[run["seed"]] = one
-    anchors = by_name.get(anchor, {})
+    anchors = by_name.get(settings["anchor"], {})
     tables = [
-        variant | {"bd_rate": _bd_rate(anchors, own), "runs": list(own.values())}
+        variant | {"bd_rate": _bd_rate(anchors, own), "runs": [own[seed] for seed in sorted(own)]}
         for variant in variants
         if (own := by_name.get(variant["name"]))
     ]
-    return {"settings": {"anchor": anchor, **settings}, "variants": tables}
+    return {"settings": dict(settings), "variants": tables}
 
 
 def whole(parts: Mapping[str, Json]) -> Json:

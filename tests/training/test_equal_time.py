@@ -79,10 +79,15 @@ def test_trains_measures_and_goes_on_where_it_was(script, arguments, tmp_path, c
         assert found["variants"][0]["bd_rate"] == {"mean": 0.0, "per_seed": [0.0]}
     assert MUON in capsys.readouterr().out and not list((tmp_path / "runs").rglob("*.safetensors"))
 
-    made = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").glob("*.json")}
+    made = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").glob("*-1.json")}
     script.main(arguments)
     script.main([*arguments, "--finished"])
-    assert made == {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").glob("*.json")}
+    assert made == {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").glob("*-1.json")}
+    with pytest.raises(UsageError, match="was measured with other settings; remove it"):
+        script.main([*arguments, "--moments", "20.1"])
+    again = json.loads((tmp_path / "equal_time.json").read_text())
+    assert {part: again[part] for part in PARTS} == {part: results[part] for part in PARTS}
+    (tmp_path / "equal_time.json").unlink()
     with pytest.raises(UsageError, match="was measured at other moments"):
         script.main([*arguments, "--moments", "20.1"])
     broken_off = tmp_path / "runs" / "intra-chebyshev-k-2-muon-1.json"
@@ -92,6 +97,7 @@ def test_trains_measures_and_goes_on_where_it_was(script, arguments, tmp_path, c
     script.main([*arguments, "--finished"])
     line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith(MUON))
     assert line.removeprefix(MUON).split()[1] == "20", "one moment of two"
+    (tmp_path / "equal_time.json").unlink()
     with pytest.raises(UsageError, match="was made with other settings"):  # the rate would have fallen more slowly
         script.main([*arguments, "--finished", "--moments", "10", "20.1", "30"])
     with pytest.raises(UsageError, match="must be greater than 0"):
@@ -139,7 +145,48 @@ def run_of(name: str, losses: list[float]) -> dict:
 def test_a_run_that_was_broken_off_has_no_bd_rate():
     rows = [{"name": name, "parameters": 1000, "seconds_per_step": 0.1} for name in ("a", "b", "c", "not run")]
     runs = [run_of("a", [0.6, 0.5]), run_of("b", [0.7, 0.4]), run_of("c", [0.65]) | {"points": []}]
-    results = bring_together(rows, runs, "a", {"moments": [10.0, 20.0]})
+    results = bring_together(rows, runs, {"anchor": "a", "moments": [10.0, 20.0]})
     assert [variant["bd_rate"]["mean"] for variant in results["variants"]] == [0.0, 0.0, None]
     lines = loss_table(results).splitlines()
     assert len(lines) == 4 and "0.4000" in lines[2] and lines[3].split()[1:] == ["0.6500", "20", "0.100", "1,000", "-"]
+
+
+def test_what_was_measured_earlier_stays():
+    settings = {"anchor": "a", "moments": [10.0, 20.0]}
+    rows = [{"name": name, "parameters": 1000, "seconds_per_step": 0.1} for name in ("a", "b", "c")]
+    begun = [run_of("a", [0.6, 0.5]), run_of("b", [0.7]) | {"points": []}]
+    earlier = bring_together(rows[:2], begun, settings)
+    more = [run_of("b", [0.7, 0.6]), run_of("c", [0.5, 0.4]), run_of("c", [0.5, 0.3]) | {"seed": 2}]
+    results = bring_together(rows[1:], more, settings, earlier)
+    everything = bring_together(rows, [begun[0], *more], settings)
+    assert results == everything
+    assert [len(variant["runs"]) for variant in results["variants"]] == [1, 1, 2]
+    assert [variant["bd_rate"]["per_seed"] for variant in results["variants"]] == [[0.0]] * 3
+
+
+def test_only_what_is_missing_is_trained(script, arguments, tmp_path, monkeypatch):
+    """Whatever became of the folder of runs: what --out holds is enough."""
+    trained = []
+
+    def train_to(job: Job, moments: list[int]) -> dict:
+        trained.append((job.part, job.variant.name, job.seed))
+        moment = [{"steps": steps, "seconds": 1.0, "loss": 0.5, "losses": [0.5]} for steps in moments]
+        return run_of(job.variant.name, []) | {"moments": moment, "seed": job.seed}
+
+    monkeypatch.setattr(script, "train_to", train_to)
+    script.main([*arguments, "--parts", "intra", "--variants", ANCHOR])
+    script.main([*arguments, "--parts", "intra"])
+    script.main([*arguments, "--seeds", "1", "2", "--variants", ANCHOR])
+    assert trained == [
+        ("intra", ANCHOR, 1),
+        ("intra", MUON, 1),
+        ("intra", ANCHOR, 2),
+        ("inter", ANCHOR, 1),
+        ("inter", ANCHOR, 2),
+    ]
+    (tmp_path / "runs" / "seconds-per-step.json").unlink()
+    script.main([*arguments, "--parts", "intra", "--seeds", "1", "2"])
+    assert trained[-1] == ("intra", MUON, 2) and len(trained) == 6
+    found = json.loads((tmp_path / "equal_time.json").read_text())
+    assert [len(variant["runs"]) for variant in found["intra"]["variants"]] == [2, 2]
+    assert [variant["seconds_per_step"] for variant in found["intra"]["variants"]] == [0.5, 0.5]
