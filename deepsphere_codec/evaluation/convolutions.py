@@ -63,8 +63,8 @@ def _intra(network: SphereDVC, x: torch.Tensor) -> torch.Tensor:
 def _inter(network: SphereDVC, x: torch.Tensor) -> torch.Tensor:
     codec = network.inter
     latents = x.new_zeros(1, network.pyramid.grids[LATENT_DEPTH].npix, network.config.intra_latents)
-    x_pred = codec.predict(References(codec.begin(x[0], latents)), None)
-    return codec.reconstruct(codec.analyse_residual(x[1], x_pred), x_pred, x.new_tensor([4.0]))
+    seen = codec.see(codec.predict(References(codec.begin(x[0], latents)), None))
+    return codec.reconstruct(codec.analyse_residual(x[1], seen), seen, x.new_tensor([4.0]))
 
 
 def bring_together(

@@ -13,6 +13,7 @@ QUALITIES = 8
 LAYERS = 4
 """Layers of a group of eight pictures: its anchor (layer 0), then the pictures between, ever closer together."""
 GEOMETRIES = ("healpix", "erp")
+_ON_A_PLANE = ("positional", "latitude_quality")
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ class ModelConfig:
         geometry: Where it runs: "healpix" (on the sphere) or "erp" (its planar twin: on the equirectangular picture as
             it lies, with Conv2d in place of every convolution; as many weights, of the same shapes).
         positional: On a plane, the entropy parameters are told the latitude of each row, as NVC360's are.
+        deep_context: Whether the transforms of a residual see features of the prediction at nside / 8 and nside / 16 as
+            well, not the prediction at nside / 4 alone.
         latitude_quality: On a plane, quality falls towards the poles as the pixels' solid angle does: latents are
             scaled by a learned power of cos(latitude), and the encoder's decisions weigh pixels by it.
     """
@@ -51,6 +54,7 @@ class ModelConfig:
     neighbors: int = 8
     intra_step: float = 1.0
     layer_steps: tuple[float, ...] = (-1.0, -1.5, -2.0, -2.25)
+    deep_context: bool = False
     geometry: str = "healpix"
     positional: bool = False
     latitude_quality: bool = False
@@ -67,10 +71,10 @@ class ModelConfig:
                 if value not in GEOMETRIES:
                     raise UsageError(f"geometry is {value!r}: expected {' or '.join(GEOMETRIES)}")
             elif isinstance(field.default, bool):
-                if not isinstance(value, bool) or (value and self.geometry != "erp"):
-                    raise UsageError(
-                        f"{field.name} is {value!r}: expected true or false, and true on geometry 'erp' alone"
-                    )
+                if not isinstance(value, bool):
+                    raise UsageError(f"{field.name} is {value!r}: expected true or false")
+                if value and field.name in _ON_A_PLANE and self.geometry != "erp":
+                    raise UsageError(f"{field.name} is true: expected geometry 'erp', which alone has it")
             elif field.name == "stem":
                 if value not in KINDS:
                     raise UsageError(f"stem is {value!r}: expected one of {', '.join(KINDS)}")

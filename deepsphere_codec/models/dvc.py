@@ -16,7 +16,7 @@ from deepsphere_codec.layers import mean_pool
 from deepsphere_codec.layers.padding import Grid
 from deepsphere_codec.models.coded_blocks import Coded as CodedBlocks
 from deepsphere_codec.models.config import ModelConfig
-from deepsphere_codec.models.inter import InterCodec
+from deepsphere_codec.models.inter import InterCodec, Seen
 from deepsphere_codec.models.intra import IntraCodec, Picture
 from deepsphere_codec.models.memory import QualityMap, References, State
 from deepsphere_codec.models.payload import Payload
@@ -114,11 +114,12 @@ class SphereDVC(nn.Module):
         map_bytes = self._map_bytes(quality_map, references.first.quality_map)
         still = Payload(turn=turn, quality_map=map_bytes, motion=moved)
         choices = [(x_pred, still), (x_ref, Payload())]
-        y = self.inter.analyse_residual(x, x_pred)
-        coded = self._worth_coding(x, y, context, x_pred, asked) if effort.chooses_blocks else None
+        seen = self.inter.see(x_pred)
+        y = self.inter.analyse_residual(x, seen)
+        coded = self._worth_coding(x, y, context, seen, asked) if effort.chooses_blocks else None
         if coded is None or coded.any():
             writer = SymbolWriter()
-            x_hat, residual = self.inter.write_residual(y, context, x_pred, asked, writer, coded)
+            x_hat, residual = self.inter.write_residual(y, context, seen, asked, writer, coded)
             choices.append((x_hat, still._replace(latents=writer.finish())))
         if references.second is not None:
             choices.append((references.second.x_hat, Payload(repeats_second=True)))
@@ -156,7 +157,8 @@ class SphereDVC(nn.Module):
             fine = torch.zeros_like(references.first.residual.last, dtype=x_hat.dtype)
         else:
             context = self.inter.context(references, motion)
-            x_hat, residual = self.inter.read_residual(SymbolReader(parts.latents), context, x_pred, asked)
+            seen = self.inter.see(x_pred)
+            x_hat, residual = self.inter.read_residual(SymbolReader(parts.latents), context, seen, asked)
             fine = residual.fine
         state = _checked(references.after(x_hat, fine, tree, quality_map))
         return state.sealed(references.check, *_numbers(fine, tree, quality_map))
@@ -183,14 +185,14 @@ class SphereDVC(nn.Module):
         return _unless_flat(quality_map)
 
     def _worth_coding(
-        self, x: Tensor, y: Tensor, context: Tensor, x_pred: Tensor, asked: Float[Tensor, "1 blocks"]
+        self, x: Tensor, y: Tensor, context: Tensor, seen: Seen, asked: Float[Tensor, "1 blocks"]
     ) -> CodedBlocks:
         """The blocks whose residual lowers rate + lmbda · distortion, by the estimated rate of all of it."""
         pyramid = self.pyramid
         residual, rate = self.inter.residual_latents.estimate(y, asked, context)
-        x_hat = self.inter.reconstruct(residual.y_hat, x_pred, asked)
+        x_hat = self.inter.reconstruct(residual.y_hat, seen, asked)
         bits = rate.hyper + _block_sums(rate.latents[..., None], pyramid, LATENT_DEPTH)
-        gain = self._block_errors(x, x_pred, asked) - self._block_errors(x, x_hat, asked) - bits
+        gain = self._block_errors(x, seen.picture, asked) - self._block_errors(x, x_hat, asked) - bits
         return (gain[0] > 0).cpu().numpy().reshape(self.inter.blocks.shape(0))
 
     def _error(self, x: Tensor, x_hat: Tensor, quality: Float[Tensor, "1 blocks"]) -> float:

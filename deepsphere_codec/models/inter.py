@@ -27,7 +27,17 @@ from deepsphere_codec.models.rotation import (
     rotation_of,
     turned,
 )
-from deepsphere_codec.models.transforms import FOLDED, PLANE_ENERGIES, Analysis, Synthesis, cosine_basis, fold, unfold
+from deepsphere_codec.models.transforms import (
+    FOLDED,
+    PLANE_ENERGIES,
+    Analysis,
+    ContextFeatures,
+    Features,
+    Synthesis,
+    cosine_basis,
+    fold,
+    unfold,
+)
 from deepsphere_codec.motion.contexts import MotionTables
 from deepsphere_codec.motion.prediction import Motion, TreePrediction, blur_levels
 from deepsphere_codec.motion.search import MEDIUM, Effort, MotionSearch, Problem, bounded
@@ -48,6 +58,20 @@ class InterOutput(NamedTuple):
     fine: Float[Tensor, "batch latent m"]
 
 
+class Seen(NamedTuple):
+    """The prediction, as the transforms of the residual see it.
+
+    Attributes:
+        picture: The prediction itself.
+        work: The same, folded to nside / 4.
+        features: At the coarser resolutions, where the model looks there.
+    """
+
+    picture: Float[Tensor, "batch npix 3"]
+    work: Float[Tensor, "batch work 48"]
+    features: Features | None
+
+
 class InterCodec(nn.Module):
     """Codes a picture from one or two decoded ones."""
 
@@ -60,8 +84,10 @@ class InterCodec(nn.Module):
         self.rotation = RotationEstimator(pyramid) if config.geometry == "healpix" else NoRotation()
         self.tables = MotionTables()
         self.prediction = TreePrediction(pyramid.warp(0), pyramid.padding(0))
-        self.g_a = Analysis(2 * FOLDED, config.residual_latents, widths, basis, config, pyramid)
-        self.g_s = Synthesis(config.residual_latents, FOLDED, widths, basis, config, pyramid)
+        deep, latents = config.deep_context, config.residual_latents
+        self.features = ContextFeatures(latents, widths, config, pyramid) if deep else None
+        self.g_a = Analysis(2 * FOLDED, latents, widths, basis, config, pyramid, deep)
+        self.g_s = Synthesis(latents, FOLDED, widths, basis, config, pyramid, deep)
         memory = 2 * config.residual_latents + config.intra_latents + MOTION_CHANNELS
         self.residual_latents = LatentCodec(config.residual_latents, memory, config, pyramid)
 
@@ -94,9 +120,10 @@ class InterCodec(nn.Module):
             motion: Trees of the batch, as `find_motion` finds them.
         """
         x_pred = self.predict(references, motion)
-        y = self.analyse_residual(x, x_pred)
+        seen = self.see(x_pred)
+        y = self.analyse_residual(x, seen)
         residual, rate = self.residual_latents(y, quality, self.context(references, motion), straight)
-        return InterOutput(self.reconstruct(residual.y_hat, x_pred, quality), x_pred, rate, residual.fine)
+        return InterOutput(self.reconstruct(residual.y_hat, seen, quality), x_pred, rate, residual.fine)
 
     @torch.no_grad()
     def find_motion(self, x: Tensor, references: References, lmbda: np.ndarray) -> list[MotionTree]:
@@ -188,12 +215,16 @@ class InterCodec(nn.Module):
         turns = () if turn is None else self._turns(turn, references)
         return self.prediction([state.x_hat for state in references.states], motion, turns, overlap)
 
-    def analyse_residual(self, x: Tensor, x_pred: Tensor) -> Float[Tensor, "batch latent m"]:
-        return self.g_a(torch.cat([fold(x - x_pred, self.pyramid), fold(x_pred - _MID, self.pyramid)], -1))
+    def see(self, x_pred: Float[Tensor, "batch npix 3"]) -> Seen:
+        """Make of a prediction what encoder and decoder look at."""
+        work = fold(x_pred - _MID, self.pyramid)
+        return Seen(x_pred, work, None if self.features is None else self.features(work))
 
-    def reconstruct(self, y_hat: Tensor, x_pred: Tensor, quality: Quality) -> Float[Tensor, "batch npix 3"]:
-        f_pred = fold(x_pred - _MID, self.pyramid)
-        return unfold(f_pred + self.g_s(y_hat, quality, f_pred), self.pyramid) + _MID
+    def analyse_residual(self, x: Tensor, seen: Seen) -> Float[Tensor, "batch latent m"]:
+        return self.g_a(torch.cat([fold(x - seen.picture, self.pyramid), seen.work], -1), seen.features)
+
+    def reconstruct(self, y_hat: Tensor, seen: Seen, quality: Quality) -> Float[Tensor, "batch npix 3"]:
+        return unfold(seen.work + self.g_s(y_hat, quality, seen.work, seen.features), self.pyramid) + _MID
 
     def write_motion(self, tree: MotionTree, setting: Setting, writer: SymbolWriter) -> MotionTree:
         """Code a tree; the tree that the decoder will have."""
@@ -207,7 +238,7 @@ class InterCodec(nn.Module):
         self,
         y: Tensor,
         context: Float[Tensor, "1 latent r"],
-        x_pred: Tensor,
+        seen: Seen,
         quality: Quality,
         writer: SymbolWriter,
         coded: Coded | None = None,
@@ -223,7 +254,7 @@ class InterCodec(nn.Module):
         write_coded(coded, self.blocks, self.tables, writer)
         nodes = torch.from_numpy(coded.reshape(-1))
         residual = self.residual_latents.write(y, quality, writer, context, nodes)
-        return self.reconstruct(residual.y_hat, x_pred, quality), residual
+        return self.reconstruct(residual.y_hat, seen, quality), residual
 
     def read_coded(self, reader: SymbolReader) -> Bool[Tensor, " coarse"]:
         """Which nodes of the hyper-latents have a residual below them."""
@@ -232,11 +263,11 @@ class InterCodec(nn.Module):
         return torch.from_numpy(read_coded(reader, self.blocks, self.tables).reshape(-1))
 
     def read_residual(
-        self, reader: SymbolReader, context: Float[Tensor, "1 latent r"], x_pred: Tensor, quality: Quality
+        self, reader: SymbolReader, context: Float[Tensor, "1 latent r"], seen: Seen, quality: Quality
     ) -> tuple[Tensor, Decoded]:
         """Decode the rest."""
         residual = self.residual_latents.read(reader, quality, context, self.read_coded(reader))
-        return self.reconstruct(residual.y_hat, x_pred, quality), residual
+        return self.reconstruct(residual.y_hat, seen, quality), residual
 
 
 def _shares(references: References) -> list[float]:

@@ -85,8 +85,9 @@ def write_p_frame(network: SphereDVC, x: Float[Tensor, "1 npix 3"], state: State
     """Have a P-frame without motion coded, with a residual everywhere."""
     inter, references, motion = network.inter, References(state), Motion.of([still_tree(network.inter.blocks)])
     x_pred = inter.predict(references, motion)
-    y, context = inter.analyse_residual(x, x_pred), inter.context(references, motion)
-    inter.write_residual(y, context, x_pred, x.new_full((1, 1), 4.0), SymbolWriter())
+    seen, context = inter.see(x_pred), inter.context(references, motion)
+    y = inter.analyse_residual(x, seen)
+    inter.write_residual(y, context, seen, x.new_full((1, 1), 4.0), SymbolWriter())
 
 
 def macs_of(intra: Counter, inter: Counter, pixels: int, encoders: Sequence[str]) -> Macs:

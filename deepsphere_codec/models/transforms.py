@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -119,6 +122,45 @@ PLANE_ENERGIES = (1.0, 0.08, 0.08)
 """Of Y, Cb and Cr in the training films, times what each counts in the loss, so that latents go where they pay."""
 
 
+class Features(NamedTuple):
+    """What the transforms of a residual see of the prediction below nside / 4.
+
+    Attributes:
+        middle: At nside / 8.
+        latent: At nside / 16.
+    """
+
+    middle: Float[Tensor, "batch middle c"]
+    latent: Float[Tensor, "batch latent m"]
+
+
+class ContextFeatures(nn.Module):
+    """Features of a picture folded to nside / 4, at two coarser resolutions.
+
+    Args:
+        latents: Channels at nside / 16.
+        widths: Channels at nside / 4 and nside / 8.
+    """
+
+    def __init__(self, latents: int, widths: tuple[int, int], config: ModelConfig, pyramid: Pyramid) -> None:
+        super().__init__()
+        at, (wide, middle) = pyramid.at, widths
+        self.stem = sphere_conv(config.stem, FOLDED, wide, at[WORK_DEPTH], config.cheb_order)
+        self.to_middle = Down(wide, middle, pyramid, WORK_DEPTH)
+        self.to_latent = Down(middle, latents, pyramid, WORK_DEPTH + 1)
+
+    def forward(self, x: Float[Tensor, "batch work 48"]) -> Features:
+        middle = F.leaky_relu(self.to_middle(F.leaky_relu(self.stem(x), 0.1)), 0.1)
+        return Features(middle, F.leaky_relu(self.to_latent(middle), 0.1))
+
+
+def _see(channels: int, pyramid: Pyramid, depth: int) -> ChebConv:
+    """A channel mix of features, which starts at zero: nothing is added until training finds what helps."""
+    mix = ChebConv(channels, channels, 1, pyramid.at[depth].laplacian, bias=False)
+    nn.init.zeros_(mix.weight)
+    return mix
+
+
 class Analysis(nn.Module):
     """`g_a`: [B, work, in] at nside / 4 → latents [B, npix / 256, latents].
 
@@ -127,6 +169,7 @@ class Analysis(nn.Module):
         latents: Channels of y.
         widths: Channels at nside / 4 and nside / 8.
         basis: The straight way's, for the signal to be coded.
+        sees: Whether it is given features of the prediction.
     """
 
     def __init__(
@@ -137,6 +180,7 @@ class Analysis(nn.Module):
         basis: Float[Tensor, "i o"],
         config: ModelConfig,
         pyramid: Pyramid,
+        sees: bool = False,
     ) -> None:
         super().__init__()
         at, (wide, middle) = pyramid.at, widths
@@ -152,9 +196,16 @@ class Analysis(nn.Module):
             Down(middle, latents, pyramid, WORK_DEPTH + 1),
         )
         nn.init.zeros_(self.layers[-1].mix.weight)  # type: ignore[arg-type, union-attr]
+        if sees:
+            self.see_middle = _see(middle, pyramid, WORK_DEPTH + 1)
 
-    def forward(self, x: Float[Tensor, "batch work c"]) -> Float[Tensor, "batch latent m"]:
-        return self.straight(x) + self.layers(x)
+    def forward(
+        self, x: Float[Tensor, "batch work c"], features: Features | None = None
+    ) -> Float[Tensor, "batch latent m"]:
+        y = self.layers[:4](x)
+        if features is not None:
+            y = y + self.see_middle(features.middle)
+        return self.straight(x) + self.layers[4:](y)
 
 
 class Synthesis(nn.Module):
@@ -167,6 +218,7 @@ class Synthesis(nn.Module):
         context_channels: Channels at nside / 4 of something else that the decoder knows (the prediction); 0 for none.
         widths: Channels at nside / 4 and nside / 8.
         basis: The straight way's.
+        sees: Whether it is given features of the prediction.
     """
 
     def __init__(
@@ -177,6 +229,7 @@ class Synthesis(nn.Module):
         basis: Float[Tensor, "i o"],
         config: ModelConfig,
         pyramid: Pyramid,
+        sees: bool = False,
     ) -> None:
         super().__init__()
         at, (wide, middle) = pyramid.at, widths
@@ -199,14 +252,23 @@ class Synthesis(nn.Module):
             sphere_conv(config.stem, wide, out_channels, at[WORK_DEPTH], config.cheb_order),
         )
         nn.init.zeros_(self.finish[-1].weight)  # type: ignore[arg-type]
+        if sees:
+            self.see_latent = _see(latents, pyramid, LATENT_DEPTH)
+            self.see_middle = _see(middle, pyramid, WORK_DEPTH + 1)
 
     def forward(
         self,
         y_hat: Float[Tensor, "batch latent m"],
         quality: Quality,
         context: Float[Tensor, "batch work c"] | None = None,
+        features: Features | None = None,
     ) -> Float[Tensor, "batch work o"]:
         straight = self.straight(y_hat)
         seen = straight if context is None else torch.cat([straight, context], -1)
-        features = self.rise(y_hat) + self.context(seen)
-        return straight + self.finish(features * at_depth(self.strength(quality), self.pyramid, WORK_DEPTH))
+        if features is None:
+            rising = self.rise(y_hat)
+        else:
+            rising = self.rise[:2](y_hat + self.see_latent(features.latent))
+            rising = self.rise[2:](rising + self.see_middle(features.middle))
+        rising = rising + self.context(seen)
+        return straight + self.finish(rising * at_depth(self.strength(quality), self.pyramid, WORK_DEPTH))

@@ -71,11 +71,12 @@ def test_what_is_not_coded_is_zero_and_costs_nothing(lively, films, some):
     coded.reshape(-1)[some] = True
     with torch.no_grad():
         motion = Motion.of([still_tree(lively.inter.blocks)])
-        x_pred, context = lively.inter.predict(references, motion), lively.inter.context(references, motion)
-        y, writer = lively.inter.analyse_residual(x, x_pred), SymbolWriter()
-        x_hat, residual = lively.inter.write_residual(y, context, x_pred, quality, writer, coded)
+        seen = lively.inter.see(lively.inter.predict(references, motion))
+        context = lively.inter.context(references, motion)
+        y, writer = lively.inter.analyse_residual(x, seen), SymbolWriter()
+        x_hat, residual = lively.inter.write_residual(y, context, seen, quality, writer, coded)
         payload = writer.finish()
-        decoded, read = lively.inter.read_residual(SymbolReader(payload), context, x_pred, quality)
+        decoded, read = lively.inter.read_residual(SymbolReader(payload), context, seen, quality)
     assert torch.equal(decoded, x_hat) and torch.equal(read.fine, residual.fine)
     below = lively.inter.residual_latents.hyperprior.below(torch.from_numpy(coded.reshape(-1)))
     assert not residual.fine[0, ~below].any() and (not some or residual.fine[0, below].any())

@@ -134,8 +134,9 @@ def test_parts_hold_what_they_say(lively, coded):
         tree = lively.inter.read_motion(SymbolReader(parts.motion), references)
         assert same_tree(tree, after.tree)
         motion = Motion.of([tree])
-        x_pred, context = lively.inter.predict(references, motion, parts.turn), lively.inter.context(references, motion)
-        x_hat, _ = lively.inter.read_residual(SymbolReader(parts.latents), context, x_pred, quality)
+        seen = lively.inter.see(lively.inter.predict(references, motion, parts.turn))
+        context = lively.inter.context(references, motion)
+        x_hat, _ = lively.inter.read_residual(SymbolReader(parts.latents), context, seen, quality)
     assert torch.equal(x_hat, after.x_hat)
 
 
@@ -328,9 +329,10 @@ def test_training_sees_what_the_codec_makes(lively, films):
     with torch.no_grad():
         tree, _ = network.inter.find_tree(x, references, None, 3000.0)
         motion = Motion.of([tree])
-        x_pred, context = network.inter.predict(references, motion), network.inter.context(references, motion)
-        y = network.inter.analyse_residual(x, x_pred)
-        x_hat, residual = network.inter.write_residual(y, context, x_pred, asked, writer)
+        seen = network.inter.see(network.inter.predict(references, motion))
+        context = network.inter.context(references, motion)
+        y = network.inter.analyse_residual(x, seen)
+        x_hat, residual = network.inter.write_residual(y, context, seen, asked, writer)
         picture, rate = network.intra(x_ref, torch.tensor([intra_quality(QUALITY, network.config)]), straight=True)
         out = network.inter(x, references, motion, asked, straight=True)
     assert torch.allclose(picture.x_hat, intra.state.x_hat, atol=1e-4)

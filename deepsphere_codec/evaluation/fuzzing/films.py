@@ -203,9 +203,9 @@ def _payload(model: LoadedModel, header: Header, references: References, positio
     setting = inter.setting(references)
     tree = inter.write_motion(_some_tree(inter.blocks, setting.has_second), setting, moved)
     motion = Motion.of([tree])
-    x_pred, context = inter.predict(references, motion, turn), inter.context(references, motion)
+    seen, context = inter.see(inter.predict(references, motion, turn)), inter.context(references, motion)
     asked = mapped(inter_quality(header.quality, network.config, position.layer), quality_map, x)
-    inter.write_residual(inter.analyse_residual(x, x_pred), context, x_pred, asked, coded)
+    inter.write_residual(inter.analyse_residual(x, seen), context, seen, asked, coded)
     map_bytes = write_map(quality_map, inter.tables) if parts == "mapped" and quality_map is not None else None
     return Payload(turn, map_bytes, moved.finish(), coded.finish()).pack()
 
