@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from deepsphere_codec.errors import UsageError
+from deepsphere_codec.layers.cheb import ChebConv
 from deepsphere_codec.layers.gate import GatedChebConv
 from deepsphere_codec.layers.operators import RescaledLaplacian
 from deepsphere_codec.models.latent_codec import LatentCodec
@@ -21,8 +23,8 @@ from deepsphere_codec.training.checkpoint import beginning, load_checkpoint, sto
 def begin_from(path: Path, model: nn.Module, only: str = "") -> list[str]:
     """Fill the model from a checkpoint, or from released weights, of its own kind or of a kin.
 
-    A gated Chebyshev convolution takes the radial part of the nine taps that stand in its place there; a hyperprior
-    that is told the latitude takes one that is not, and makes nothing of the latitude at first.
+    A Chebyshev convolution, gated or not, takes the radial part of nine taps that stand in its place there. A
+    hyperprior that is told the latitude takes one that is not, and makes nothing of the latitude at first.
 
     Args:
         only: Beginning of the names of the parameters that are filled.
@@ -50,15 +52,19 @@ def begin_from(path: Path, model: nn.Module, only: str = "") -> list[str]:
 
 
 def _carried_over(model: nn.Module, read: Callable[[str], Tensor | None]) -> list[tuple[str, Tensor]]:
-    found = []
+    found: list[tuple[str, Tensor]] = []
+    bases: dict[tuple[RescaledLaplacian, int], Tensor] = {}
     for name, conv in model.named_modules():
-        if not isinstance(conv, GatedChebConv):
+        if not isinstance(conv, GatedChebConv | ChebConv):
             continue
         taps, bias = read(f"{name}.weight"), read(f"{name}.bias")
-        if taps is not None and bias is not None:
-            basis = nine_taps_to_chebyshev(conv.filter.laplacian, conv.side, conv.filter.order)
-            radial = torch.einsum("kt,oit->kio", basis, taps.flatten(2)).reshape(conv.weight.shape)
-            found += [(f"{name}.filter.weight", radial), (f"{name}.filter.bias", bias)]
+        if taps is not None and taps.ndim == 4:
+            inner, cheb = (".filter", conv.filter) if isinstance(conv, GatedChebConv) else ("", conv)
+            kind = cheb.laplacian, cheb.order
+            if kind not in bases:
+                bases[kind] = nine_taps_to_chebyshev(*kind)
+            radial = torch.einsum("kt,oit->kio", bases[kind], taps.flatten(2)).reshape(cheb.weight.shape)
+            found += [(f"{name}{inner}.weight", radial)] + ([] if bias is None else [(f"{name}{inner}.bias", bias)])
     for name, module in model.named_modules():
         if isinstance(module, LatentCodec) and module.latitude is not None:
             key = f"{name}.hyperprior.recall.weight"
@@ -68,15 +74,17 @@ def _carried_over(model: nn.Module, read: Callable[[str], Tensor | None]) -> lis
     return found
 
 
-def nine_taps_to_chebyshev(laplacian: RescaledLaplacian, side: int, order: int) -> Float[Tensor, "order 9"]:
+def nine_taps_to_chebyshev(laplacian: RescaledLaplacian, order: int) -> Float[Tensor, "order 9"]:
     """The Chebyshev filters nearest to each of nine taps, in the squares of what they answer to a single node.
 
     Args:
-        laplacian: Of nodes in `side` rows or more of `side`, such as a patch, or a sphere face by face.
+        laplacian: Of the nodes of a square patch row by row, or of a sphere face by face.
         order: Taps K of the filters.
     """
+    nodes = laplacian.index.shape[0]
+    side = math.isqrt(nodes) if math.isqrt(nodes) ** 2 == nodes else math.isqrt(nodes // 12)
     x, y = side // 2, side // 2
-    impulse = torch.zeros(1, laplacian.index.shape[0], 1)
+    impulse = torch.zeros(1, nodes, 1)
     impulse[0, y * side + x] = 1
     answers = [impulse, laplacian(impulse)][:order]
     while len(answers) < order:

@@ -21,44 +21,68 @@ def at(request) -> Resolution:
     return Pyramid(PatchGrid(256, 4, 64, 64, 64), request.param).at[2]
 
 
-def gated_and_directional(at: Resolution, taps: torch.Tensor, tmp_path):
+@pytest.fixture(params=["gated", "chebyshev"])
+def kind(request) -> str:
+    return request.param
+
+
+def radial_and_directional(kind: str, at: Resolution, taps: torch.Tensor, tmp_path):
     directional = sphere_conv("directional", taps.shape[1], taps.shape[0], at)
     directional.weight.data, directional.bias.data = taps, torch.arange(float(taps.shape[0]))
-    gated = torch.nn.ModuleDict({"a": sphere_conv("gated", taps.shape[1], taps.shape[0], at)})
+    radial = torch.nn.ModuleDict({"a": sphere_conv(kind, taps.shape[1], taps.shape[0], at)})
     save_file({"model.a.weight": taps, "model.a.bias": directional.bias.data}, tmp_path / "taps")
-    assert begin_from(tmp_path / "taps", gated) == ["a.filter.bias", "a.filter.weight"]
-    return gated["a"], directional
+    inner = ".filter" if kind == "gated" else ""
+    assert begin_from(tmp_path / "taps", radial) == [f"a{inner}.bias", f"a{inner}.weight"]
+    return radial["a"], directional
 
 
-def test_a_centre_tap_is_kept(at, tmp_path):
+def test_a_centre_tap_is_kept(kind, at, tmp_path):
     """It is a radial filter, so nothing of it is lost."""
     taps = torch.zeros(5, 3, 3, 3)
     taps[:, :, 1, 1] = torch.randn(5, 3)
-    gated, directional = gated_and_directional(at, taps, tmp_path)
+    radial, directional = radial_and_directional(kind, at, taps, tmp_path)
     x = torch.randn(2, at.side**2, 3)
-    torch.testing.assert_close(gated(x), directional(x), atol=1e-4, rtol=0)
+    torch.testing.assert_close(radial(x), directional(x), atol=1e-4, rtol=0)
 
 
-def test_taps_equal_in_all_directions_are_nearly_kept(at, tmp_path):
+def test_taps_equal_in_all_directions_are_nearly_kept(kind, at, tmp_path):
     """A binomial blur is nearly radial: what the filter loses of it is a small part."""
     taps = torch.tensor([1.0, 2, 1])
-    gated, directional = gated_and_directional(at, (taps[:, None] * taps / 16)[None, None], tmp_path)
+    radial, directional = radial_and_directional(kind, at, (taps[:, None] * taps / 16)[None, None], tmp_path)
     x = torch.randn(1, at.side**2, 1)
     inner = torch.arange(at.side**2).view(at.side, at.side)[4:-4, 4:-4].flatten()
-    error = (gated(x) - directional(x))[:, inner].square().mean() / directional(x)[:, inner].square().mean()
+    error = (radial(x) - directional(x))[:, inner].square().mean() / directional(x)[:, inner].square().mean()
     assert error < 0.02
 
 
 def test_a_difference_has_no_radial_part(at):
-    basis = nine_taps_to_chebyshev(at.laplacian, at.side, 3)
+    basis = nine_taps_to_chebyshev(at.laplacian, 3)
     sobel = torch.tensor([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]]).flatten()
     assert (basis @ sobel).norm() < 0.1 * (basis @ sobel.abs()).norm()
 
 
-def test_a_checkpoint_of_its_own_kind_is_left_alone(at, tmp_path):
-    gated = torch.nn.ModuleDict({"a": sphere_conv("gated", 3, 3, at)})
-    save_file({f"model.{name}": p.detach() for name, p in gated.named_parameters()}, tmp_path / "own")
-    assert begin_from(tmp_path / "own", gated) == []
+def test_a_checkpoint_of_its_own_kind_is_left_alone(kind, at, tmp_path):
+    own = torch.nn.ModuleDict({"a": sphere_conv(kind, 3, 3, at)})
+    save_file({f"model.{name}": p.detach() for name, p in own.named_parameters()}, tmp_path / "own")
+    assert begin_from(tmp_path / "own", own) == []
+
+
+def test_a_chebyshev_model_begins_as_the_radial_part_of_a_directional_one(narrow, tmp_path):
+    """All else is copied, and what it has beyond that is left as it began."""
+    place = PatchGrid(128, 4, 64, 64, 64)
+    directional = SphereDVC(ModelConfig(**narrow), place)
+    save_file({name: p.detach() for name, p in directional.named_parameters()}, tmp_path / "directional")
+    kinds = {"kinds": ("chebyshev", "chebyshev"), "stem": "chebyshev", "cheb_order": 2, "deep_context": True}
+    model = SphereDVC(ModelConfig(**narrow | kinds), place)
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    carried = begin_from(tmp_path / "directional", model)
+    theirs = dict(directional.named_parameters())
+    assert carried and all(name.split(".")[1] in ("g_a", "g_s") for name in carried)
+    for name, p in model.named_parameters():
+        if name in carried and name.endswith("bias"):
+            assert torch.equal(p, theirs[name])
+        elif name not in carried:
+            assert torch.equal(p, theirs[name] if name in theirs else before[name])
 
 
 def test_a_plane_that_knows_its_latitude_begins_as_one_that_does_not(narrow, tmp_path):
