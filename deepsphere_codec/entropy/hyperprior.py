@@ -17,6 +17,7 @@ from deepsphere_codec.entropy.exact import ACTIVATION_LIMIT, ExactConv, round_st
 from deepsphere_codec.layers import ChebConv, fold_children, unfold_children, unpool
 from deepsphere_codec.layers.blocks import Resolution
 from deepsphere_codec.layers.padding import Padding
+from deepsphere_codec.layers.pick import pick
 
 LEVELS = 64
 SCALE_MIN, SCALE_MAX = 0.04, 64.0
@@ -95,7 +96,7 @@ class Halves(NamedTuple):
 
     def whole(self, first: Float[Tensor, "batch n c"], second: Float[Tensor, "batch n c"]) -> Tensor:
         """Put values of both halves together, [batch, nodes, c]."""
-        return torch.cat([first, second], 1).index_select(1, self.order)
+        return pick(torch.cat([first, second], 1), self.order)
 
 
 class SliceParameters(nn.Module):
@@ -151,10 +152,10 @@ class SliceParameters(nn.Module):
             if told:
                 nothing = torch.zeros_like(told[0])
                 around = around + self.around.total(halves.whole(told[0], nothing), before)
-            beside = self.around.activated(around.index_select(1, where))
-            a = self.join.activated(own.index_select(1, where) + self.join.total(beside, known.shape[-1]))
+            beside = self.around.activated(pick(around, where))
+            a = self.join.activated(pick(own, where) + self.join.total(beside, known.shape[-1]))
             parameters.append(Parameters(self.level(a), self.mean(a)))
-            decoded.append(_rounded(y.index_select(1, where), parameters[-1].mean))
+            decoded.append(_rounded(pick(y, where), parameters[-1].mean))
             if not (last and number):
                 told.append(self.embed(digits(FINE * decoded[-1].detach())))
         level, mean = (halves.whole(first, second) for first, second in zip(*parameters, strict=True))

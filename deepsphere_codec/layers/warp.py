@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from deepsphere_codec.layers.charts import ALL, FaceChart, Nodes, Positions, make_chart
 from deepsphere_codec.layers.padding import Grid
@@ -85,7 +88,7 @@ class Warp(nn.Module):
         face, position = self.positions(v, nodes)
         corner, weight = cubic_stencil(position)
         rows = (self._stencil(face, corner.int()) + shift).view(-1, 16)
-        y = F.embedding_bag(rows, flat, per_sample_weights=weight.view(-1, 16).to(flat.dtype), mode="sum")
+        y = _weighted_sums(flat, rows, weight.view(-1, 16).to(flat.dtype))
         return y.view(*v.shape[:2], flat.shape[1])
 
     def positions(self, v: Float[Tensor, "batch nodes 3"], nodes: Nodes = ALL) -> Positions:
@@ -105,6 +108,31 @@ class Warp(nn.Module):
             first = first + face * (height * width)
         cells = first[..., None] + around
         return self.halo.index_select(0, cells.flatten()).view(cells.shape)
+
+
+def _weighted_sums(
+    flat: Float[Tensor, "rows c"], index: Int[Tensor, "n 16"], weight: Float[Tensor, "n 16"]
+) -> Float[Tensor, "n c"]:
+    """Sums of 16 rows each; the gradient of the rows alone has a way of its own on a CPU, which needs no sorting."""
+    if flat.requires_grad and torch.is_grad_enabled() and not weight.requires_grad and flat.device.type == "cpu":
+        return _OfRows.apply(flat, index, weight)
+    return F.embedding_bag(index, flat, per_sample_weights=weight, mode="sum")
+
+
+class _OfRows(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, flat: Tensor, index: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(index, weight)
+        ctx.rows = len(flat)
+        return F.embedding_bag(index, flat, per_sample_weights=weight, mode="sum")
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        index, weight = ctx.saved_tensors
+        shares = (weight * channel[:, None] for channel in grad.unbind(1))
+        sums = [torch.bincount(index.flatten(), share.flatten(), ctx.rows) for share in shares]
+        return torch.stack(sums, 1).to(grad.dtype), None, None
 
 
 def warp(x: Float[Tensor, "batch npix c"], v: Float[Tensor, "batch npix 3"], grid: Grid) -> Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from deepsphere_codec.errors import DamagedStream
 from deepsphere_codec.layers.fields import combine
 from deepsphere_codec.layers.padding import ErpPadding, Padding
+from deepsphere_codec.layers.pick import pick
 from deepsphere_codec.layers.warp import Warp
 from deepsphere_codec.motion.tree import (
     A0,
@@ -120,7 +121,7 @@ class TreePrediction(nn.Module):
             nodes = differs[:, self.block, side].any(0).nonzero()[:, 0]
             if len(nodes):
                 other = self._looked_up(layers, around[:, self.block[nodes], side[nodes]], turns, nodes)
-                x = x.index_copy(1, nodes, x[:, nodes] + weight[nodes, None] * (other - own[:, nodes]))
+                x = x.index_copy(1, nodes, pick(x, nodes) + weight[nodes, None] * (other - pick(own, nodes)))
         return x
 
     def _around(
@@ -168,7 +169,7 @@ class TreePrediction(nn.Module):
         nodes: Int[Tensor, " nodes"] | None,
     ) -> Float[Tensor, "batch nodes 3"]:
         """Nodes in one reference, at their blur levels; those that stay where they are, and others, as they are."""
-        still = layers[:, : self.warp.npix] if nodes is None else layers[:, nodes]
+        still = layers[:, : self.warp.npix] if nodes is None else pick(layers, nodes)
         moves = used if turn is not None else (vectors != 0).any(-1) | (blur > 0)
         some = moves.any(0).nonzero()[:, 0]
         if not len(some):

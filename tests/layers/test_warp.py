@@ -85,6 +85,7 @@ def test_gradients_in_signal_and_field():
     x = torch.randn(1, 48, 2, dtype=torch.float64, requires_grad=True)
     v = random_field(2, 0.1).requires_grad_()
     assert torch.autograd.gradcheck(layer, (x, v))
+    assert torch.autograd.gradcheck(lambda x: layer(x, v.detach()), x)
 
 
 def test_gradient_in_the_field_at_rest_is_the_signals_slope():
