@@ -44,7 +44,7 @@ class LoadedModel:
         self.config = ModelConfig.from_dict(card["model"])
         self._tables = {key: value for key, value in tensors.items() if key.endswith(_TABLE_ENDS)}
         self._weights = {key: value for key, value in tensors.items() if key not in self._tables}
-        self.weights_hash, self.tables_hash = _weights_hash(self.config, self._weights), tensors_hash(self._tables)
+        self.weights_hash, self.tables_hash = _weights_hash(card["model"], self._weights), tensors_hash(self._tables)
         for key in ("weights_hash", "tables_hash"):
             if card.get(key, getattr(self, key)) != getattr(self, key):
                 raise UsageError(
@@ -140,7 +140,7 @@ def save_model(folder: Path, name: str, network: SphereDVC, card: dict[str, Any]
         **card,
         "model": network.config.to_dict(),
         "parameters": sum(p.numel() for p in network.parameters()),
-        "weights_hash": _weights_hash(network.config, weights),
+        "weights_hash": _weights_hash(network.config.to_dict(), weights),
         "tables_hash": tensors_hash(tables),
     }
     (folder / _CARD).write_text(json.dumps(about, indent=2) + "\n")
@@ -192,9 +192,13 @@ def tensors_hash(tensors: dict[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def _weights_hash(config: ModelConfig, weights: dict[str, Tensor]) -> str:
-    """Of the weights and of the configuration that says what they mean."""
-    about = json.dumps(config.to_dict(), sort_keys=True)
+def _weights_hash(config: dict[str, Any], weights: dict[str, Tensor]) -> str:
+    """Of the weights and of the configuration that says what they mean.
+
+    Args:
+        config: As the card has it: settings that came later do not change what an older model is.
+    """
+    about = json.dumps(config, sort_keys=True)
     return hashlib.sha256(f"{about}\n{tensors_hash(weights)}".encode()).hexdigest()
 
 
