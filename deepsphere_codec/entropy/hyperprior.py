@@ -77,32 +77,35 @@ def digits(fine: Tensor) -> Tensor:
     return torch.cat([near, with_gradient_of(far, latents)], -1)
 
 
-class Halves(NamedTuple):
-    """The two halves of a checkerboard.
+class Steps(NamedTuple):
+    """Groups of nodes that are coded one after the other.
 
     Attributes:
-        nodes: Numbers of the nodes of each half.
-        order: Where each node is in the first half followed by the second.
+        nodes: Numbers of the nodes of each group; together all nodes.
+        order: Where each node is in the groups, one behind the other.
     """
 
-    nodes: tuple[Int[Tensor, " n"], Int[Tensor, " n"]]
+    nodes: tuple[Int[Tensor, " n"], ...]
     order: Int[Tensor, " nodes"]
 
     @classmethod
-    def of(cls, anchors: Bool[Tensor, " nodes"]) -> Halves:
-        """Halves of which the anchors are the first."""
-        nodes = anchors.nonzero()[:, 0], (~anchors).nonzero()[:, 0]
+    def of(cls, groups: Sequence[Bool[Tensor, " nodes"]]) -> Steps:
+        """Steps of groups that are given as flags of the nodes."""
+        nodes = tuple(group.nonzero()[:, 0] for group in groups)
         return cls(nodes, torch.cat(nodes).argsort())
 
-    def whole(self, first: Float[Tensor, "batch n c"], second: Float[Tensor, "batch n c"]) -> Tensor:
-        """Put values of both halves together, [batch, nodes, c]."""
-        return pick(torch.cat([first, second], 1), self.order)
+    def whole(self, values: Sequence[Float[Tensor, "batch n c"]]) -> Float[Tensor, "batch nodes c"]:
+        """Put values of the groups together; zeros for groups that have none yet."""
+        missing = sum(len(nodes) for nodes in self.nodes[len(values) :])
+        nothing = values[0].new_zeros(len(values[0]), missing, values[0].shape[2])
+        return pick(torch.cat([*values, nothing], 1), self.order)
 
 
 class SliceParameters(nn.Module):
     """Level and mean of some channels: from what is known, the channels decoded before them, and the nodes beside.
 
-    Half of the nodes (a checkerboard) are decoded first; what tells of them is known to the others.
+    Nodes are decoded in steps, say one half of a checkerboard and then the other; what tells of those that are decoded
+    is known to the nodes after them.
 
     Args:
         channels: Channels of the slice.
@@ -133,14 +136,15 @@ class SliceParameters(nn.Module):
         return Parameters(self.level(a), self.mean(a))
 
     def trained(
-        self, y: Float[Tensor, "batch nodes c"], known: Tensor, seen: Sequence[Tensor], halves: Halves, last: bool
+        self, y: Float[Tensor, "batch nodes c"], known: Tensor, seen: Sequence[Tensor], steps: Steps, last: bool
     ) -> tuple[Parameters, Tensor, Tensor]:
-        """Training: parameters and decoded latents of all nodes, and what tells of them, nothing if `last`.
+        """Training: parameters and decoded latents of all nodes, and what tells of them.
 
-        The same as `forward` for one half after the other. Sums over channels that both know are computed once.
+        The same as `forward` for one step after the other. Sums over channels that several know are computed once.
 
         Args:
             seen: What tells of the slices before this one.
+            last: Whether nothing comes after this slice: of its last step nothing is told then.
         """
         before = len(seen) * EMBEDDED
         own = self.join.total(known)
@@ -148,18 +152,18 @@ class SliceParameters(nn.Module):
         parameters: list[Parameters] = []
         decoded: list[Tensor] = []
         told: list[Tensor] = []
-        for number, where in enumerate(halves.nodes):
+        for number, where in enumerate(steps.nodes):
             if told:
-                nothing = torch.zeros_like(told[0])
-                around = around + self.around.total(halves.whole(told[0], nothing), before)
+                of_last = [torch.zeros_like(each) for each in told[:-1]] + told[-1:]
+                around = around + self.around.total(steps.whole(of_last), before)
             beside = self.around.activated(pick(around, where))
             a = self.join.activated(pick(own, where) + self.join.total(beside, known.shape[-1]))
             parameters.append(Parameters(self.level(a), self.mean(a)))
             decoded.append(_rounded(pick(y, where), parameters[-1].mean))
-            if not (last and number):
+            if not (last and number == len(steps.nodes) - 1):
                 told.append(self.embed(digits(FINE * decoded[-1].detach())))
-        level, mean = (halves.whole(first, second) for first, second in zip(*parameters, strict=True))
-        return Parameters(level, mean), halves.whole(*decoded), told[0] if last else halves.whole(*told)
+        level, mean = (steps.whole(values) for values in zip(*parameters, strict=True))
+        return Parameters(level, mean), steps.whole(decoded), steps.whole(told)
 
 
 class Hyperprior(nn.Module):
@@ -177,11 +181,14 @@ class Hyperprior(nn.Module):
         context_channels: Channels of the context.
         fine, middle, coarse: Resolutions of y, between, and of z.
         shares: Of the slices in the channels of y.
+        lead_steps: Steps of the first slice: 2, or 3 with every fourth node first and the rest of its half after that.
     Source: Minnen et al., NeurIPS 2018; checkerboard of He et al., CVPR 2021; slices of He et al. (ELIC), CVPR 2022;
-        integer networks after Ballé et al., ICLR 2019.
+        several steps: Li et al. (DCVC-DC), CVPR 2023; integer networks after Ballé et
+        al., ICLR 2019.
     """
 
     anchors: Tensor
+    early: Tensor
     hyper_anchors: Tensor
 
     def __init__(
@@ -194,9 +201,10 @@ class Hyperprior(nn.Module):
         middle: Resolution,
         coarse: Resolution,
         shares: Sequence[float] = SLICES,
+        lead_steps: int = 2,
     ) -> None:
         super().__init__()
-        self.channels, self.hyper_channels = channels, hyper_channels
+        self.channels, self.hyper_channels, self.lead_steps = channels, hyper_channels, lead_steps
         self.sizes = slice_sizes(channels, shares)
         self.sides = fine.side, middle.side, coarse.side
         self.nodes = coarse.laplacian.npix
@@ -232,6 +240,7 @@ class Hyperprior(nn.Module):
         )
         self.conditional = GaussianConditional(None, scale_bound=SCALE_MIN)
         self.register_buffer("anchors", _checkerboard(fine), persistent=False)
+        self.register_buffer("early", _even_rows(fine), persistent=False)
         self.register_buffer("hyper_anchors", _checkerboard(coarse), persistent=False)
         self.register_buffer("scale_cdf", torch.zeros(0, 0, dtype=torch.int32))
         self.register_buffer("scale_length", torch.zeros(0, dtype=torch.int32))
@@ -266,12 +275,13 @@ class Hyperprior(nn.Module):
         """
         recalled = self.recall(context)
         z = self.hyper_latents(y)
-        z_hat, hyper_bits, _ = self._estimated(self.hyper, z, self.above(recalled), [], self.hyper_anchors, straight)  # type: ignore[arg-type]
+        z_hat, hyper_bits, _ = self._estimated(self.hyper, z, self.above(recalled), [], straight)
         known = self.known(recalled, FINE * z_hat)
         seen: list[Tensor] = []
         decoded, bits = [], []
         for part, values in zip(self.slices, y.split(self.sizes, -1), strict=True):
-            y_hat, spent, told = self._estimated(part, values, known, seen, self.anchors, straight)  # type: ignore[arg-type]
+            assert isinstance(part, SliceParameters)
+            y_hat, spent, told = self._estimated(part, values, known, seen, straight)
             seen.append(told)
             decoded.append(y_hat)
             bits.append(spent)
@@ -283,12 +293,11 @@ class Hyperprior(nn.Module):
         y: Float[Tensor, "batch nodes c"],
         known: Tensor,
         seen: Sequence[Tensor],
-        anchors: Bool[Tensor, " nodes"],
         straight: bool,
     ) -> tuple[Tensor, Float[Tensor, "batch nodes"], Tensor]:
         """One slice in training: its decoded latents, their bits, and what tells of them."""
-        last = part is self.hyper or part is self.slices[-1]
-        (level, mean), y_hat, told = part.trained(y, known, seen, Halves.of(anchors), last)
+        steps, last = Steps.of(self.groups(part)), self._is_last(part)
+        (level, mean), y_hat, told = part.trained(y, known, seen, steps, last)
         scale = SCALE_MIN * torch.exp(_LOG_STEP * level)
         if straight:
             _, likelihood = self.conditional(y_hat, scale, mean / FINE, training=False)
@@ -377,16 +386,52 @@ class Hyperprior(nn.Module):
         coded = torch.ones(self.nodes, dtype=torch.bool) if coded is None else coded
         recalled = self.recall(context.to(device))
         coarse = coded.to(device)
-        fine, _ = _in_two_steps(self.hyper, self.above(recalled), [], self.hyper_anchors, coarse, codings[0], True)  # type: ignore[arg-type]
+        fine, _ = self._in_steps(self.hyper, self.above(recalled), [], coarse, codings[0])
         known, kept = self.known(recalled, fine), self.below(coarse)
         seen: list[Tensor] = []
         decoded: list[Tensor] = []
         for part, code in zip(self.slices, codings[1:], strict=True):
-            last = part is self.slices[-1]
-            fine, told = _in_two_steps(part, known, seen, self.anchors, kept, code, last)  # type: ignore[arg-type]
+            assert isinstance(part, SliceParameters)
+            fine, told = self._in_steps(part, known, seen, kept, code)
             seen.append(told)
             decoded.append(fine)
         return torch.cat(decoded, -1).double() / FINE
+
+    def _in_steps(
+        self,
+        part: SliceParameters,
+        known: Int8[Tensor, "1 nodes k"],
+        seen: Sequence[Int8[Tensor, "1 nodes e"]],
+        kept: Bool[Tensor, " nodes"],
+        code: Coding,
+    ) -> tuple[Int32[Tensor, "1 nodes c"], Int8[Tensor, "1 nodes e"]]:
+        """Have the symbols of a slice coded, step by step; its decoded latents, and what tells of them.
+
+        Of the last step nothing is told where nothing comes after it.
+        """
+        nodes, groups = known.shape[1], self.groups(part)
+        fine = torch.zeros(1, nodes, part.channels, dtype=torch.int32, device=known.device)
+        told = torch.zeros(1, nodes, EMBEDDED, dtype=torch.int8, device=known.device)
+        for number, group in enumerate(groups):
+            where = (group & kept).nonzero()[:, 0]
+            if len(where):
+                parameters = part(known, torch.cat([*seen, told], -1), where)
+                level, mean = (values[0].int().cpu() for values in parameters)
+                fine[0, where] = (FINE * code(level, mean, where.cpu()) + mean).to(fine.device)
+            if number < len(groups) - 1 or not self._is_last(part):
+                told = torch.where(group[:, None], part.embed(digits(fine)), told)
+        return fine, told
+
+    def groups(self, part: SliceParameters) -> tuple[Bool[Tensor, " nodes"], ...]:
+        """Flags of the nodes of each step of a part: of `hyper`, or of a slice."""
+        anchors = self.hyper_anchors if part is self.hyper else self.anchors
+        if self.lead_steps == 3 and part is self.slices[0]:
+            return anchors & self.early, anchors & ~self.early, ~anchors
+        return anchors, ~anchors
+
+    def _is_last(self, part: SliceParameters) -> bool:
+        """Whether nothing learns of its latents."""
+        return part is self.hyper or part is self.slices[-1]
 
     @property
     def most_symbols(self) -> int:
@@ -440,34 +485,6 @@ def slice_sizes(channels: int, shares: Sequence[float] = SLICES) -> list[int]:
     return [last - first for first, last in zip([0, *ends], ends, strict=False) if last > first]
 
 
-def _in_two_steps(
-    part: SliceParameters,
-    known: Int8[Tensor, "1 nodes k"],
-    seen: Sequence[Int8[Tensor, "1 nodes e"]],
-    anchors: Bool[Tensor, " nodes"],
-    kept: Bool[Tensor, " nodes"],
-    code: Coding,
-    last: bool,
-) -> tuple[Int32[Tensor, "1 nodes c"], Int8[Tensor, "1 nodes e"]]:
-    """Have the symbols of a slice coded, those of the anchors first; its decoded latents, and what tells of them.
-
-    Args:
-        last: Whether no slice comes after it: what tells of the second half is then left out.
-    """
-    nodes = known.shape[1]
-    fine = torch.zeros(1, nodes, part.channels, dtype=torch.int32, device=known.device)
-    told = torch.zeros(1, nodes, EMBEDDED, dtype=torch.int8, device=known.device)
-    for half in (anchors, ~anchors):
-        where = (half & kept).nonzero()[:, 0]
-        if len(where):
-            parameters = part(known, torch.cat([*seen, told], -1), where)
-            level, mean = (values[0].int().cpu() for values in parameters)
-            fine[0, where] = (FINE * code(level, mean, where.cpu()) + mean).to(fine.device)
-        if half is anchors or not last:
-            told = torch.where(half[:, None], part.embed(digits(fine)), told)
-    return fine, told
-
-
 def _rounded(y: Tensor, mean: Tensor) -> Tensor:
     """y to the nearest whole step from its mean (given times FINE), with y's gradient."""
     shift = mean.detach() / FINE
@@ -478,3 +495,8 @@ def _checkerboard(at: Resolution) -> Bool[Tensor, " npix"]:
     """Every other node of each face, as on a chessboard."""
     index = torch.arange(at.laplacian.npix)
     return (index % at.side + index // at.side) % 2 == 0
+
+
+def _even_rows(at: Resolution) -> Bool[Tensor, " npix"]:
+    """Every other row of each face."""
+    return torch.arange(at.laplacian.npix) // at.side % 2 == 0

@@ -25,6 +25,7 @@ class ModelConfig:
         middle_channels: Width at nside / 8.
         intra_latents, residual_latents: Channels of y, at nside / 16.
         hyper_channels, hyper_hidden: Channels of z, at nside / 64, and width of the hyper networks.
+        lead_steps: Steps in which the entropy coder takes the nodes of the first slice of y: 2, or 3.
         blurs: Blur levels that a leaf of the motion may have; 1 for none.
         kinds: The two convolutions of a residual block.
         stem: The convolutions that begin and end the transforms.
@@ -47,6 +48,7 @@ class ModelConfig:
     residual_latents: int = 192
     hyper_channels: int = 32
     hyper_hidden: int = 128
+    lead_steps: int = 2
     blurs: int = 3
     kinds: tuple[str, str] = ("directional", "directional")
     stem: str = "directional"
@@ -91,6 +93,8 @@ class ModelConfig:
                 raise UsageError(f"{field.name} is {value!r}: expected a whole number of at least 1")
         if self.blurs > BLURS:
             raise UsageError(f"blurs is {self.blurs}: expected at most {BLURS}")
+        if self.lead_steps not in (2, 3):
+            raise UsageError(f"lead_steps is {self.lead_steps}: expected 2 or 3")
         if self.neighbors not in (8, 20):
             raise UsageError(f"neighbors is {self.neighbors}: expected 8 or 20")
         if self.geometry == "erp":

@@ -54,6 +54,7 @@ class LatentCodec(nn.Module):
             at[LATENT_DEPTH],
             at[LATENT_DEPTH + 1],
             at[COARSEST_DEPTH],
+            lead_steps=config.lead_steps,
         )
         self.tilt = LatitudeTilt(pyramid.latitude(LATENT_DEPTH)) if config.latitude_quality else None
 

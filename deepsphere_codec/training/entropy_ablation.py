@@ -26,6 +26,7 @@ from deepsphere_codec.entropy.exact import ExactConv, with_gradient_of
 from deepsphere_codec.entropy.hyperprior import SLICES, Hyperprior, SliceParameters
 from deepsphere_codec.errors import CodecError, UsageError
 from deepsphere_codec.layers import RescaledLaplacian
+from deepsphere_codec.layers.nine_taps import nine_taps
 from deepsphere_codec.models.config import ModelConfig
 from deepsphere_codec.models.motion_context import MOTION_CHANNELS
 from deepsphere_codec.models.pyramid import COARSEST_DEPTH, LATENT_DEPTH, Pyramid
@@ -51,11 +52,19 @@ class RelaxedConv(nn.Module):
         self.padding, self.low, self.limit = conv.padding, conv.low, conv.limit
         self.weight, self.bias = conv.weight, conv.bias
 
-    def forward(self, a: Float[Tensor, "batch npix fin"], where: None = None) -> Float[Tensor, "batch npix fout"]:
+    def forward(self, a: Float[Tensor, "batch npix fin"]) -> Float[Tensor, "batch npix fout"]:
+        return self.activated(self.total(a))
+
+    def total(self, a: Float[Tensor, "batch npix c"], first: int = 0) -> Float[Tensor, "batch npix fout"]:
+        """As `ExactConv.total`."""
+        weight = self.weight[:, first : first + a.shape[-1]]
         if self.padding is None:
-            total = F.linear(a, self.weight[:, :, 0, 0], self.bias)
-        else:
-            total = self.padding.flatten(F.conv2d(self.padding(a), self.weight, self.bias))
+            return F.linear(a, weight[:, :, 0, 0])
+        return self.padding.flatten(nine_taps(self.padding(a), weight))
+
+    def activated(self, total: Float[Tensor, "batch n fout"]) -> Float[Tensor, "batch n fout"]:
+        """As `ExactConv.activated`."""
+        total = total + self.bias
         bounded = total.clamp(self.low, self.limit)
         return with_gradient_of(bounded, bounded + 0.01 * (total - bounded))
 
@@ -68,6 +77,11 @@ def in_one_step(hyperprior: Hyperprior) -> None:
     """All nodes belong to the first half: none sees latents of its own slice beside it."""
     hyperprior.anchors.fill_(True)
     hyperprior.hyper_anchors.fill_(True)
+
+
+def in_three_steps(hyperprior: Hyperprior) -> None:
+    """Of the first slice every fourth node is coded first, then the rest of the first half."""
+    hyperprior.lead_steps = 3
 
 
 def without_means(hyperprior: Hyperprior) -> None:
@@ -152,6 +166,7 @@ VARIANTS = (
     Variant("without the motion", remember=without("motion"), parts=PARTS[1:]),
     Variant("without the quality", remember=without("quality")),
     Variant("in one step", in_one_step),
+    Variant("the first slice in three steps", in_three_steps),
     Variant("without means", without_means),
     Variant("as before", hyper_latents_alone, without("motion", "quality"), hidden=48, shares=(1.0,)),
     Variant("floating point", relax),

@@ -60,8 +60,10 @@ def parts_of(module: Hyperprior) -> list[SliceParameters]:
     return [module.hyper, *module.slices]
 
 
-def test_parameters_equal_integer_arithmetic(hyperprior, context, symbols, by_integers, record):
+@pytest.mark.parametrize("lead_steps", [2, 3])
+def test_parameters_equal_integer_arithmetic(hyperprior, context, symbols, by_integers, record, lead_steps):
     """The order of everything told in numpy: z's anchors, its other nodes, each slice's."""
+    hyperprior.lead_steps = lead_steps
     found = iter(record(hyperprior, context, symbols))
 
     def layer(conv: ExactConv, x: np.ndarray) -> np.ndarray:
@@ -73,9 +75,9 @@ def test_parameters_equal_integer_arithmetic(hyperprior, context, symbols, by_in
     def told_by(fine: np.ndarray) -> np.ndarray:
         return np.concatenate([fine.clip(-127, 127), np.floor(fine / FINE + 0.5).astype(np.int64).clip(-127, 127)], 1)
 
-    def in_two_steps(part: SliceParameters, known, seen, anchors, given) -> tuple[np.ndarray, np.ndarray]:
+    def in_steps(part: SliceParameters, known, seen, groups, given) -> tuple[np.ndarray, np.ndarray]:
         fine, told = np.zeros(given.shape, np.int64), np.zeros((len(given), EMBEDDED), np.int64)
-        for half in (anchors, ~anchors):
+        for half in groups:
             a = layer(part.join, np.concatenate([known, layer(part.around, np.concatenate([*seen, told], 1))], 1))
             expected, each = Parameters(layer(part.level, a), layer(part.mean, a)), next(found)
             for x, y in zip(expected, each, strict=True):
@@ -84,16 +86,19 @@ def test_parameters_equal_integer_arithmetic(hyperprior, context, symbols, by_in
             told[half] = layer(part.embed, told_by(fine))[half]
         return fine, told
 
+    _, x, y = HealpixGrid.cached(16).face_xy
+    anchors, even, coarse = (x + y) % 2 == 0, y % 2 == 0, hyperprior.hyper_anchors.numpy()
     z, *slices = (part.long().numpy() for part in symbols)
     recalled = layer(hyperprior.recall, context[0].long().numpy())
     above = layer(hyperprior.up[1], fold(layer(hyperprior.up[0], fold(recalled, 16)), 8))
-    fine, _ = in_two_steps(hyperprior.hyper, above, [], hyperprior.hyper_anchors.numpy(), z)
+    fine, _ = in_steps(hyperprior.hyper, above, [], (coarse, ~coarse), z)
     one, two, three, four = hyperprior.h_s
     a = layer(three, layer(two, fold(layer(one, told_by(fine)), 4, inverse=True)))
     known = np.concatenate([layer(four, fold(a, 8, inverse=True)), recalled], 1)
     seen, decoded = [], []
     for part, given in zip(hyperprior.slices, slices, strict=True):
-        fine, told = in_two_steps(part, known, seen, hyperprior.anchors.numpy(), given)
+        groups = (anchors & even, anchors & ~even, ~anchors) if lead_steps == 3 and not seen else (anchors, ~anchors)
+        fine, told = in_steps(part, known, seen, groups, given)
         seen.append(told)
         decoded.append(fine)
     assert next(found, None) is None
