@@ -20,6 +20,7 @@ import torch
 from deepsphere_codec.errors import UsageError
 from deepsphere_codec.evaluation.ablation import PARTS
 from deepsphere_codec.evaluation.equal_time import bring_together, loss_table, whole
+from deepsphere_codec.evaluation.equal_time_plot import plot_equal_time
 from deepsphere_codec.evaluation.json_file import read_json, write_json
 from deepsphere_codec.evaluation.script import run
 from deepsphere_codec.memory import keep_freed_memory
@@ -56,6 +57,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--prepared-test", type=Path, default=Path("runs/clips-test"), help="and films to measure on")
     parser.add_argument("--runs", type=Path, default=Path("runs/equal_time"), help="where finished runs are kept")
     parser.add_argument("--out", type=Path, default=Path("results/equal_time.json"))
+    parser.add_argument("--figure", type=Path, default=Path("docs/equal_time.svg"))
     parser.add_argument("--finished", action="store_true", help="train nothing: take what was measured")
     return parser.parse_args(arguments)
 
@@ -71,6 +73,7 @@ def main(arguments: list[str] | None = None) -> None:
         raise UsageError(f"{args.runs} holds no run; run it without --finished")
     found = {part: results for part, results in (earlier | measured).items() if results}
     write_json(args.out, whole(found))
+    plot_equal_time(found, args.figure)
     for part, results in found.items():
         print(part, loss_table(results), sep="\n")
 

@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from statistics import fmean
 
 from deepsphere_codec.evaluation.ablation import in_percent
 from deepsphere_codec.evaluation.bdrate import bd_rows
@@ -49,6 +50,8 @@ def reach(results: Path) -> str:
     if "codecs" in benchmark:
         lines += ["", *speed(benchmark)]
     lines += ["", "![Rate-distortion curves](docs/rd.svg)"]
+    if (path := results / "equal_time.json").exists():
+        lines += ["", *equal_time(json.loads(path.read_text()))]
     lines += [
         "",
         "The sections that follow were measured on version 0.1, whose motion was coded as latents, and whose planar "
@@ -173,6 +176,35 @@ def resolutions(measured: list[Results]) -> list[str]:
         cells = [points.get(point.quality, "") for point in measured[-1].mean]
         lines.append(f"| {' | '.join([str(each.settings['nside']), *cells, _percent(bd)])} |")
     return lines
+
+
+def equal_time(results: dict) -> list[str]:
+    """Table of what each choice has learned after as much processor time."""
+    parts = {part: results[part] for part in ("intra", "inter") if part in results}
+    first = next(iter(parts.values()))["settings"]
+    lines = [
+        "### What is learned in equal time",
+        "",
+        f"Each choice trained from nothing for {first['moments'][-1] / 60:.0f} minutes of one core "
+        f"({results['environment']['cpu']}), in {first['precision']}; loss of patches of the test clips after so many "
+        f"seconds, and BD-rate against {first['anchor']} at the end, mean over seeds:",
+    ]
+    titles = {"intra": "I-frames", "inter": "P- and B-frames"}
+    for part, found in parts.items():
+        moments = [f"{moment:.0f} s" for moment in found["settings"]["moments"]]
+        lines += [
+            "",
+            f"| {titles[part]} | parameters, M | s a step | {' | '.join(moments)} | BD-rate | seeds |",
+            "|---|" + "---|" * (len(moments) + 4),
+        ]
+        for variant in found["variants"]:
+            runs = variant["runs"]
+            losses = [fmean(each["loss"] for each in at) for at in zip(*(run["moments"] for run in runs), strict=False)]
+            cells = [f"{loss:.4f}" for loss in losses] + [""] * (len(moments) - len(losses))
+            size = f"{variant['parameters'] / 1e6:.2f} | {variant['seconds_per_step']:.2f}"
+            rate = "0" if variant["name"] == found["settings"]["anchor"] else in_percent(variant["bd_rate"])
+            lines.append(f"| {variant['name']} | {size} | {' | '.join(cells)} | {rate} | {len(runs)} |")
+    return [*lines, "", "![Loss after as much time](docs/equal_time.svg)"]
 
 
 def convolutions(results: dict) -> list[str]:

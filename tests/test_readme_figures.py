@@ -70,6 +70,31 @@ def test_choices_of_training_have_their_section(script: ModuleType, tmp_path: Pa
     assert "### What training choices are worth" in script.reach(tmp_path)
 
 
+def test_what_is_learned_in_equal_time(script: ModuleType) -> None:
+    def run(*losses: float) -> dict:
+        return {"moments": [{"loss": loss} for loss in losses]}
+
+    settings = {"anchor": "directional", "moments": [300.0, 600.0], "precision": "float32"}
+    about = {"parameters": 2_500_000, "seconds_per_step": 0.5}
+    variants = [
+        {"name": "directional", **about, "bd_rate": {"mean": 0.0, "per_seed": [0.0]}, "runs": [run(0.5, 0.4)]},
+        {
+            "name": "Chebyshev K=2",
+            **about,
+            "bd_rate": {"mean": -2.0, "per_seed": [-1.0, -3.0]},
+            "runs": [run(0.5, 0.4), run(0.4, 0.3)],
+        },
+        {"name": "begun", **about, "bd_rate": {"mean": None, "per_seed": []}, "runs": [run(0.6)]},
+    ]
+    results = {"intra": {"settings": settings, "variants": variants}, "environment": {"cpu": "a processor"}}
+    lines = script.equal_time(results)
+    assert "for 10 minutes of one core (a processor), in float32" in lines[2]
+    assert lines[6] == "| directional | 2.50 | 0.50 | 0.5000 | 0.4000 | 0 | 1 |"
+    assert lines[7] == "| Chebyshev K=2 | 2.50 | 0.50 | 0.4500 | 0.3500 | -2.0 ± 1.0 % | 2 |"
+    assert lines[8] == "| begun | 2.50 | 0.50 | 0.6000 |  | - | 1 |"
+    assert len({line.count("|") for line in lines[4:9]}) == 1
+
+
 def test_fuzzing_and_workers_are_told(script: ModuleType) -> None:
     endings = {"decoded whole": 3, "decoded past damages": 0, "DamagedStream": 1200, "IncompatibleStream": 4}
     run = {"files": 1207, "failures": 0, "endings": endings, "slowest_seconds": 0.5, "peak_memory_mib": 70.2}

@@ -16,6 +16,7 @@ from deepsphere_codec.data.patches import PatchSettings
 from deepsphere_codec.errors import UsageError
 from deepsphere_codec.evaluation.ablation import PARTS
 from deepsphere_codec.evaluation.equal_time import bring_together, loss_table
+from deepsphere_codec.evaluation.equal_time_plot import plot_equal_time
 from deepsphere_codec.models.config import ModelConfig
 from deepsphere_codec.models.dvc import SphereDVC
 from deepsphere_codec.models.quality import PLANE_WEIGHTS, lmbda_of
@@ -43,7 +44,8 @@ def arguments(configuration: Path, clips: Path, tmp_path: Path) -> list[str]:
         json.dumps({part: {ANCHOR: 0.5, MUON: 0.5} for part in PARTS})
     )
     choices = ["--variants", ANCHOR, MUON, "--moments", "10", "20.1", "--clips", str(clips)]
-    return ["--config", str(configuration), *folders, *choices, "--out", str(tmp_path / "equal_time.json")]
+    places = ["--out", str(tmp_path / "equal_time.json"), "--figure", str(tmp_path / "equal_time.svg")]
+    return ["--config", str(configuration), *folders, *choices, *places]
 
 
 def test_every_choice_is_one_that_training_takes(configuration):
@@ -190,3 +192,19 @@ def test_only_what_is_missing_is_trained(script, arguments, tmp_path, monkeypatc
     found = json.loads((tmp_path / "equal_time.json").read_text())
     assert [len(variant["runs"]) for variant in found["intra"]["variants"]] == [2, 2]
     assert [variant["seconds_per_step"] for variant in found["intra"]["variants"]] == [0.5, 0.5]
+
+
+def test_the_figure_names_each_choice_and_its_last_loss(tmp_path):
+    rows = [{"name": name, "parameters": 1000, "seconds_per_step": 0.1} for name in (ANCHOR, MUON, "begun, Adam")]
+    runs = [run_of(ANCHOR, [0.6, 0.5]), run_of(MUON, [0.6, 0.4]), run_of(MUON, [0.6, 0.3]) | {"seed": 2}]
+    runs.append(run_of("begun, Adam", [0.55]) | {"points": []})
+    part = bring_together(rows, runs, {"anchor": ANCHOR, "moments": [10.0, 20.0]})
+    plot_equal_time({"intra": part}, tmp_path / "one.svg")
+    plot_equal_time({"intra": part, "inter": part}, tmp_path / "two.svg")
+    one, two = ((tmp_path / name).read_text() for name in ("one.svg", "two.svg"))
+    for text in (f"{ANCHOR}  0.5000", f"{MUON}  0.3500", "begun, Adam  0.5500"):
+        assert one.count(f">{text}<") == 1 and two.count(f">{text}<") == 2
+    plot_equal_time({"intra": part}, tmp_path / "again.svg")
+    assert (tmp_path / "again.svg").read_text() == one
+    with pytest.raises(UsageError, match="nothing to draw"):
+        plot_equal_time({}, tmp_path / "none.svg")
