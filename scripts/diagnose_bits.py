@@ -24,6 +24,7 @@ from pathlib import Path
 
 import torch
 
+from deepsphere_codec.arguments import usable_device
 from deepsphere_codec.errors import UsageError
 from deepsphere_codec.evaluation.diagnosis.figure import plot_diagnosis
 from deepsphere_codec.evaluation.diagnosis.measure import FRAMES, Options, Progress, diagnose
@@ -71,7 +72,7 @@ def main() -> None:
         print(line, file=sys.stderr, flush=True)
 
     options = Options(args.quality, args.frames, args.nside)
-    diagnosis = diagnose(load_model(args.model, device=args.device), clips, options, before, keep)
+    diagnosis = diagnose(load_model(args.model, device=usable_device(args.device)), clips, options, before, keep)
     tables = diagnosis_tables(diagnosis)
     if args.first_p:
         tables.append(first_p_table(diagnosis, args.first_p))

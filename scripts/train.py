@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from tqdm import tqdm
 
+from deepsphere_codec.arguments import usable_device
 from deepsphere_codec.errors import CodecError
 from deepsphere_codec.memory import keep_freed_memory
 from deepsphere_codec.progress import progress_bar
@@ -53,9 +54,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> int:
     args = parse(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    device = "cuda" if args.device != "cpu" and torch.cuda.is_available() else "cpu"
     world = World()
     try:
+        device = usable_device(args.device)
         stages = read_stages(args.config, args.set)
         world = join_world(device)
         return train(args, stages, world, device)

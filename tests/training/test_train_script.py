@@ -63,6 +63,16 @@ def test_trains_to_the_end(script, arguments):
     assert last["step"] == 12 and last["bits_per_node"] > 0
 
 
+def test_a_device_that_is_not_there_is_an_error(script, arguments, monkeypatch, capsys):
+    """Hours on the CPU are not what was asked for."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert script.main([*arguments, "--device", "cuda"]) == 2
+    assert capsys.readouterr().err == (
+        "train: error: --device cuda: there is no usable CUDA device here; use --device cpu\n"
+    )
+    assert not Path("runs").exists()
+
+
 def test_minutes_end_it_cleanly_and_resume_goes_on(script, arguments):
     assert script.main([*arguments, "--set", "name=whole"]) == 0
     assert script.main([*arguments, "--minutes", "0"]) == 0
