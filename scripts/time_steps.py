@@ -29,6 +29,8 @@ ROOT = Path(__file__).parents[1]
 STEPS, WARM_UP = 12, 4
 CHAINS = {"data.frames": 12, "data.gap": 2, "train.chain": 3, "train.skipped": 0.3, "train.relocate": 50}
 PARTS: dict[str, dict[str, Any]] = {"intra": {"train.batch": 4}, "inter": {"train.batch": 2, **CHAINS}}
+OWN = {"intra": ["train.batch=8"], "inter": ["train.batch=4"]}
+"""What this version trains with, unlike those before: batches that make more of a step's fixed costs."""
 DESCRIPTION = (
     "Samples a second of training steps on one core, of this version and of another commit, each with the default "
     "model of its own; processes take turns, medians over the turns. 'changes' are this version's settings beside "
@@ -59,7 +61,12 @@ def main() -> int:
             parts = {part: compare(part, there, args) for part in PARTS}
         finally:
             subprocess.run(["git", "-C", ROOT, "worktree", "remove", "--force", there], check=True)
-    about = {"name": "steps", "description": DESCRIPTION, "commit": args.commit, "changes": args.set}
+    about = {
+        "name": "steps",
+        "description": DESCRIPTION,
+        "commit": args.commit,
+        "changes": {part: OWN[part] + args.set for part in PARTS},
+    }
     write_json(args.out, {**about, "parts": parts, "environment": environment()})
     for part, found in parts.items():
         print(f"{part}: {found['before']} → {found['now']} samples/s, × {found['ratio']}")
@@ -68,11 +75,12 @@ def main() -> int:
 
 def compare(part: str, there: Path, args: argparse.Namespace) -> dict[str, float]:
     """Samples a second of both, and their ratio."""
-    run_process(ROOT, part, args.prepared, args.set)  # draws the samples that are kept
+    changes = OWN[part] + args.set
+    run_process(ROOT, part, args.prepared, changes)  # draws the samples that are kept
     found: dict[str, list[float]] = {"before": [], "now": []}
     for _ in range(args.rounds):
         found["before"].append(run_process(there, part, args.prepared, []))
-        found["now"].append(run_process(ROOT, part, args.prepared, args.set))
+        found["now"].append(run_process(ROOT, part, args.prepared, changes))
     medians = {name: round(statistics.median(values), 3) for name, values in found.items()}
     return {**medians, "ratio": round(medians["now"] / medians["before"], 3)}
 

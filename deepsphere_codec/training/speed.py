@@ -13,12 +13,12 @@ import torch
 
 from deepsphere_codec.data.generated import generate_films
 from deepsphere_codec.data.patches import PatchDataset, PatchSettings
+from deepsphere_codec.quick import quick_bfloat16
 from deepsphere_codec.training.loop import LOG_EVERY
 from deepsphere_codec.training.schedule import Schedule
 from deepsphere_codec.training.settings import TrainSettings
 from deepsphere_codec.training.trainer import Trainer
 
-PRECISIONS = ("float32", "bfloat16")
 BATCH, FRAMES = 2, 3
 SAMPLES = 20
 
@@ -42,12 +42,17 @@ def training_speed(
     with tempfile.TemporaryDirectory(prefix="deepsphere-") as folder:
         films = Path(folder, "films")
         generate_films(films, films=4, frames=FRAMES + 1, width=4 * data.nside)
-        runs = {each: _Run(each, data, films, Path(folder, each), device, workers) for each in PRECISIONS}
+        runs = {each: _Run(each, data, films, Path(folder, each), device, workers) for each in precisions(device)}
         for turn in range(rounds + 1):
             for run in runs.values():
                 run.go_on(keep=turn > 0)
         sample_seconds = round(_sample_seconds(films, data), 4)
     return [{"precision": name, **run.medians(), "sample_seconds": sample_seconds} for name, run in runs.items()]
+
+
+def precisions(device: str) -> list[str]:
+    """Those that are worth training in on a device; bfloat16 where it is not slow."""
+    return ["float32", *(["bfloat16"] if quick_bfloat16(device) else [])]
 
 
 class _Run:
