@@ -83,7 +83,8 @@ def _dress(axes: Axes) -> None:
 
 
 def _name(figure: Figure, axes: Axes, lines: list[Line]) -> None:
-    """Each choice's name and last loss beside the end of its line."""
+    """Each choice's name and last loss beside the end of its line, and when that was if others went on."""
+    latest = max(line.seconds[-1] for line in lines)
     figure.draw_without_rendering()  # the scales are settled now
     per_point = 72 / figure.dpi
     ends = sorted(lines, key=lambda line: line.losses[-1])
@@ -92,7 +93,7 @@ def _name(figure: Figure, axes: Axes, lines: list[Line]) -> None:
     right = axes.bbox.x1 * per_point
     for line, (x, y), shown in zip(ends, places, heights, strict=True):
         axes.annotate(
-            f"{line.name}  {line.losses[-1]:.4f}",
+            _label(line, latest),
             (line.seconds[-1], line.losses[-1]),
             (right - x + 6, shown - y),
             textcoords="offset points",
@@ -102,3 +103,8 @@ def _name(figure: Figure, axes: Axes, lines: list[Line]) -> None:
             annotation_clip=False,
             arrowprops={"arrowstyle": "-", "color": _style(line.name)["color"], "linewidth": 0.5, "shrinkB": 4},
         )
+
+
+def _label(line: Line, latest: float) -> str:
+    ended = "" if line.seconds[-1] == latest else f" after {line.seconds[-1]:.0f} s"
+    return f"{line.name}  {line.losses[-1]:.4f}{ended}"

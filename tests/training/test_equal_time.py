@@ -202,7 +202,7 @@ def test_the_figure_names_each_choice_and_its_last_loss(tmp_path):
     plot_equal_time({"intra": part}, tmp_path / "one.svg")
     plot_equal_time({"intra": part, "inter": part}, tmp_path / "two.svg")
     one, two = ((tmp_path / name).read_text() for name in ("one.svg", "two.svg"))
-    for text in (f"{ANCHOR}  0.5000", f"{MUON}  0.3500", "begun, Adam  0.5500"):
+    for text in (f"{ANCHOR}  0.5000", f"{MUON}  0.3500", "begun, Adam  0.5500 after 10 s"):
         assert one.count(f">{text}<") == 1 and two.count(f">{text}<") == 2
     plot_equal_time({"intra": part}, tmp_path / "again.svg")
     assert (tmp_path / "again.svg").read_text() == one
