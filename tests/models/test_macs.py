@@ -109,12 +109,13 @@ def test_of_the_i_frames_of_a_model(tiny):
     context = latent * h + middle_z * 4 * h * h + coarse * 4 * h * h
     hyper_synthesis = coarse * 2 * z * 4 * h + middle_z * (9 * h * h + h * 4 * h) + latent * 9 * h * h
 
-    def of_slice(channels: int, before: int, known: int) -> int:
-        """Decoded latents are told of at all nodes, once for each half."""
-        return 2 * (2 * channels * e) + 9 * (before + e) * h + (known + h) * h + 2 * h * channels
+    def of_slice(channels: int, before: int, known: int, told: int = 2) -> int:
+        """Decoded latents are told of at all nodes, once for each half; once in all where nothing comes after them."""
+        return told * (2 * channels * e) + 9 * (before + e) * h + (known + h) * h + 2 * h * channels
 
-    parameters = coarse * of_slice(z, 0, h)
-    parameters += latent * sum(of_slice(count, i * e, 2 * h) for i, count in enumerate((2, 4, 6, 12)))
+    sizes = (2, 4, 6, 12)
+    parameters = coarse * of_slice(z, 0, h, told=1)
+    parameters += latent * sum(of_slice(size, i * e, 2 * h, 1 + (size != 12)) for i, size in enumerate(sizes))
     synthesis = straight + latent * (2 * 9 * y * y + y * 4 * m) + half * (m * m + 4 * 9 * m * m + m * 4 * w)
     synthesis += work * (w * w + 48 * w + 2 * 9 * w * w + 9 * w * 48)
     found = complexity(tiny).macs
