@@ -1,4 +1,7 @@
-"""What this machine computes quickly, by trying: kernels that lack an instruction may be 40 times as slow."""
+"""Number formats that this machine computes in quickly, found by trying.
+
+A kernel whose processor lacks an instruction may be 40 times as slow.
+"""
 
 from __future__ import annotations
 

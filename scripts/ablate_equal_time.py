@@ -84,6 +84,7 @@ def compare(args: argparse.Namespace, part: str, earlier: dict[str, Any] | None)
     Args:
         earlier: What --out holds of this part.
     """
+    prepare(args.clips, args.prepared_test, args.frames)
     jobs = list_jobs(args, part)
     settings = shared(args, part, jobs[0])
     if earlier and earlier["settings"] != settings:
@@ -177,7 +178,6 @@ def describe(job: Job, costs: dict[str, float]) -> dict[str, Any]:
 
 def shared(args: argparse.Namespace, part: str, job: Job) -> dict[str, Any]:
     """Settings that all choices share."""
-    prepare(args.clips, args.prepared_test, args.frames)
     own = {key: value for key, value in shared_settings([job], {}).items() if key != "budgets"}
     about = {"anchor": ANCHOR, "moments": sorted(args.moments), "loss_qualities": list(LOSS_QUALITIES)}
     return {**about, **own, "changes": list(PART_CHANGES[part])}

@@ -31,7 +31,7 @@ STEPS, WARM_UP = 12, 4
 CHAINS = {"data.frames": 12, "data.gap": 2, "train.chain": 3, "train.skipped": 0.3, "train.relocate": 50}
 PARTS: dict[str, dict[str, Any]] = {"intra": {"train.batch": 4}, "inter": {"train.batch": 2, **CHAINS}}
 OWN = {"intra": ["train.batch=8"], "inter": ["train.batch=4"]}
-"""What this version trains with, unlike those before: batches that make more of a step's fixed costs."""
+"""Settings of this version alone: larger batches, over which the fixed costs of a step are spread."""
 DESCRIPTION = (
     "Samples a second of training steps on one core, of this version and of another commit, each with the default "
     "model of its own; processes take turns, medians over the turns. 'changes' are this version's settings beside "

@@ -1,4 +1,4 @@
-"""What this machine computes quickly is found by trying, and other load on it does not matter much."""
+"""Number formats that are quick on this machine: found by trying, whatever else it does meanwhile."""
 
 from __future__ import annotations
 

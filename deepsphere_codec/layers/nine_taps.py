@@ -20,8 +20,7 @@ def nine_taps(
 ) -> Float[Tensor, "images fout h w"]:
     """`conv2d(images, weight, bias)`: of channels-last pictures, which lose their border of one node.
 
-    On a CPU with another gradient: oneDNN's and ATen's reach half of what a product of matrices does (32×32 pictures
-    of 64 channels: 41 of 91 GFLOP/s, here 71).
+    On a CPU with another gradient: oneDNN's and ATen's are about half as quick as products of matrices.
     """
     trained = torch.is_grad_enabled() and (images.requires_grad or weight.requires_grad)
     if not trained or images.device.type != "cpu":

@@ -27,4 +27,4 @@ class _Pick(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         (nodes,) = ctx.saved_tensors
-        return grad.new_zeros(len(grad), ctx.npix, grad.shape[2]).index_copy(1, nodes, grad), None
+        return grad.new_zeros(len(grad), ctx.npix, grad.shape[2]).index_copy_(1, nodes, grad), None

@@ -123,7 +123,7 @@ PLANE_ENERGIES = (1.0, 0.08, 0.08)
 
 
 class Features(NamedTuple):
-    """What the transforms of a residual see of the prediction below nside / 4.
+    """Features of the prediction at the resolutions below nside / 4, for the transforms of a residual.
 
     Attributes:
         middle: At nside / 8.

@@ -193,7 +193,7 @@ def tensors_hash(tensors: dict[str, Tensor]) -> str:
 
 
 def _weights_hash(config: dict[str, Any], weights: dict[str, Tensor]) -> str:
-    """Of the weights and of the configuration that says what they mean.
+    """SHA-256, hex, of the weights and of the configuration that says what they mean.
 
     Args:
         config: As the card has it: settings that came later do not change what an older model is.

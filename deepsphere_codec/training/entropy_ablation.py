@@ -56,14 +56,14 @@ class RelaxedConv(nn.Module):
         return self.activated(self.total(a))
 
     def total(self, a: Float[Tensor, "batch npix c"], first: int = 0) -> Float[Tensor, "batch npix fout"]:
-        """As `ExactConv.total`."""
+        """Return what some of the channels that go in add to the sums; see `ExactConv.total`."""
         weight = self.weight[:, first : first + a.shape[-1]]
         if self.padding is None:
             return F.linear(a, weight[:, :, 0, 0])
         return self.padding.flatten(nine_taps(self.padding(a), weight))
 
     def activated(self, total: Float[Tensor, "batch n fout"]) -> Float[Tensor, "batch n fout"]:
-        """As `ExactConv.activated`."""
+        """Return what comes out where sums over all channels are `total`; see `ExactConv.activated`."""
         total = total + self.bias
         bounded = total.clamp(self.low, self.limit)
         return with_gradient_of(bounded, bounded + 0.01 * (total - bounded))
@@ -80,7 +80,7 @@ def in_one_step(hyperprior: Hyperprior) -> None:
 
 
 def in_three_steps(hyperprior: Hyperprior) -> None:
-    """Of the first slice every fourth node is coded first, then the rest of the first half."""
+    """Code every fourth node of the first slice first, then the rest of the first half, then the second half."""
     hyperprior.lead_steps = 3
 
 

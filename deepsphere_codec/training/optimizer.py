@@ -151,7 +151,7 @@ def _orthogonal(matrix: Float[Tensor, "out rest"]) -> Float[Tensor, "out rest"]:
 
 
 def _polynomial(gram: Float[Tensor, "n n"]) -> Float[Tensor, "n n"]:
-    """What all iterations together multiply X by, from the X Xᵀ at their start."""
+    """Return the matrix that all iterations together multiply X by, given X Xᵀ."""
     a, b, c = _QUINTIC
     product = None
     for iteration in range(_ITERATIONS):

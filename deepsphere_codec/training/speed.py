@@ -51,7 +51,7 @@ def training_speed(
 
 
 def precisions(device: str) -> list[str]:
-    """Those that are worth training in on a device; bfloat16 where it is not slow."""
+    """Names of the precisions that are worth training in on a device: bfloat16 only where it is not slow."""
     return ["float32", *(["bfloat16"] if quick_bfloat16(device) else [])]
 
 

@@ -68,7 +68,7 @@ def test_a_checkpoint_of_its_own_kind_is_left_alone(kind, at, tmp_path):
 
 
 def test_a_chebyshev_model_begins_as_the_radial_part_of_a_directional_one(narrow, tmp_path):
-    """All else is copied, and what it has beyond that is left as it began."""
+    """Weights of all other layers are copied; new layers stay as they began."""
     place = PatchGrid(128, 4, 64, 64, 64)
     directional = SphereDVC(ModelConfig(**narrow), place)
     save_file({name: p.detach() for name, p in directional.named_parameters()}, tmp_path / "directional")

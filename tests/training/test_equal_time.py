@@ -167,7 +167,7 @@ def test_what_was_measured_earlier_stays():
 
 
 def test_only_what_is_missing_is_trained(script, arguments, tmp_path, monkeypatch):
-    """Whatever became of the folder of runs: what --out holds is enough."""
+    """Results in --out are enough to go on from, without the folder of runs."""
     trained = []
 
     def train_to(job: Job, moments: list[int]) -> dict:
