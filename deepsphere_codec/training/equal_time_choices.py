@@ -41,6 +41,7 @@ VARIANTS = (
         "Chebyshev K=2, wider, Muon", "chebyshev", 2, "model.work_channels=96", "model.middle_channels=192", *muon()
     ),
     variant("Chebyshev K=2, Muon, half the batch", "chebyshev", 2, *muon(), "train.batch=4"),
+    variant("Chebyshev K=2, sees the prediction deeper, Muon", "chebyshev", 2, "model.deep_context=true", *muon()),
     variant("Chebyshev K=2, Muon 2e-3", "chebyshev", 2, *muon(2e-3)),
     variant("Chebyshev K=2, Muon 1e-2", "chebyshev", 2, *muon(1e-2)),
     variant("Chebyshev K=2, Adam 3e-4", "chebyshev", 2, "train.rate=3e-4"),
@@ -50,7 +51,7 @@ VARIANTS = (
 
 PART_CHANGES = {
     "intra": ("train.kept=16000",),
-    "inter": ("train.kept=1600", "train.batch=2", "train.chain=3", "train.skipped=0.2", "data.frames=8", "data.gap=2"),
+    "inter": ("train.kept=800", "train.batch=4", "train.chain=3", "train.skipped=0.2", "data.frames=8", "data.gap=2"),
 }
 """Further settings that all choices of a part share; a choice's own changes come after these."""
 
