@@ -38,7 +38,7 @@ quick: lint
 	$(PYTEST) -m "not slow"
 
 fuzz: $(VENV)/stamp-fuzz
-	$(BIN)/python scripts/fuzz.py --files 100000 --seconds-each 2 --out results/fuzz.json
+	$(BIN)/python -m studies.fuzzing --files 100000 --seconds-each 2 --out results/fuzz.json
 
 # Strong motion, a moving camera, a crowd by day, lights by night, and next to no motion.
 REPORT_CLIPS ?= overpass_clip01 diver_clip01 plaza_clip01 x360park_clip01 congo_L_clip01

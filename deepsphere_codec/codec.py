@@ -13,15 +13,15 @@ from torch import Tensor
 
 from deepsphere_codec.bitstream import FORMAT_VERSION, LIMITS, Frame, Header, PictureOrder, Position, most_nside
 from deepsphere_codec.errors import DamagedStream, UsageError
-from deepsphere_codec.grouping import Group, Grouping
-from deepsphere_codec.lookahead import ContentLookahead, Lookahead
+from deepsphere_codec.gop.grouping import Group, Grouping
+from deepsphere_codec.gop.lookahead import ContentLookahead, Lookahead
+from deepsphere_codec.gop.reference_buffer import DisplayOrder, ReferenceBuffer
+from deepsphere_codec.gop.stream_info import PIXEL_ORDERS, check_header, film_info
 from deepsphere_codec.models import LoadedModel
 from deepsphere_codec.models.quality_map import map_of_picture
+from deepsphere_codec.models.resolution import MAX_QUALITY, choose_resolution
 from deepsphere_codec.motion.search import EFFORTS
-from deepsphere_codec.reference_buffer import DisplayOrder, ReferenceBuffer
-from deepsphere_codec.resolution import MAX_QUALITY, choose_resolution
 from deepsphere_codec.sphere import ErpPixels, ErpResampler, ErpScaler, chroma_down, chroma_up
-from deepsphere_codec.stream_info import PIXEL_ORDERS, check_header, film_info
 from deepsphere_codec.video import TimedFrame, VideoInfo, YuvFrame
 
 FIT_ITERATIONS = 3  # least-squares steps from ERP to the sphere: past the knee, at a third of a second

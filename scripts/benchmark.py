@@ -31,7 +31,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from deepsphere_codec.arguments import usable_device
+from deepsphere_codec.cli.arguments import usable_device
 from deepsphere_codec.data.synthetic import synthetic_film
 from deepsphere_codec.evaluation.environment import environment
 from deepsphere_codec.evaluation.json_file import write_json
@@ -39,8 +39,8 @@ from deepsphere_codec.evaluation.script import run
 from deepsphere_codec.evaluation.speed import compare_speed, metrics_speed, motion_speed
 from deepsphere_codec.graph import SphereGraph, build_graph
 from deepsphere_codec.layers import ChebConv, DirectionalConv, RescaledLaplacian
-from deepsphere_codec.memory import keep_freed_memory
 from deepsphere_codec.models import list_models
+from deepsphere_codec.runtime.memory import keep_freed_memory
 from deepsphere_codec.sphere import HealpixGrid
 from deepsphere_codec.training.speed import BATCH, FRAMES, training_speed
 

@@ -21,15 +21,15 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from deepsphere_codec.arguments import size_argument
+from deepsphere_codec.cli.arguments import size_argument
 from deepsphere_codec.data.synthetic import synthetic_film
 from deepsphere_codec.errors import CodecError
 from deepsphere_codec.evaluation.environment import environment
 from deepsphere_codec.evaluation.json_file import write_json
 from deepsphere_codec.evaluation.script import check_positive, run
 from deepsphere_codec.films import DecodeReport, EncodeReport, decode_to_file, encode_video
-from deepsphere_codec.memory import keep_freed_memory
 from deepsphere_codec.models import DEFAULT_MODEL
+from deepsphere_codec.runtime.memory import keep_freed_memory
 from deepsphere_codec.video import VideoInfo, create_video
 
 Reports = dict[int, list[tuple[EncodeReport, DecodeReport]]]

@@ -15,15 +15,15 @@ import numpy as np
 import torch
 
 from deepsphere_codec.codec import make_resampler, signal_from_frame
-from deepsphere_codec.evaluation.evaluate import find_clips
 from deepsphere_codec.evaluation.script import run
 from deepsphere_codec.models import DEFAULT_MODEL, References, SphereDVC, load_model
 from deepsphere_codec.motion.contexts import COUNTS
 from deepsphere_codec.motion.counting import SymbolCounter
 from deepsphere_codec.motion.syntax import write_tree
-from deepsphere_codec.progress import progress_bar
+from deepsphere_codec.runtime.progress import progress_bar
 from deepsphere_codec.training.order import random_order
 from deepsphere_codec.video import open_video
+from deepsphere_codec.video.clips import find_clips
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:

@@ -15,13 +15,13 @@ import matplotlib
 import numpy as np
 import torch
 
-from deepsphere_codec.atomic import atomic_output
 from deepsphere_codec.codec import make_resampler, signal_from_frame
 from deepsphere_codec.data.generated import generate_clip
-from deepsphere_codec.evaluation.globes import globe_directions, nearest_nodes
 from deepsphere_codec.evaluation.script import run
+from deepsphere_codec.figures.globes import globe_directions, nearest_nodes
 from deepsphere_codec.models import DEFAULT_MODEL, References, load_model
 from deepsphere_codec.motion.tree import A0, B0, LAST, STEP, WIDTHS, MotionTree
+from deepsphere_codec.runtime.atomic import atomic_output
 from deepsphere_codec.sphere import face_xy_to_dir
 from deepsphere_codec.video import open_video
 

@@ -16,15 +16,16 @@ from pathlib import Path
 
 from deepsphere_codec.codec import check_quality
 from deepsphere_codec.errors import UsageError
-from deepsphere_codec.evaluation.anchors import ANCHORS, AnchorCodec
+from deepsphere_codec.evaluation.anchors.classical import ANCHORS, AnchorCodec
+from deepsphere_codec.evaluation.anchors.ssf2020.measure import SsfCodec
 from deepsphere_codec.evaluation.ceiling import CeilingCodec
-from deepsphere_codec.evaluation.evaluate import Codec, evaluate, find_clips
+from deepsphere_codec.evaluation.evaluate import Codec, evaluate
 from deepsphere_codec.evaluation.model import CodingOptions, ModelCodec, identify
 from deepsphere_codec.evaluation.results import Results
 from deepsphere_codec.evaluation.script import check_positive, point_bar, report_missing, run
-from deepsphere_codec.evaluation.ssf2020 import SsfCodec
-from deepsphere_codec.memory import keep_freed_memory
 from deepsphere_codec.motion.search import EFFORTS
+from deepsphere_codec.runtime.memory import keep_freed_memory
+from deepsphere_codec.video.clips import find_clips
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:

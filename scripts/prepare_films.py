@@ -18,7 +18,7 @@ from deepsphere_codec.data.prepare import prepare_films
 from deepsphere_codec.data.record import EYES
 from deepsphere_codec.data.ugc360 import SIZES, prepare_ugc360
 from deepsphere_codec.evaluation.script import run
-from deepsphere_codec.progress import progress_bar
+from deepsphere_codec.runtime.progress import progress_bar
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import fmean
 
-from deepsphere_codec.evaluation.ablation import in_percent
 from deepsphere_codec.evaluation.bdrate import bd_rows
 from deepsphere_codec.evaluation.bootstrap import bd_intervals
 from deepsphere_codec.evaluation.results import Results, read_results
+from studies.ablation.tables import in_percent
 
 ROOT = Path(__file__).resolve().parents[1]
 METRICS = ("ws-psnr-yuv", "s-psnr-i-y", "ws-ssim-y", "viewport-psnr-y")
@@ -322,7 +322,7 @@ def speed(benchmark: dict) -> list[str]:
     threads, cpu = (benchmark["environment"][key] for key in ("threads", "cpu"))
     lines = [
         f"Seconds for a P-frame and peak memory on {threads} threads ({cpu}), which wait for one another as the "
-        "commands' do (`deepsphere_codec/threads.py`), side by side in one run of "
+        "commands' do (`deepsphere_codec/runtime/threads.py`), side by side in one run of "
         "`GOMP_SPINCOUNT=600 scripts/benchmark.py`:",
         "",
         "| codec | encode | decode | GiB |",

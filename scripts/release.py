@@ -12,8 +12,10 @@ import json
 import sys
 from pathlib import Path
 
-from deepsphere_codec.baselines.ssf2020.weights import save_ssf
 from deepsphere_codec.errors import CodecError, UsageError
+from deepsphere_codec.evaluation.anchors.ssf2020.settings import SsfSettings, is_ssf2020, load_ssf2020_stages
+from deepsphere_codec.evaluation.anchors.ssf2020.trainer import network_of
+from deepsphere_codec.evaluation.anchors.ssf2020.weights import save_ssf
 from deepsphere_codec.evaluation.complexity import complexity_of
 from deepsphere_codec.evaluation.environment import environment
 from deepsphere_codec.evaluation.results import read_results
@@ -24,8 +26,6 @@ from deepsphere_codec.models.macs import complexity
 from deepsphere_codec.models.zoo import save_model
 from deepsphere_codec.training.checkpoint import load_checkpoint, read_state
 from deepsphere_codec.training.settings import load_stages
-from deepsphere_codec.training.ssf2020 import network_of
-from deepsphere_codec.training.ssf2020_settings import SsfSettings, is_ssf2020, load_ssf2020_stages
 
 FOLDER = Path(__file__).parents[1] / "deepsphere_codec" / "models" / "weights"
 LICENCE = (

@@ -14,7 +14,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from deepsphere_codec.threads import spin_briefly
+from deepsphere_codec.runtime.threads import spin_briefly
 
 spin_briefly()
 

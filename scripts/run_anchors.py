@@ -12,10 +12,11 @@ import argparse
 import sys
 from pathlib import Path
 
-from deepsphere_codec.evaluation.anchors import ANCHORS, AnchorCodec
-from deepsphere_codec.evaluation.cubemap import CubemapCeiling
-from deepsphere_codec.evaluation.evaluate import evaluate, find_clips
+from deepsphere_codec.evaluation.anchors.classical import ANCHORS, AnchorCodec
+from deepsphere_codec.evaluation.anchors.cubemap import CubemapCeiling
+from deepsphere_codec.evaluation.evaluate import evaluate
 from deepsphere_codec.evaluation.script import point_bar, report_missing, run
+from deepsphere_codec.video.clips import find_clips
 
 CEILING = CubemapCeiling.codec
 

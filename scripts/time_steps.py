@@ -54,7 +54,7 @@ def main() -> int:
         return 0
     from deepsphere_codec.evaluation.environment import environment
     from deepsphere_codec.evaluation.json_file import write_json
-    from deepsphere_codec.quick import quick_bfloat16
+    from deepsphere_codec.runtime.quick import quick_bfloat16
 
     with tempfile.TemporaryDirectory(prefix="deepsphere-") as folder:
         there = Path(folder, "tree")
@@ -90,7 +90,7 @@ def compare(part: str, there: Path, args: argparse.Namespace) -> dict[str, float
 
 def run_process(root: Path, part: str, prepared: Path, changes: Sequence[str]) -> float:
     """Samples a second of the package that lies in `root`."""
-    from deepsphere_codec.quick import quick_bfloat16
+    from deepsphere_codec.runtime.quick import quick_bfloat16
 
     command = [sys.executable, __file__, "this", "--part", part, "--prepared", str(prepared.resolve())]
     command += ["--precision", "bfloat16" if quick_bfloat16("cpu") else "float32"]  # "auto" is not known everywhere
@@ -104,7 +104,7 @@ def run_process(root: Path, part: str, prepared: Path, changes: Sequence[str]) -
 def samples_a_second(part: str, prepared: Path, precision: str, changes: Sequence[str]) -> float:
     """Time steps of the package that is imported, whatever its version."""
     import deepsphere_codec
-    from deepsphere_codec.memory import keep_freed_memory
+    from deepsphere_codec.runtime.memory import keep_freed_memory
     from deepsphere_codec.training.settings import TrainSettings
     from deepsphere_codec.training.trainer import Trainer
 

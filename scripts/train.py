@@ -17,16 +17,16 @@ from typing import TYPE_CHECKING, Any
 import torch
 from tqdm import tqdm
 
-from deepsphere_codec.arguments import usable_device
+from deepsphere_codec.cli.arguments import usable_device
 from deepsphere_codec.errors import CodecError
-from deepsphere_codec.memory import keep_freed_memory
-from deepsphere_codec.progress import progress_bar
+from deepsphere_codec.evaluation.anchors.ssf2020.settings import SsfSettings, is_ssf2020, load_ssf2020_stages
+from deepsphere_codec.evaluation.anchors.ssf2020.trainer import SsfTrainer
+from deepsphere_codec.runtime.memory import keep_freed_memory
+from deepsphere_codec.runtime.progress import progress_bar
 from deepsphere_codec.training.checkpoint import read_state
 from deepsphere_codec.training.loop import Loop, Stage
 from deepsphere_codec.training.parallel import World, join_world, leave_world
 from deepsphere_codec.training.settings import GENERATED, load_stages
-from deepsphere_codec.training.ssf2020 import SsfTrainer
-from deepsphere_codec.training.ssf2020_settings import SsfSettings, is_ssf2020, load_ssf2020_stages
 from deepsphere_codec.training.trainer import Trainer
 
 if TYPE_CHECKING:

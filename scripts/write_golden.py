@@ -27,10 +27,10 @@ from deepsphere_codec.bitstream import PictureOrder, StreamReader, StreamWriter
 from deepsphere_codec.codec import CHECK_MASK, VideoDecoder, VideoEncoder, make_resampler, signal_from_frame
 from deepsphere_codec.errors import UsageError
 from deepsphere_codec.evaluation.environment import environment
-from deepsphere_codec.evaluation.metrics import Planes, ws_psnr_yuv
 from deepsphere_codec.evaluation.script import run
+from deepsphere_codec.gop.reference_buffer import ReferenceBuffer
+from deepsphere_codec.metrics.psnr import Planes, ws_psnr_yuv
 from deepsphere_codec.models import DEFAULT_MODEL, list_models, load_model
-from deepsphere_codec.reference_buffer import ReferenceBuffer
 from deepsphere_codec.video import VideoInfo, YuvFrame
 
 FOLDER = Path(__file__).resolve().parents[1] / "tests" / "golden"

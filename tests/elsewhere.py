@@ -18,9 +18,9 @@ import torch
 
 from deepsphere_codec.bitstream import StreamReader
 from deepsphere_codec.codec import frame_from_signal, make_resampler
+from deepsphere_codec.gop.reference_buffer import ReferenceBuffer
 from deepsphere_codec.models import load_model
-from deepsphere_codec.reference_buffer import ReferenceBuffer
-from deepsphere_codec.threads import SPINS
+from deepsphere_codec.runtime.threads import SPINS
 from deepsphere_codec.video import YuvFrame
 
 ROOT = Path(__file__).resolve().parents[1]

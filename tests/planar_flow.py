@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from deepsphere_codec.baselines.ssf2020.network import FlowUnit, PlanarFlow
-from deepsphere_codec.baselines.ssf2020.weights import save_ssf
+from deepsphere_codec.evaluation.anchors.ssf2020.network import FlowUnit, PlanarFlow
+from deepsphere_codec.evaluation.anchors.ssf2020.weights import save_ssf
 
 
 @torch.no_grad()

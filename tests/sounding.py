@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import av
 import numpy as np
+import pytest
 
 RATE = 48000
 PER_FRAME = 1024
@@ -88,3 +89,9 @@ def samples_of(path: Path, track: int = 0) -> np.ndarray:
     with av.open(str(path)) as container:
         parts = [frame.to_ndarray() for frame in container.decode(container.streams.audio[track])]
     return np.concatenate(parts, axis=1)
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """25 frames with sound, for the conftest of a folder to import."""
+    return make_sounding_film(tmp_path_factory.mktemp("film") / "film.mp4", [Tone("aac")], tags={"title": "A"})

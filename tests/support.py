@@ -25,7 +25,7 @@ from safetensors.torch import save_file
 
 from deepsphere_codec.bitstream import SPANS, StreamReader
 from deepsphere_codec.errors import UsageError
-from deepsphere_codec.lookahead import Look
+from deepsphere_codec.gop.lookahead import Look
 from deepsphere_codec.models import ModelConfig, References
 from deepsphere_codec.sphere import HealpixGrid, log_map, rotation_from_vector
 from deepsphere_codec.video import VideoInfo, YuvFrame, create_video
@@ -256,9 +256,10 @@ def bare_weights(folder: Path, qualities: Iterable[int]) -> Path:
 
 
 def load_script(name: str) -> ModuleType:
-    """A script as a module."""
-    path = Path(__file__).resolve().parents[1] / "scripts" / f"{name}.py"
-    specification = importlib.util.spec_from_file_location(f"{name}_script", path)
+    """A script as a module: `scripts/NAME.py`, or the command of a study."""
+    root = Path(__file__).resolve().parents[1]
+    path = root / name / "__main__.py" if name.startswith("studies/") else root / "scripts" / f"{name}.py"
+    specification = importlib.util.spec_from_file_location(f"{name.replace('/', '_')}_script", path)
     assert specification and specification.loader
     module = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(module)

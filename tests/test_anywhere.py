@@ -26,8 +26,8 @@ from deepsphere_codec.cli import main
 from deepsphere_codec.entropy import exact
 from deepsphere_codec.entropy.exact import ACTIVATION_LIMIT, PRODUCTS
 from deepsphere_codec.entropy.hyperprior import FINE, Hyperprior, Parameters, digits
-from deepsphere_codec.evaluation.metrics import ws_psnr_yuv
 from deepsphere_codec.films import encode_video
+from deepsphere_codec.metrics.psnr import ws_psnr_yuv
 from deepsphere_codec.models import load_model
 from deepsphere_codec.video import VideoInfo, YuvFrame, create_video
 

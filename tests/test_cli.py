@@ -19,7 +19,7 @@ from support import load_fake, make_film, one_thread, spans_of
 from deepsphere_codec import films
 from deepsphere_codec.cli import main
 from deepsphere_codec.models import list_models
-from deepsphere_codec.progress import progress_bar
+from deepsphere_codec.runtime.progress import progress_bar
 from deepsphere_codec.video import create_video, open_video
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -239,7 +239,7 @@ def test_progress_is_a_bar_on_a_terminal_and_quiet_elsewhere() -> None:
 
 def test_progress_writes_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([0.0, 1.0, 11.0, 12.0, 22.0])
-    monkeypatch.setattr("deepsphere_codec.progress.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("deepsphere_codec.runtime.progress.time.monotonic", lambda: next(clock))
     stream = io.StringIO()
     with progress_bar("decode", stream) as told:
         for done in range(1, 5):
@@ -249,7 +249,7 @@ def test_progress_writes_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_progress_says_what_it_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([0.0, 20.0])
-    monkeypatch.setattr("deepsphere_codec.progress.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("deepsphere_codec.runtime.progress.time.monotonic", lambda: next(clock))
     stream = io.StringIO()
     with progress_bar("preparing", stream, "film") as told:
         told(1, 3)

@@ -28,11 +28,11 @@ from deepsphere_codec.codec import (
 )
 from deepsphere_codec.errors import DamagedStream, IncompatibleStream, LostReference, UsageError
 from deepsphere_codec.films import decode_to_file, decode_video, encode_video
+from deepsphere_codec.gop.reference_buffer import ReferenceBuffer
+from deepsphere_codec.gop.stream_info import check_header, film_info
 from deepsphere_codec.models import list_models, load_model
-from deepsphere_codec.progress import Progress
-from deepsphere_codec.reference_buffer import ReferenceBuffer
+from deepsphere_codec.runtime.progress import Progress
 from deepsphere_codec.sphere import ErpResampler
-from deepsphere_codec.stream_info import check_header, film_info
 from deepsphere_codec.video import VideoInfo, open_video, yuv_to_rgb
 
 INFO = VideoInfo(64, 32, fps=Fraction(25), frames=None, full_range=False, matrix="bt709")

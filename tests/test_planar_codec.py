@@ -27,10 +27,10 @@ from deepsphere_codec.codec import (
     signal_from_frame,
 )
 from deepsphere_codec.errors import IncompatibleStream, UsageError
-from deepsphere_codec.lookahead import LowDelay
+from deepsphere_codec.gop.lookahead import LowDelay
+from deepsphere_codec.gop.stream_info import check_header
 from deepsphere_codec.models import LoadedModel, SphereDVC, load_model, save_model
 from deepsphere_codec.sphere import ErpGrid, ErpPixels, ErpResampler
-from deepsphere_codec.stream_info import check_header
 from deepsphere_codec.video import VideoInfo, YuvFrame, open_video
 
 INFO = VideoInfo(256, 128, fps=Fraction(25), frames=None, full_range=False, matrix="bt709")

@@ -64,7 +64,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("readme")
     make_film(folder / "film.mp4", width=256, height=128, frames=4)
     make_grey(folder / "map.png", np.tile(np.linspace(96, 160, 256).astype(np.uint8), (128, 1)))
-    for name in ("scripts", "graphs", "results"):
+    for name in ("scripts", "studies", "graphs", "results"):
         if (ROOT / name).exists():
             (folder / name).symlink_to(ROOT / name)
     return folder

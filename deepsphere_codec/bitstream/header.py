@@ -7,8 +7,8 @@ import struct
 import zlib
 from dataclasses import asdict, dataclass
 
+from deepsphere_codec.bitstream.cursor import Cursor
 from deepsphere_codec.bitstream.layout import CRC, MAGIC, MAX_HEADER, PROLOGUE
-from deepsphere_codec.cursor import Cursor
 
 FORMAT_VERSION = 0x0101
 """1.1: major version in the high byte, minor in the low one. A reader takes all minor versions of its major one."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 
-from deepsphere_codec.cursor import varint
+from deepsphere_codec.bitstream.cursor import varint
 
 MAGIC = b"\x89DSC\r\n\x1a\n"
 END_MAGIC = b"CSD."

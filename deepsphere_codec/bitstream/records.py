@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from deepsphere_codec.bitstream.cursor import Cursor, varint
 from deepsphere_codec.bitstream.layout import ANCHOR, CHECK, KEYFRAME, PREDICTED
 from deepsphere_codec.bitstream.order import PictureOrder, Position
-from deepsphere_codec.cursor import Cursor, varint
 
 
 class Frame(NamedTuple):

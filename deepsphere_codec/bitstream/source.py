@@ -6,6 +6,7 @@ import zlib
 from io import SEEK_END
 from typing import BinaryIO, NamedTuple
 
+from deepsphere_codec.bitstream.cursor import MAX_VARINT, Cursor
 from deepsphere_codec.bitstream.header import FORMAT_VERSION, Header, NotHere, unpack_header, version_text
 from deepsphere_codec.bitstream.layout import (
     CRC,
@@ -23,7 +24,6 @@ from deepsphere_codec.bitstream.layout import (
     trailer_crc,
 )
 from deepsphere_codec.bitstream.records import End, Gop, unpack_end
-from deepsphere_codec.cursor import MAX_VARINT, Cursor
 from deepsphere_codec.errors import DamagedStream, IncompatibleStream
 
 _PIECE = 1 << 20  # bytes that are read at once

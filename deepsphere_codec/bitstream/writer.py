@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import TracebackType
 from typing import BinaryIO
 
+from deepsphere_codec.bitstream.cursor import varint
 from deepsphere_codec.bitstream.header import Header, prologue
 from deepsphere_codec.bitstream.layout import (
     CRC,
@@ -19,7 +20,6 @@ from deepsphere_codec.bitstream.layout import (
 from deepsphere_codec.bitstream.order import PictureOrder
 from deepsphere_codec.bitstream.partial import Partial
 from deepsphere_codec.bitstream.records import End, Frame, Gop, Other, pack_end, pack_frame, record_kind
-from deepsphere_codec.cursor import varint
 
 
 class StreamWriter:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from deepsphere_codec.atomic import atomic_output
 from deepsphere_codec.data.synthetic import synthetic_film
-from deepsphere_codec.progress import Progress
+from deepsphere_codec.runtime.atomic import atomic_output
+from deepsphere_codec.runtime.progress import Progress
 from deepsphere_codec.video import VideoInfo, create_video
 
 FASTEST_DEGREES = 1.5

@@ -27,7 +27,7 @@ import numpy as np
 from deepsphere_codec.data.packing import Packed, pack, split_eyes
 from deepsphere_codec.data.record import EYES, FILMS, PHOTOS, ClipSettings, Film, Stereo, name_apart
 from deepsphere_codec.errors import UsageError
-from deepsphere_codec.progress import Progress
+from deepsphere_codec.runtime.progress import Progress
 from deepsphere_codec.video import VideoInfo, VideoReader, open_video
 
 _UNFINISHED = ".unfinished"

@@ -13,11 +13,11 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from deepsphere_codec.atomic import atomic_output
 from deepsphere_codec.data.patches import PatchDataset
 from deepsphere_codec.data.planar import PlanarPatches
 from deepsphere_codec.errors import UsageError
 from deepsphere_codec.models.pyramid import Patch
+from deepsphere_codec.runtime.atomic import atomic_output
 
 
 class StoredSamples(Dataset):

@@ -28,7 +28,7 @@ from typing import NamedTuple
 from deepsphere_codec.data.prepare import prepare
 from deepsphere_codec.data.record import ClipSettings, Film
 from deepsphere_codec.errors import UsageError
-from deepsphere_codec.progress import Progress
+from deepsphere_codec.runtime.progress import Progress
 
 SIZES = ("S", "M", "L")
 FRAMES = 9  # of every clip

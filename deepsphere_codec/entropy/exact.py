@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from deepsphere_codec.layers.nine_taps import nine_taps
 from deepsphere_codec.layers.padding import Padding
-from deepsphere_codec.quick import least_seconds
+from deepsphere_codec.runtime.quick import least_seconds
 
 ACTIVATION_LIMIT = 127
 WEIGHT_LIMIT = 127

@@ -83,16 +83,18 @@ class Steps(NamedTuple):
     Attributes:
         nodes: Numbers of the nodes of each group; together all nodes.
         order: Where each node is in the groups, one behind the other.
+        wide: The number of groups, the first ones, whose nodes look at neighbours one parent away.
     """
 
     nodes: tuple[Int[Tensor, " n"], ...]
     order: Int[Tensor, " nodes"]
+    wide: int = 0
 
     @classmethod
-    def of(cls, groups: Sequence[Bool[Tensor, " nodes"]]) -> Steps:
+    def of(cls, groups: Sequence[Bool[Tensor, " nodes"]], wide: int = 0) -> Steps:
         """Steps of groups that are given as flags of the nodes."""
         nodes = tuple(group.nonzero()[:, 0] for group in groups)
-        return cls(nodes, torch.cat(nodes).argsort())
+        return cls(nodes, torch.cat(nodes).argsort(), wide)
 
     def whole(self, values: Sequence[Float[Tensor, "batch n c"]]) -> Float[Tensor, "batch nodes c"]:
         """Put values of the groups together; zeros for groups that have none yet."""
@@ -113,30 +115,60 @@ class SliceParameters(nn.Module):
         known: Channels of what is known before any latent is.
         hidden: Width.
         padding: Of the nodes' resolution.
+        wide_padding: Of their parents' resolution, for steps whose nodes look at neighbours one parent away; None where
+            there are no such steps.
     """
 
-    def __init__(self, channels: int, before: int, known: int, hidden: int, padding: Padding) -> None:
+    def __init__(
+        self,
+        channels: int,
+        before: int,
+        known: int,
+        hidden: int,
+        padding: Padding,
+        wide_padding: Padding | None = None,
+    ) -> None:
         super().__init__()
         self.channels = channels
+        self.wide = None if wide_padding is None else ExactConv(EMBEDDED, hidden, wide_padding, gain=1.4, bias=4.0)
         self.embed = ExactConv(2 * channels, EMBEDDED, gain=0.7, bias=8.0)
         self.around = ExactConv(before + EMBEDDED, hidden, padding, gain=1.4, bias=4.0)
         self.join = ExactConv(known + hidden, hidden, gain=1.4, bias=4.0)
         self.level = ExactConv(hidden, channels, limit=LEVELS - 1, gain=0.3, bias=20.0)
         self.mean = ExactConv(hidden, channels, limit=MEAN_LIMIT, low=-MEAN_LIMIT, gain=0.02)
 
-    def forward(self, known: Tensor, seen: Tensor, where: Int[Tensor, " n"] | None = None) -> Parameters:
+    def forward(
+        self,
+        known: Tensor,
+        seen: Tensor,
+        where: Int[Tensor, " n"] | None = None,
+        among: Int[Tensor, " parents"] | None = None,
+    ) -> Parameters:
         """Parameters at some nodes, or at all.
 
         Args:
             known: [batch, nodes, known].
             seen: What tells of decoded latents, [batch, nodes, before + EMBEDDED]; zeros of those that are not yet.
+            where: Numbers of these nodes, increasing; None for all.
+            among: Numbers of the nodes that neighbours are looked for among, the first child of each parent; None for
+                all nodes.
         """
-        around = self.around(seen, where)
+        if among is None:
+            around = self.around(seen, where)
+        else:
+            assert self.wide is not None and where is not None
+            around = self.wide(seen[:, among], torch.searchsorted(among, where))
         a = self.join(torch.cat([known if where is None else known[:, where], around], -1))
         return Parameters(self.level(a), self.mean(a))
 
     def trained(
-        self, y: Float[Tensor, "batch nodes c"], known: Tensor, seen: Sequence[Tensor], steps: Steps, last: bool
+        self,
+        y: Float[Tensor, "batch nodes c"],
+        known: Tensor,
+        seen: Sequence[Tensor],
+        steps: Steps,
+        last: bool,
+        among: Int[Tensor, " parents"],
     ) -> tuple[Parameters, Tensor, Tensor]:
         """Training: parameters and decoded latents of all nodes, and what tells of them.
 
@@ -145,18 +177,24 @@ class SliceParameters(nn.Module):
         Args:
             seen: What tells of the slices before this one.
             last: Whether nothing comes after this slice: of its last step nothing is told then.
+            among: Numbers of the nodes that wide steps look for neighbours among.
         """
-        before = len(seen) * EMBEDDED
+        before, added = len(seen) * EMBEDDED, 0
         own = self.join.total(known)
         around = self.around.total(torch.cat([*seen], -1)) if seen else y.new_zeros(1, y.shape[1], 1)
         parameters: list[Parameters] = []
         decoded: list[Tensor] = []
         told: list[Tensor] = []
         for number, where in enumerate(steps.nodes):
-            if told:
-                of_last = [torch.zeros_like(each) for each in told[:-1]] + told[-1:]
-                around = around + self.around.total(steps.whole(of_last), before)
-            beside = self.around.activated(pick(around, where))
+            if number < steps.wide:
+                assert self.wide is not None
+                near = self.wide.total(pick(steps.whole(told), among)) if told else y.new_zeros(1, len(among), 1)
+                beside = self.wide.activated(pick(near, torch.searchsorted(among, where)))
+            else:
+                if told:
+                    news = [torch.zeros_like(each) for each in told[:added]] + told[added:]
+                    around, added = around + self.around.total(steps.whole(news), before), len(told)
+                beside = self.around.activated(pick(around, where))
             a = self.join.activated(pick(own, where) + self.join.total(beside, known.shape[-1]))
             parameters.append(Parameters(self.level(a), self.mean(a)))
             decoded.append(_rounded(pick(y, where), parameters[-1].mean))
@@ -181,7 +219,8 @@ class Hyperprior(nn.Module):
         context_channels: Channels of the context.
         fine, middle, coarse: Resolutions of y, between, and of z.
         shares: Of the slices in the channels of y.
-        lead_steps: Steps of the first slice: 2, or 3 with every fourth node first and the rest of its half after that.
+        lead_steps: Steps of the first slice: 2; 3, with every fourth node first and the rest of its half after that; or
+            5, where these come in three steps in turn, which look at neighbours one parent away.
     Source: Minnen et al., NeurIPS 2018; checkerboard of He et al., CVPR 2021; slices of He et al. (ELIC), CVPR 2022;
         several steps: Li et al. (DCVC-DC), CVPR 2023; integer networks after Ballé et
         al., ICLR 2019.
@@ -189,6 +228,7 @@ class Hyperprior(nn.Module):
 
     anchors: Tensor
     early: Tensor
+    first_children: Tensor
     hyper_anchors: Tensor
 
     def __init__(
@@ -234,13 +274,21 @@ class Hyperprior(nn.Module):
         )
         self.slices = nn.ModuleList(
             [
-                SliceParameters(count, number * EMBEDDED, 2 * hidden, hidden, fine.padding)
+                SliceParameters(
+                    count,
+                    number * EMBEDDED,
+                    2 * hidden,
+                    hidden,
+                    fine.padding,
+                    middle.padding if number == 0 and lead_steps == 5 else None,
+                )
                 for number, count in enumerate(self.sizes)
             ]
         )
         self.conditional = GaussianConditional(None, scale_bound=SCALE_MIN)
         self.register_buffer("anchors", _checkerboard(fine), persistent=False)
         self.register_buffer("early", _even_rows(fine), persistent=False)
+        self.register_buffer("first_children", (self.anchors & self.early).nonzero()[:, 0], persistent=False)
         self.register_buffer("hyper_anchors", _checkerboard(coarse), persistent=False)
         self.register_buffer("scale_cdf", torch.zeros(0, 0, dtype=torch.int32))
         self.register_buffer("scale_length", torch.zeros(0, dtype=torch.int32))
@@ -296,8 +344,8 @@ class Hyperprior(nn.Module):
         straight: bool,
     ) -> tuple[Tensor, Float[Tensor, "batch nodes"], Tensor]:
         """One slice in training: its decoded latents, their bits, and what tells of them."""
-        steps, last = Steps.of(self.groups(part)), self._is_last(part)
-        (level, mean), y_hat, told = part.trained(y, known, seen, steps, last)
+        steps, last = Steps.of(self.groups(part), self._wide_steps(part)), self._is_last(part)
+        (level, mean), y_hat, told = part.trained(y, known, seen, steps, last, self.first_children)
         scale = SCALE_MIN * torch.exp(_LOG_STEP * level)
         if straight:
             _, likelihood = self.conditional(y_hat, scale, mean / FINE, training=False)
@@ -415,7 +463,8 @@ class Hyperprior(nn.Module):
         for number, group in enumerate(groups):
             where = (group & kept).nonzero()[:, 0]
             if len(where):
-                parameters = part(known, torch.cat([*seen, told], -1), where)
+                among = self.first_children if number < self._wide_steps(part) else None
+                parameters = part(known, torch.cat([*seen, told], -1), where, among)
                 level, mean = (values[0].int().cpu() for values in parameters)
                 fine[0, where] = (FINE * code(level, mean, where.cpu()) + mean).to(fine.device)
             if number < len(groups) - 1 or not self._is_last(part):
@@ -425,9 +474,21 @@ class Hyperprior(nn.Module):
     def groups(self, part: SliceParameters) -> tuple[Bool[Tensor, " nodes"], ...]:
         """Flags of the nodes of each step of a part: of `hyper`, or of a slice."""
         anchors = self.hyper_anchors if part is self.hyper else self.anchors
-        if self.lead_steps == 3 and part is self.slices[0]:
-            return anchors & self.early, anchors & ~self.early, ~anchors
-        return anchors, ~anchors
+        if self.lead_steps == 2 or part is not self.slices[0]:
+            return anchors, ~anchors
+        first, rest = anchors & self.early, (anchors & ~self.early, ~anchors)
+        if self.lead_steps == 3:
+            return first, *rest
+        return *(self._among_first(group) for group in _three_groups(self.sides[1], len(self.first_children))), *rest
+
+    def _among_first(self, group: Bool[Tensor, " parents"]) -> Bool[Tensor, " nodes"]:
+        """Flags of parents, for the first child of each, among flags of all nodes."""
+        flags = torch.zeros_like(self.anchors)
+        flags[self.first_children] = group.to(flags.device)
+        return flags
+
+    def _wide_steps(self, part: SliceParameters) -> int:
+        return 3 if self.lead_steps == 5 and part is self.slices[0] else 0
 
     def _is_last(self, part: SliceParameters) -> bool:
         """Whether nothing learns of its latents."""
@@ -495,6 +556,13 @@ def _checkerboard(at: Resolution) -> Bool[Tensor, " npix"]:
     """Every other node of each face, as on a chessboard."""
     index = torch.arange(at.laplacian.npix)
     return (index % at.side + index // at.side) % 2 == 0
+
+
+def _three_groups(side: int, nodes: int) -> tuple[Bool[Tensor, " nodes"], ...]:
+    """Every fourth node, those diagonal to four of them, and the others."""
+    index = torch.arange(nodes)
+    row, column = index // side % 2 == 0, index % side % 2 == 0
+    return row & column, ~row & ~column, row ^ column
 
 
 def _even_rows(at: Resolution) -> Bool[Tensor, " npix"]:

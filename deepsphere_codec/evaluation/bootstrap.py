@@ -20,8 +20,8 @@ from jaxtyping import Float, Int
 
 from deepsphere_codec.errors import UsageError
 from deepsphere_codec.evaluation.bdrate import BdRate, bd_rate
-from deepsphere_codec.evaluation.metrics import MAX_DB
 from deepsphere_codec.evaluation.results import KEYS, Point, Results, mean_points
+from deepsphere_codec.metrics.psnr import MAX_DB
 
 RESAMPLES = 2000
 LEVEL = 0.95

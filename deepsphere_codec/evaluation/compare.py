@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from deepsphere_codec.errors import UsageError
-from deepsphere_codec.evaluation.frame_metrics import FrameMetrics, Measure, measure_frame
-from deepsphere_codec.progress import Progress
+from deepsphere_codec.metrics.frame import FrameMetrics, Measure, measure_frame
+from deepsphere_codec.runtime.progress import Progress
 from deepsphere_codec.video import VideoInfo, YuvFrame, open_video
 
 RATE_TOLERANCE = 5e-4  # containers round their clocks; 30 and 30000/1001 frames/s are 1e-3 apart

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deepsphere_codec.baselines.ssf2020 import NAME
+from deepsphere_codec.evaluation.anchors.ssf2020 import NAME
 from deepsphere_codec.models.macs import Complexity, complexity
 from deepsphere_codec.models.zoo import load_model
 
@@ -14,7 +14,9 @@ def complexity_of(model: str) -> Complexity:
         UsageError: there is no such model.
     """
     if model == NAME:
-        from deepsphere_codec.baselines.ssf2020.macs import complexity as complexity_of_ssf2020  # others need it not
+        from deepsphere_codec.evaluation.anchors.ssf2020.macs import (
+            complexity as complexity_of_ssf2020,  # others need it not
+        )
 
         return complexity_of_ssf2020()
     return complexity(load_model(model).config)

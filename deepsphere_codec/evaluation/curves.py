@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from deepsphere_codec.evaluation.results import Point, Results
+from deepsphere_codec.figures.style import GRID, SOFT
 
 CEILING, CUBEMAP_CEILING = "ceiling", "cubemap-ceiling"
-INK, SOFT, GRID = "#1f2933", "#52606d", "#e4e7eb"
 # Classical codecs stay in cool greys and blues, so that the eye goes to the models.
 ANCHOR_COLOURS = {
     "x264": "#9aa5b1",

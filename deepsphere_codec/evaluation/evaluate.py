@@ -15,7 +15,6 @@ from deepsphere_codec.errors import CodecError, UsageError
 from deepsphere_codec.evaluation.environment import environment
 from deepsphere_codec.evaluation.results import Missing, Point, Results, read_results, write_results
 
-FILM_SUFFIXES = {".mp4", ".mkv", ".webm", ".mov", ".avi", ".y4m"}
 WEIGHTS = {"weights_hash", "tables_hash"}  # settings that new training changes: their old points are outdated
 
 
@@ -42,21 +41,6 @@ class Measured(NamedTuple):
 
 
 OnPoint = Callable[[Measured], None]
-
-
-def find_clips(folder: str | Path) -> list[Path]:
-    """The films in a folder, by name.
-
-    Raises:
-        UsageError: there is no such folder, or no film in it.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise UsageError(f"{folder} is no folder; name one that holds clips")
-    clips = sorted(path for path in folder.iterdir() if path.suffix.lower() in FILM_SUFFIXES)
-    if not clips:
-        raise UsageError(f"{folder} holds no films ({', '.join(sorted(FILM_SUFFIXES))})")
-    return clips
 
 
 def evaluate(

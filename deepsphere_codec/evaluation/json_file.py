@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from deepsphere_codec.atomic import atomic_output
 from deepsphere_codec.errors import UsageError
+from deepsphere_codec.runtime.atomic import atomic_output
 
 
 def read_json(path: str | Path) -> Any:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from deepsphere_codec.errors import CodecError
 from deepsphere_codec.evaluation.compare import compare_videos
 from deepsphere_codec.evaluation.results import Point
-from deepsphere_codec.resolution import RULE
+from deepsphere_codec.models.resolution import RULE
 
 COMMAND = (sys.executable, "-m", "deepsphere_codec")
 QUALITIES = (1.0, 3.0, 5.0, 7.0)

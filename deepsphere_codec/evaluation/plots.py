@@ -15,8 +15,6 @@ from matplotlib.lines import Line2D
 from deepsphere_codec.errors import UsageError
 from deepsphere_codec.evaluation.curves import (
     CEILING,
-    INK,
-    SOFT,
     Ceiling,
     ceiling_name,
     ceilings_of,
@@ -28,20 +26,10 @@ from deepsphere_codec.evaluation.curves import (
 )
 from deepsphere_codec.evaluation.labels import label_ends
 from deepsphere_codec.evaluation.results import Results
+from deepsphere_codec.figures.style import SOFT, STYLE
 
 _SUFFIXES = (".svg", ".png")
 X_LABEL, Y_LABEL = "bits per pixel of the ERP source", "WS-PSNR-YUV in dB (6:1:1)"
-STYLE: Any = {
-    "font.family": "sans-serif",
-    "font.size": 10,
-    "svg.fonttype": "none",  # text stays text: it can be searched and edited
-    "svg.hashsalt": "rd",  # with no date either, the same results give the same file
-    "axes.edgecolor": SOFT,
-    "axes.labelcolor": INK,
-    "text.color": INK,
-    "xtick.color": SOFT,
-    "ytick.color": SOFT,
-}
 PANEL_COLUMNS = 4
 
 

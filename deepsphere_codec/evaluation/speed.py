@@ -20,8 +20,8 @@ from deepsphere_codec.codec import PRESET, VideoDecoder, VideoEncoder, make_resa
 from deepsphere_codec.entropy.backend import planar_scale_space_flow
 from deepsphere_codec.entropy.coder import SymbolReader, SymbolWriter
 from deepsphere_codec.evaluation.compare import compare_frames
-from deepsphere_codec.evaluation.frame_metrics import measure_frame, measure_quick
-from deepsphere_codec.lookahead import LowDelay
+from deepsphere_codec.gop.lookahead import LowDelay
+from deepsphere_codec.metrics.frame import measure_frame, measure_quick
 from deepsphere_codec.models import References, load_model
 from deepsphere_codec.video import VideoInfo, YuvFrame
 

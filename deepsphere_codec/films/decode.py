@@ -19,10 +19,10 @@ from deepsphere_codec.films.gops import DecodeWork, records_by_gop
 from deepsphere_codec.films.model import model_of
 from deepsphere_codec.films.playback import Decode, Playback, Shown
 from deepsphere_codec.films.reports import DecodeReport
-from deepsphere_codec.films.workers import Place, thread_count, workers_at
+from deepsphere_codec.gop.stream_info import film_info
 from deepsphere_codec.models import LoadedModel
-from deepsphere_codec.progress import Progress
-from deepsphere_codec.stream_info import film_info
+from deepsphere_codec.runtime.progress import Progress
+from deepsphere_codec.runtime.workers import Place, thread_count, workers_at
 from deepsphere_codec.video import FrameRange, Tracks, VideoWriter, create_video, yuv_to_rgb
 
 

@@ -10,7 +10,6 @@ from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from deepsphere_codec.atomic import atomic_output, resumable_output
 from deepsphere_codec.bitstream import Partial, StreamWriter, read_partial
 from deepsphere_codec.bitstream.layout import KEYFRAME
 from deepsphere_codec.codec import PRESET, VideoEncoder, check_quality
@@ -19,11 +18,12 @@ from deepsphere_codec.films.beside import SoundIn, preface_of
 from deepsphere_codec.films.gops import CodedFrame, EncodeWork, encode_groups
 from deepsphere_codec.films.model import loaded
 from deepsphere_codec.films.reports import EncodeReport
-from deepsphere_codec.films.workers import Place, thread_count, workers_at
-from deepsphere_codec.grouping import Group, Grouping, gops_of, groups_of
-from deepsphere_codec.lookahead import ContentLookahead, LowDelay
+from deepsphere_codec.gop.grouping import Group, Grouping, gops_of, groups_of
+from deepsphere_codec.gop.lookahead import ContentLookahead, LowDelay
 from deepsphere_codec.models import DEFAULT_MODEL, LoadedModel
-from deepsphere_codec.progress import Progress
+from deepsphere_codec.runtime.atomic import atomic_output, resumable_output
+from deepsphere_codec.runtime.progress import Progress
+from deepsphere_codec.runtime.workers import Place, thread_count, workers_at
 from deepsphere_codec.video import (
     FrameRange,
     TimedFrame,

@@ -14,9 +14,9 @@ from deepsphere_codec.bitstream import Frame, Header, Other, Position
 from deepsphere_codec.bitstream.layout import BETWEEN, KEYFRAME
 from deepsphere_codec.codec import PRESET, VideoDecoder, VideoEncoder
 from deepsphere_codec.errors import DamagedStream, LostReference
-from deepsphere_codec.grouping import Group
+from deepsphere_codec.gop.grouping import Group
+from deepsphere_codec.gop.reference_buffer import DisplayOrder
 from deepsphere_codec.models import LoadedModel
-from deepsphere_codec.reference_buffer import DisplayOrder
 from deepsphere_codec.video import VideoInfo, YuvFrame
 
 

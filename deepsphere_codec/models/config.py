@@ -25,7 +25,7 @@ class ModelConfig:
         middle_channels: Width at nside / 8.
         intra_latents, residual_latents: Channels of y, at nside / 16.
         hyper_channels, hyper_hidden: Channels of z, at nside / 64, and width of the hyper networks.
-        lead_steps: Steps in which the entropy coder takes the nodes of the first slice of y: 2, or 3.
+        lead_steps: Steps in which the entropy coder takes the nodes of the first slice of y: 2, 3 or 5.
         blurs: Blur levels that a leaf of the motion may have; 1 for none.
         kinds: The two convolutions of a residual block.
         stem: The convolutions that begin and end the transforms.
@@ -93,8 +93,8 @@ class ModelConfig:
                 raise UsageError(f"{field.name} is {value!r}: expected a whole number of at least 1")
         if self.blurs > BLURS:
             raise UsageError(f"blurs is {self.blurs}: expected at most {BLURS}")
-        if self.lead_steps not in (2, 3):
-            raise UsageError(f"lead_steps is {self.lead_steps}: expected 2 or 3")
+        if self.lead_steps not in (2, 3, 5):
+            raise UsageError(f"lead_steps is {self.lead_steps}: expected 2, 3 or 5")
         if self.neighbors not in (8, 20):
             raise UsageError(f"neighbors is {self.neighbors}: expected 8 or 20")
         if self.geometry == "erp":

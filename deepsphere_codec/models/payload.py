@@ -7,7 +7,7 @@ from typing import NamedTuple
 from jaxtyping import Int
 from torch import Tensor
 
-from deepsphere_codec.cursor import Cursor, varint
+from deepsphere_codec.bitstream.cursor import Cursor, varint
 from deepsphere_codec.errors import DamagedStream
 from deepsphere_codec.models.rotation import ROTATION_BYTES, read_rotation, write_rotation
 

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from deepsphere_codec.entropy.hyperprior import SliceParameters
 from deepsphere_codec.errors import UsageError
 from deepsphere_codec.layers.cheb import ChebConv
 from deepsphere_codec.layers.gate import GatedChebConv
@@ -24,7 +25,8 @@ def begin_from(path: Path, model: nn.Module, only: str = "") -> list[str]:
     """Fill the model from a checkpoint, or from released weights, of its own kind or of a kin.
 
     A Chebyshev convolution, gated or not, takes the radial part of nine taps that stand in its place there. A
-    hyperprior that is told the latitude takes one that is not, and makes nothing of the latitude at first.
+    hyperprior that is told the latitude takes one that is not, and makes nothing of the latitude at first. Steps that
+    look at neighbours one parent away begin as those that look at the nearest.
 
     Args:
         only: Beginning of the names of the parameters that are filled.
@@ -66,6 +68,10 @@ def _carried_over(model: nn.Module, read: Callable[[str], Tensor | None]) -> lis
             radial = torch.einsum("kt,oit->kio", bases[kind], taps.flatten(2)).reshape(cheb.weight.shape)
             found += [(f"{name}{inner}.weight", radial)] + ([] if bias is None else [(f"{name}{inner}.bias", bias)])
     for name, module in model.named_modules():
+        if isinstance(module, SliceParameters) and module.wide is not None and read(f"{name}.wide.weight") is None:
+            for what in ("weight", "bias"):
+                if (value := read(f"{name}.around.{what}")) is not None:
+                    found.append((f"{name}.wide.{what}", value))
         if isinstance(module, LatentCodec) and module.latitude is not None:
             key = f"{name}.hyperprior.recall.weight"
             value = read(key)

@@ -17,12 +17,12 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset
 
 from deepsphere_codec.errors import CodecError
+from deepsphere_codec.evaluation.anchors.ssf2020.settings import SsfSchedule, SsfSettings
 from deepsphere_codec.models.dvc import SphereDVC
 from deepsphere_codec.training.checkpoint import load_checkpoint, save_checkpoint
 from deepsphere_codec.training.parallel import World
 from deepsphere_codec.training.schedule import Schedule
 from deepsphere_codec.training.settings import TrainSettings
-from deepsphere_codec.training.ssf2020_settings import SsfSchedule, SsfSettings
 
 if TYPE_CHECKING:  # it draws and opens films, which a machine that only trains need not be able to
     from deepsphere_codec.training.validation import Validator

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from deepsphere_codec.models.dvc import SphereDVC
 from deepsphere_codec.models.pyramid import Patch
-from deepsphere_codec.quick import in_bfloat16
+from deepsphere_codec.runtime.quick import in_bfloat16
 from deepsphere_codec.training.distortion import make_distortion
 from deepsphere_codec.training.loss import Loss, Measure, inter_loss, intra_loss
 from deepsphere_codec.training.schedule import Schedule

@@ -14,7 +14,7 @@ from torch.optim import Adam, Optimizer
 from deepsphere_codec.layers import ChebConv
 from deepsphere_codec.layers.hybrid import HybridConv
 from deepsphere_codec.layers.separable import SeparableChebConv
-from deepsphere_codec.quick import quick_bfloat16
+from deepsphere_codec.runtime.quick import quick_bfloat16
 from deepsphere_codec.training.schedule import Schedule
 
 MOMENTUM = 0.95

@@ -17,8 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 from matplotlib.ticker import FuncFormatter
 
-from deepsphere_codec.evaluation.curves import GRID, SOFT
-from deepsphere_codec.evaluation.globes import (
+from deepsphere_codec.figures.globes import (
     FILL,
     Colours,
     Directions,
@@ -30,7 +29,7 @@ from deepsphere_codec.evaluation.globes import (
     nearest_nodes,
     nside_of,
 )
-from deepsphere_codec.evaluation.plots import STYLE
+from deepsphere_codec.figures.style import GRID, SOFT, STYLE
 from deepsphere_codec.sphere import erp_directions
 from deepsphere_codec.sphere.erp import erp_positions, sample_erp
 

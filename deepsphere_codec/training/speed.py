@@ -13,7 +13,7 @@ import torch
 
 from deepsphere_codec.data.generated import generate_films
 from deepsphere_codec.data.patches import PatchDataset, PatchSettings
-from deepsphere_codec.quick import quick_bfloat16
+from deepsphere_codec.runtime.quick import quick_bfloat16
 from deepsphere_codec.training.loop import LOG_EVERY
 from deepsphere_codec.training.schedule import Schedule
 from deepsphere_codec.training.settings import TrainSettings

@@ -10,12 +10,12 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from deepsphere_codec.atomic import atomic_output
 from deepsphere_codec.models.dvc import MOTION_SHARE
 from deepsphere_codec.models.inter import InterCodec
 from deepsphere_codec.models.memory import LatentMemory, References, State
 from deepsphere_codec.models.quality import PLANE_WEIGHTS, inter_quality, lmbda_of
 from deepsphere_codec.motion.prediction import Motion
+from deepsphere_codec.runtime.atomic import atomic_output
 from deepsphere_codec.training.order import PicturePlace, random_order
 
 

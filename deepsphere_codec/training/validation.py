@@ -13,21 +13,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from deepsphere_codec.atomic import atomic_output
 from deepsphere_codec.codec import check_quality, frame_from_signal, make_resampler, signal_from_frame
 from deepsphere_codec.errors import UsageError
-from deepsphere_codec.evaluation.bits import look_into
-from deepsphere_codec.evaluation.evaluate import find_clips
-from deepsphere_codec.evaluation.metrics import capped, combine_yuv, ws_psnr
-from deepsphere_codec.evaluation.plane_on_sphere import seen_on_sphere
+from deepsphere_codec.metrics.psnr import capped, combine_yuv, ws_psnr
 from deepsphere_codec.models import Coded, LoadedModel, SphereDVC, State, load_model, save_model
+from deepsphere_codec.models.bits import look_into
 from deepsphere_codec.models.geometry import nside_multiple, whole_grid
 from deepsphere_codec.models.payload import Payload
+from deepsphere_codec.models.plane_on_sphere import seen_on_sphere
 from deepsphere_codec.models.zoo import fill
+from deepsphere_codec.runtime.atomic import atomic_output
 from deepsphere_codec.sphere import ErpGrid
 from deepsphere_codec.training.order import anchors_of
 from deepsphere_codec.training.picture import Scene, draw
 from deepsphere_codec.video import VideoInfo, YuvFrame, open_video, yuv_to_rgb
+from deepsphere_codec.video.clips import find_clips
 
 FILMS = 2  # of a folder
 

@@ -1,7 +1,7 @@
 """Films in and out. The one place that imports av."""
 
+from deepsphere_codec.frames import VideoInfo, YuvFrame
 from deepsphere_codec.video.colour import rgb_to_yuv, yuv_to_rgb
-from deepsphere_codec.video.frame import VideoInfo, YuvFrame
 from deepsphere_codec.video.grey import read_grey
 from deepsphere_codec.video.libraries import library_versions
 from deepsphere_codec.video.packing import (

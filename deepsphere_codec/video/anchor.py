@@ -11,7 +11,7 @@ import av
 import numpy as np
 from av.codec.context import Flags
 
-from deepsphere_codec.video.frame import VideoInfo, YuvFrame
+from deepsphere_codec.frames import VideoInfo, YuvFrame
 
 
 class AnchorSettings(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from deepsphere_codec.video.frame import VideoInfo, YuvFrame
+from deepsphere_codec.frames import VideoInfo, YuvFrame
 
 LUMA_WEIGHTS = {
     "bt601": (0.299, 0.114),

@@ -10,8 +10,8 @@ from av.video.reformatter import ColorRange
 from jaxtyping import UInt8
 
 from deepsphere_codec.errors import UsageError
+from deepsphere_codec.frames import YuvFrame
 from deepsphere_codec.video.colour import rgb_to_yuv
-from deepsphere_codec.video.frame import YuvFrame
 from deepsphere_codec.video.tags import tags_of
 
 MATRICES = {1: "bt709", 2: "bt709", 5: "bt601", 6: "bt601", 9: "bt2020"}

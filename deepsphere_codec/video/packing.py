@@ -10,7 +10,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
-from deepsphere_codec.cursor import Cursor, varint, zigzag
+from deepsphere_codec.bitstream.cursor import Cursor, varint, zigzag
 from deepsphere_codec.video.metadata import MAX_KEY, MAX_VALUE
 from deepsphere_codec.video.template import CARRIED
 from deepsphere_codec.video.tracks import AudioTrack, TrackPacket, is_layout

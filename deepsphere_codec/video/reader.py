@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 
 from deepsphere_codec.errors import UsageError
-from deepsphere_codec.video.frame import VideoInfo, YuvFrame
+from deepsphere_codec.frames import VideoInfo, YuvFrame
 from deepsphere_codec.video.sources import Source, open_source
 from deepsphere_codec.video.timing import EVEN, Clock, Span, TimedFrame, Timing
 

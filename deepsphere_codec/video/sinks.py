@@ -10,8 +10,8 @@ from typing import NamedTuple
 import av
 import numpy as np
 
+from deepsphere_codec.frames import VideoInfo, YuvFrame
 from deepsphere_codec.video.colour import yuv_to_rgb
-from deepsphere_codec.video.frame import VideoInfo, YuvFrame
 from deepsphere_codec.video.mux import MATROSKA, MP4, Beside, Holder
 from deepsphere_codec.video.spherical import mark_as_spherical
 from deepsphere_codec.video.tags import tags_of

@@ -15,10 +15,10 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from deepsphere_codec.errors import UsageError
+from deepsphere_codec.frames import VideoInfo, YuvFrame
 from deepsphere_codec.video.colour import rgb_to_yuv
 from deepsphere_codec.video.container import one_line, open_container, video_stream
 from deepsphere_codec.video.convert import RGB_MATRIX, colour_of, frame_from_av, rgb_from_av
-from deepsphere_codec.video.frame import VideoInfo, YuvFrame
 from deepsphere_codec.video.scan import scan
 from deepsphere_codec.video.timing import EVEN, Timing
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from fractions import Fraction
 from typing import NamedTuple
 
-from deepsphere_codec.video.frame import VideoInfo, YuvFrame
+from deepsphere_codec.frames import VideoInfo, YuvFrame
 
 
 class TimedFrame(NamedTuple):

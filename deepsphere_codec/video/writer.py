@@ -8,9 +8,9 @@ from pathlib import Path
 
 import av
 
-from deepsphere_codec.atomic import NO_ROOM, atomic_folder, atomic_output
 from deepsphere_codec.errors import CodecError, UsageError
-from deepsphere_codec.video.frame import VideoInfo
+from deepsphere_codec.frames import VideoInfo
+from deepsphere_codec.runtime.atomic import NO_ROOM, atomic_folder, atomic_output
 from deepsphere_codec.video.sinks import MkvWriter, Mp4Writer, PngWriter, VideoWriter, Y4mWriter
 from deepsphere_codec.video.tracks import Tracks
 

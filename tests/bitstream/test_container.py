@@ -24,6 +24,7 @@ from deepsphere_codec.bitstream import (
     StreamReader,
     StreamWriter,
 )
+from deepsphere_codec.bitstream.cursor import varint
 from deepsphere_codec.bitstream.layout import (
     CRC,
     END_MAGIC,
@@ -34,7 +35,6 @@ from deepsphere_codec.bitstream.layout import (
     trailer_crc,
 )
 from deepsphere_codec.bitstream.records import End, Gop, pack_end
-from deepsphere_codec.cursor import varint
 from deepsphere_codec.errors import CodecError, DamagedStream, IncompatibleStream, UsageError
 
 GOLDEN = Path(__file__).with_name("version1.1.hex")

@@ -65,27 +65,28 @@ def resolutions() -> list[Resolution]:
 
 
 @pytest.fixture(scope="session")
-def make_hyperprior(resolutions: list[Resolution]) -> Callable[[int], Hyperprior]:
+def make_hyperprior(resolutions: list[Resolution]) -> Callable[..., Hyperprior]:
     """8 channels at nside 16, 6 of side information at nside 4, and a context of as many channels as asked for.
 
     Weights as at the start, but for the means', which spread over some units; tables built.
     """
 
-    def make(context_channels: int) -> Hyperprior:
+    def make(context_channels: int, lead_steps: int) -> Hyperprior:
         torch.manual_seed(5)
-        module = Hyperprior(CHANNELS, HYPER_CHANNELS, HIDDEN, context_channels, *resolutions)
+        module = Hyperprior(CHANNELS, HYPER_CHANNELS, HIDDEN, context_channels, *resolutions, lead_steps=lead_steps)
         module.eval().requires_grad_(False)
         for part in (module.hyper, *module.slices):
             part.mean.weight.mul_(40)
         module.build_tables()
         return module
 
-    made: dict[int, Hyperprior] = {}
+    made: dict[tuple[int, int], Hyperprior] = {}
 
-    def own(context_channels: int) -> Hyperprior:
-        if context_channels not in made:
-            made[context_channels] = make(context_channels)
-        return copy.deepcopy(made[context_channels])
+    def own(context_channels: int, lead_steps: int = 2) -> Hyperprior:
+        key = context_channels, lead_steps
+        if key not in made:
+            made[key] = make(*key)
+        return copy.deepcopy(made[key])
 
     return own
 

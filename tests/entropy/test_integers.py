@@ -32,9 +32,14 @@ SIZES = [HYPER_CHANNELS, *slice_sizes(CHANNELS)]
 
 
 @pytest.fixture
-def hyperprior(make_hyperprior) -> Hyperprior:
+def lead_steps() -> int:
+    return 2
+
+
+@pytest.fixture
+def hyperprior(make_hyperprior, lead_steps) -> Hyperprior:
     """With a memory, and weights as after training: levels over the whole range."""
-    module = make_hyperprior(MEMORY)
+    module = make_hyperprior(MEMORY, lead_steps)
     for conv in layers(module):
         conv.weight *= 1.37
         conv.bias += torch.randn_like(conv.bias)
@@ -60,10 +65,9 @@ def parts_of(module: Hyperprior) -> list[SliceParameters]:
     return [module.hyper, *module.slices]
 
 
-@pytest.mark.parametrize("lead_steps", [2, 3])
+@pytest.mark.parametrize("lead_steps", [2, 3, 5])
 def test_parameters_equal_integer_arithmetic(hyperprior, context, symbols, by_integers, record, lead_steps):
     """The order of everything told in numpy: z's anchors, its other nodes, each slice's."""
-    hyperprior.lead_steps = lead_steps
     found = iter(record(hyperprior, context, symbols))
 
     def layer(conv: ExactConv, x: np.ndarray) -> np.ndarray:
@@ -75,10 +79,19 @@ def test_parameters_equal_integer_arithmetic(hyperprior, context, symbols, by_in
     def told_by(fine: np.ndarray) -> np.ndarray:
         return np.concatenate([fine.clip(-127, 127), np.floor(fine / FINE + 0.5).astype(np.int64).clip(-127, 127)], 1)
 
+    def beside(part: SliceParameters, told: np.ndarray, wide: bool) -> np.ndarray:
+        if not wide:
+            return layer(part.around, told)
+        assert part.wide is not None
+        found = np.zeros((len(told), part.wide.weight.shape[0]), np.int64)
+        found[first] = layer(part.wide, told[first])
+        return found
+
     def in_steps(part: SliceParameters, known, seen, groups, given) -> tuple[np.ndarray, np.ndarray]:
         fine, told = np.zeros(given.shape, np.int64), np.zeros((len(given), EMBEDDED), np.int64)
-        for half in groups:
-            a = layer(part.join, np.concatenate([known, layer(part.around, np.concatenate([*seen, told], 1))], 1))
+        for number, half in enumerate(groups):
+            around = beside(part, np.concatenate([*seen, told], 1), len(groups) == 5 and number < 3)
+            a = layer(part.join, np.concatenate([known, around], 1))
             expected, each = Parameters(layer(part.level, a), layer(part.mean, a)), next(found)
             for x, y in zip(expected, each, strict=True):
                 assert (x[half] == y.numpy()).all() and y.unique().numel() > 30
@@ -88,6 +101,9 @@ def test_parameters_equal_integer_arithmetic(hyperprior, context, symbols, by_in
 
     _, x, y = HealpixGrid.cached(16).face_xy
     anchors, even, coarse = (x + y) % 2 == 0, y % 2 == 0, hyperprior.hyper_anchors.numpy()
+    first, quarters = anchors & even, (x % 4 == 0) & (y % 4 == 0) | (x % 4 == 2) & (y % 4 == 2)
+    leads = {2: (anchors, ~anchors), 3: (first, anchors & ~even, ~anchors)}
+    leads[5] = first & quarters & (x % 4 == 0), first & quarters & (x % 4 == 2), first & ~quarters, *leads[3][1:]
     z, *slices = (part.long().numpy() for part in symbols)
     recalled = layer(hyperprior.recall, context[0].long().numpy())
     above = layer(hyperprior.up[1], fold(layer(hyperprior.up[0], fold(recalled, 16)), 8))
@@ -97,8 +113,7 @@ def test_parameters_equal_integer_arithmetic(hyperprior, context, symbols, by_in
     known = np.concatenate([layer(four, fold(a, 8, inverse=True)), recalled], 1)
     seen, decoded = [], []
     for part, given in zip(hyperprior.slices, slices, strict=True):
-        groups = (anchors & even, anchors & ~even, ~anchors) if lead_steps == 3 and not seen else (anchors, ~anchors)
-        fine, told = in_steps(part, known, seen, groups, given)
+        fine, told = in_steps(part, known, seen, (anchors, ~anchors) if seen else leads[lead_steps], given)
         seen.append(told)
         decoded.append(fine)
     assert next(found, None) is None

@@ -11,7 +11,7 @@ from support import make_film, make_frame
 
 from deepsphere_codec.errors import UsageError
 from deepsphere_codec.evaluation.compare import compare_frames, compare_videos
-from deepsphere_codec.evaluation.frame_metrics import ALL_KEYS, QUICK_KEYS, measure_quick
+from deepsphere_codec.metrics.frame import ALL_KEYS, QUICK_KEYS, measure_quick
 from deepsphere_codec.video import VideoInfo, YuvFrame, create_video
 
 KEYS = "ws-psnr-y ws-psnr-yuv psnr-y s-psnr-nn-y ms-ssim-y".split()  # what the command has had from its beginning

@@ -11,9 +11,10 @@ import pytest
 from support import make_film
 
 from deepsphere_codec.errors import CodecError, UsageError
-from deepsphere_codec.evaluation.evaluate import Measured, evaluate, find_clips
+from deepsphere_codec.evaluation.evaluate import Measured, evaluate
 from deepsphere_codec.evaluation.model import CodingOptions, Identity, ModelCodec
 from deepsphere_codec.evaluation.results import Missing, Point, read_results
+from deepsphere_codec.video.clips import find_clips
 
 # Stands where `python -m deepsphere_codec` stands: its stream is 100 bytes and a list of the arguments, its decoded
 # film a copy of the first frames, one grey level brighter.

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from support import centers, true_field, turn
 
-from deepsphere_codec.evaluation.globes import (
+from deepsphere_codec.figures.globes import (
     FILL,
     SLOWEST,
     fastest_of,

@@ -18,7 +18,7 @@ from browser import chromium, open_page
 from support import make_film
 
 from deepsphere_codec.errors import UsageError
-from deepsphere_codec.evaluation.anchors import AnchorCodec
+from deepsphere_codec.evaluation.anchors.classical import AnchorCodec
 from deepsphere_codec.evaluation.complexity import complexity_of
 from deepsphere_codec.evaluation.curves import MODEL_COLOURS
 from deepsphere_codec.evaluation.report import svg
@@ -233,7 +233,7 @@ def test_how_to_get_weights_is_said(tmp_path: Path, make_results: MakeResults) -
     assert str(planar) == (
         "planar-ssf2020: no results; its weights do not come with the package: train them with "
         "configs/planar-ssf2020.toml, or fetch CompressAI's: "
-        "python -m deepsphere_codec.baselines.ssf2020 zoo models/planar-ssf2020"
+        "python -m deepsphere_codec.evaluation.anchors.ssf2020 zoo models/planar-ssf2020"
     )
     assert str(mine) == "my-model: no results; its weights do not come with the package"
     assert str(ours) == "sphere-dvc: no results"

@@ -9,10 +9,10 @@ import pytest
 from planar_flow import weights  # noqa: F401
 from support import bare_weights, make_film
 
-from deepsphere_codec.baselines.ssf2020 import NAME
-from deepsphere_codec.baselines.ssf2020.container import pack_strings, unpack
-from deepsphere_codec.baselines.ssf2020.weights import hash_of
 from deepsphere_codec.errors import CodecError
+from deepsphere_codec.evaluation.anchors.ssf2020 import NAME
+from deepsphere_codec.evaluation.anchors.ssf2020.container import pack_strings, unpack
+from deepsphere_codec.evaluation.anchors.ssf2020.weights import hash_of
 from deepsphere_codec.evaluation.compare import compare_videos
 from deepsphere_codec.evaluation.report import coding
 from deepsphere_codec.evaluation.report.gather import Gathered

@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 from support import FakeModel, files_no_larger_than, spans_of
 
-from deepsphere_codec.atomic import resumable_output
 from deepsphere_codec.bitstream import StreamReader
 from deepsphere_codec.cli import main
 from deepsphere_codec.errors import CodecError, UsageError
 from deepsphere_codec.films import encode_video
+from deepsphere_codec.runtime.atomic import resumable_output
 
 GOP = 4
 DELAY = 0.01  # of a frame

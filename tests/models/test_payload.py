@@ -7,7 +7,7 @@ from itertools import product
 import pytest
 import torch
 
-from deepsphere_codec.cursor import varint
+from deepsphere_codec.bitstream.cursor import varint
 from deepsphere_codec.errors import DamagedStream
 from deepsphere_codec.models.payload import Payload
 

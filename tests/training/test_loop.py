@@ -11,7 +11,7 @@ import torch
 
 from deepsphere_codec.errors import CodecError
 from deepsphere_codec.models.dvc import SphereDVC
-from deepsphere_codec.quick import quick_bfloat16
+from deepsphere_codec.runtime.quick import quick_bfloat16
 from deepsphere_codec.training import loop, objective
 from deepsphere_codec.training.loop import learning_rate
 from deepsphere_codec.training.schedule import Schedule

@@ -14,10 +14,10 @@ from support import load_script
 
 from deepsphere_codec.data.planar import PlanarPatches, PlanarSettings
 from deepsphere_codec.errors import UsageError
-from deepsphere_codec.evaluation.bits import Inside
-from deepsphere_codec.evaluation.globes import movement
-from deepsphere_codec.evaluation.plane_on_sphere import seen_on_sphere
+from deepsphere_codec.figures.globes import movement
 from deepsphere_codec.models import ModelConfig, load_model
+from deepsphere_codec.models.bits import Inside
+from deepsphere_codec.models.plane_on_sphere import seen_on_sphere
 from deepsphere_codec.sphere import ErpGrid, ErpPatch, HealpixGrid
 from deepsphere_codec.training.distortion import make_distortion, squared_error
 from deepsphere_codec.training.settings import TrainSettings, load_settings

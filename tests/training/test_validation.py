@@ -15,10 +15,10 @@ from support import centers, make_film, texture, true_field, turn
 
 from deepsphere_codec.codec import VideoDecoder, VideoEncoder
 from deepsphere_codec.errors import UsageError
-from deepsphere_codec.evaluation.bits import look_into
 from deepsphere_codec.evaluation.compare import compare_frames
-from deepsphere_codec.lookahead import LowDelay
+from deepsphere_codec.gop.lookahead import LowDelay
 from deepsphere_codec.models import Coded, ModelConfig, References, SphereDVC, load_model, save_model
+from deepsphere_codec.models.bits import look_into
 from deepsphere_codec.models.payload import Payload
 from deepsphere_codec.models.zoo import fill
 from deepsphere_codec.sphere import HealpixGrid

@@ -9,7 +9,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from deepsphere_codec.cursor import varint
+from deepsphere_codec.bitstream.cursor import varint
 from deepsphere_codec.video import (
     AudioTrack,
     TrackPacket,

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int16
 
-from deepsphere_codec.evaluation.anchors import ANCHORS, X265
-from deepsphere_codec.evaluation.metrics import MAX_DB, Planes, ws_psnr_yuv
+from deepsphere_codec.evaluation.anchors.classical import ANCHORS, X265
+from deepsphere_codec.metrics.psnr import MAX_DB, Planes, ws_psnr_yuv
 from deepsphere_codec.video import VideoInfo, YuvFrame
 from deepsphere_codec.video.anchor import AnchorPacket, AnchorSettings, decode_anchor, encode_anchor
 

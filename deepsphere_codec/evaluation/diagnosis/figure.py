@@ -11,10 +11,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from deepsphere_codec.errors import UsageError
-from deepsphere_codec.evaluation.curves import ANCHOR_COLOURS, GRID, MODEL_COLOURS, SOFT
+from deepsphere_codec.evaluation.curves import ANCHOR_COLOURS, MODEL_COLOURS
 from deepsphere_codec.evaluation.diagnosis.record import ClipDiagnosis, Diagnosis, FrameDiagnosis, part_names
 from deepsphere_codec.evaluation.diagnosis.tables import INTER_COLUMNS, INTRA_COLUMNS, rival
-from deepsphere_codec.evaluation.plots import STYLE, figure_path, save_figure
+from deepsphere_codec.evaluation.plots import figure_path, save_figure
+from deepsphere_codec.figures.style import GRID, SOFT, STYLE
 
 _ROW, _TITLE, _LEGEND = 0.34, 0.4, 1.75  # inches: of a clip at a quality, above the panels, and below them
 _OTHER = "#c9a9a6"

@@ -38,7 +38,7 @@ from deepsphere_codec.evaluation.diagnosis.traced import Signal, TracedFrame, no
 from deepsphere_codec.evaluation.environment import environment
 from deepsphere_codec.evaluation.report.spread import areas
 from deepsphere_codec.models import LoadedModel
-from deepsphere_codec.resolution import RULE, choose_resolution
+from deepsphere_codec.models.resolution import RULE, choose_resolution
 from deepsphere_codec.video import VideoInfo, YuvFrame, open_video
 
 RECONSTRUCTION = "reconstruction"

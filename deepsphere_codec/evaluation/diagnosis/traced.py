@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from deepsphere_codec.evaluation.metrics import MAX_DB, combine_yuv
+from deepsphere_codec.metrics.psnr import MAX_DB, combine_yuv
 
 Signal = Float[Tensor, "1 npix 3"]
 

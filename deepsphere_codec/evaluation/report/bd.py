@@ -12,12 +12,12 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from deepsphere_codec.evaluation.bdrate import MIN_OVERLAP
 from deepsphere_codec.evaluation.bootstrap import BdIntervals, Interval, bd_intervals
-from deepsphere_codec.evaluation.curves import GRID, INK, SOFT
 from deepsphere_codec.evaluation.report.gather import Gathered
 from deepsphere_codec.evaluation.report.look import Look
 from deepsphere_codec.evaluation.report.metric import Metric
 from deepsphere_codec.evaluation.report.svg import style
 from deepsphere_codec.evaluation.results import Results
+from deepsphere_codec.figures.style import GRID, INK, SOFT
 
 TICKS = (-90, -80, -70, -50, -30, 0, 50, 100, 200, 400, 900, 1900)  # per cent
 DOUBLINGS = (-94, -88, -75, -50, 0, 100, 300, 700, 1500, 3100)  # per cent, where TICKS would stand too close

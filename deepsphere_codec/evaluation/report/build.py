@@ -8,10 +8,9 @@ from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
 
-from deepsphere_codec.atomic import atomic_output
-from deepsphere_codec.baselines import ssf2020
 from deepsphere_codec.errors import CodecError, UsageError
-from deepsphere_codec.evaluation.anchors import ANCHORS
+from deepsphere_codec.evaluation.anchors import ssf2020
+from deepsphere_codec.evaluation.anchors.classical import ANCHORS
 from deepsphere_codec.evaluation.complexity import complexity_of
 from deepsphere_codec.evaluation.report.bd import bd_figure, bd_table
 from deepsphere_codec.evaluation.report.bits_part import bits_parts
@@ -27,6 +26,7 @@ from deepsphere_codec.evaluation.report.summary import summarise, write_summary
 from deepsphere_codec.evaluation.report.svg import FigureFolder
 from deepsphere_codec.models import DEFAULT_MODEL
 from deepsphere_codec.models.macs import Complexity
+from deepsphere_codec.runtime.atomic import atomic_output
 
 ANCHOR = "x265"
 FRAMES = 16

@@ -7,13 +7,13 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from deepsphere_codec.baselines import ssf2020
-from deepsphere_codec.baselines.ssf2020.container import pack_strings, unpack
 from deepsphere_codec.bitstream import StreamReader
-from deepsphere_codec.evaluation.anchors import ANCHORS
+from deepsphere_codec.evaluation.anchors import ssf2020
+from deepsphere_codec.evaluation.anchors.classical import ANCHORS
+from deepsphere_codec.evaluation.anchors.ssf2020.container import pack_strings, unpack
+from deepsphere_codec.evaluation.anchors.ssf2020.measure import code_film
 from deepsphere_codec.evaluation.compare import compare_videos
 from deepsphere_codec.evaluation.model import COMMAND, run_command
-from deepsphere_codec.evaluation.ssf2020 import code_film
 from deepsphere_codec.video import create_video, open_video
 
 FILM, RECORD = "decoded.mkv", "coded.json"

@@ -11,12 +11,12 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from deepsphere_codec.evaluation.curves import GRID, SOFT
-from deepsphere_codec.evaluation.metrics import MAX_DB
 from deepsphere_codec.evaluation.report.coding import Coded
 from deepsphere_codec.evaluation.report.look import Look
 from deepsphere_codec.evaluation.report.svg import style
 from deepsphere_codec.evaluation.report.views import SOURCE, Film, Picture, Shot
+from deepsphere_codec.figures.style import GRID, SOFT
+from deepsphere_codec.metrics.psnr import MAX_DB
 
 BANDS = 18  # of latitude
 GAP = 0.02  # inches around views side by side

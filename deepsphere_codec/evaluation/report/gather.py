@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from deepsphere_codec.baselines import ssf2020
 from deepsphere_codec.errors import UsageError
-from deepsphere_codec.evaluation.anchors import ANCHORS
+from deepsphere_codec.evaluation.anchors import ssf2020
+from deepsphere_codec.evaluation.anchors.classical import ANCHORS
 from deepsphere_codec.evaluation.curves import CEILING, CUBEMAP_CEILING
 from deepsphere_codec.evaluation.diagnosis.record import Diagnosis, is_diagnosis_file, read_diagnosis
 from deepsphere_codec.evaluation.results import Results, is_results_file, read_results

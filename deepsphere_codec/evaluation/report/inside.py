@@ -10,11 +10,11 @@ import torch
 from jaxtyping import Float
 
 from deepsphere_codec.bitstream import StreamReader
-from deepsphere_codec.evaluation.bits import look_into
 from deepsphere_codec.evaluation.report.coding import Coded
 from deepsphere_codec.evaluation.report.spread import PIXEL_ORDER
+from deepsphere_codec.gop.reference_buffer import ReferenceBuffer
 from deepsphere_codec.models import SphereDVC, load_model
-from deepsphere_codec.reference_buffer import ReferenceBuffer
+from deepsphere_codec.models.bits import look_into
 
 CACHE = "within.npz"
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from deepsphere_codec.evaluation.ssf2020 import SsfCodec
+from deepsphere_codec.evaluation.anchors.ssf2020.measure import SsfCodec
 from deepsphere_codec.models import list_models, load_model
 
 

@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 from matplotlib.colors import to_hex, to_rgb
 
-from deepsphere_codec.evaluation.curves import GRID, INK, SOFT, Curve, curves_of
+from deepsphere_codec.evaluation.curves import Curve, curves_of
 from deepsphere_codec.evaluation.results import Point, Results
+from deepsphere_codec.figures.style import GRID, INK, SOFT
 
 MARKERS = "osD^vPXp"
 PAPER = {"--paper": "#ffffff", "--ink": INK, "--soft": SOFT, "--grid": GRID}

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from deepsphere_codec import __version__
-from deepsphere_codec.baselines import ssf2020
 from deepsphere_codec.errors import UsageError
+from deepsphere_codec.evaluation.anchors import ssf2020
 from deepsphere_codec.evaluation.report import tables
 from deepsphere_codec.evaluation.report.bd import BdTable, interval_text
 from deepsphere_codec.evaluation.report.gather import Gap, Gathered, comes_along
@@ -200,7 +200,7 @@ def _cards(page: Page) -> list[Card]:
 
 def _commands(gathered: Gathered) -> list[str]:
     """What measured each file, as far as its settings tell."""
-    from deepsphere_codec.evaluation.anchors import ANCHORS
+    from deepsphere_codec.evaluation.anchors.classical import ANCHORS
 
     lines = []
     for each in gathered.all:

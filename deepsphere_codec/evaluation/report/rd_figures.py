@@ -9,15 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from deepsphere_codec.evaluation.curves import (
-    SOFT,
-    Ceiling,
-    Curve,
-    draw_ceilings,
-    draw_curves,
-    dress,
-    is_far,
-)
+from deepsphere_codec.evaluation.curves import Ceiling, Curve, draw_ceilings, draw_curves, dress, is_far
 from deepsphere_codec.evaluation.labels import label_ends
 from deepsphere_codec.evaluation.plots import X_LABEL, broken_axes
 from deepsphere_codec.evaluation.report.gather import CEILINGS, Gathered
@@ -25,6 +17,7 @@ from deepsphere_codec.evaluation.report.look import Look, curves_with
 from deepsphere_codec.evaluation.report.metric import Metric, in_decibels
 from deepsphere_codec.evaluation.report.svg import style
 from deepsphere_codec.evaluation.results import Point, Results
+from deepsphere_codec.figures.style import SOFT
 
 SIZE = (9.2, 5.2)
 RIGHT = 0.79  # of the width: beyond it stand the names

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from deepsphere_codec.baselines import ssf2020
 from deepsphere_codec.errors import CodecError
-from deepsphere_codec.evaluation.anchors import ANCHORS
+from deepsphere_codec.evaluation.anchors import ssf2020
+from deepsphere_codec.evaluation.anchors.classical import ANCHORS
 from deepsphere_codec.evaluation.report.coding import Coded, Job, code
 from deepsphere_codec.evaluation.report.gather import Gap, Gathered
 from deepsphere_codec.evaluation.report.installed import installed

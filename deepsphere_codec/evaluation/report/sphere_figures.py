@@ -15,8 +15,13 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 from matplotlib.ticker import FuncFormatter, LogLocator
 
-from deepsphere_codec.evaluation.curves import SOFT
-from deepsphere_codec.evaluation.globes import (
+from deepsphere_codec.evaluation.report.film_figures import BAND_CENTRES, BANDS, dress_latitude
+from deepsphere_codec.evaluation.report.inside import Inside
+from deepsphere_codec.evaluation.report.look import Look
+from deepsphere_codec.evaluation.report.spread import areas, latitudes, nodes_at
+from deepsphere_codec.evaluation.report.svg import style
+from deepsphere_codec.evaluation.report.views import Picture, look
+from deepsphere_codec.figures.globes import (
     FILL,
     Colours,
     cut,
@@ -27,12 +32,7 @@ from deepsphere_codec.evaluation.globes import (
     nearest_nodes,
     nside_of,
 )
-from deepsphere_codec.evaluation.report.film_figures import BAND_CENTRES, BANDS, dress_latitude
-from deepsphere_codec.evaluation.report.inside import Inside
-from deepsphere_codec.evaluation.report.look import Look
-from deepsphere_codec.evaluation.report.spread import areas, latitudes, nodes_at
-from deepsphere_codec.evaluation.report.svg import style
-from deepsphere_codec.evaluation.report.views import Picture, look
+from deepsphere_codec.figures.style import SOFT
 
 PIXELS = 420  # height of a globe
 HEAT = "magma"

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from deepsphere_codec.evaluation.globes import Directions, nearest_nodes, nside_of
+from deepsphere_codec.figures.globes import Directions, nearest_nodes, nside_of
 from deepsphere_codec.sphere import HealpixGrid
 from deepsphere_codec.sphere.erp import erp_area_weights, erp_positions
 

@@ -15,12 +15,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from deepsphere_codec.atomic import atomic_output
 from deepsphere_codec.evaluation.bootstrap import BdIntervals, bd_intervals
 from deepsphere_codec.evaluation.report.gather import Gathered
 from deepsphere_codec.evaluation.report.metric import Metric
 from deepsphere_codec.evaluation.results import KEYS, Results
 from deepsphere_codec.models.macs import Complexity
+from deepsphere_codec.runtime.atomic import atomic_output
 
 VERSION = 1
 

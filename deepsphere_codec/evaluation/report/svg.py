@@ -11,8 +11,8 @@ from pathlib import Path
 import matplotlib
 from matplotlib.figure import Figure
 
-from deepsphere_codec.evaluation.plots import STYLE
 from deepsphere_codec.evaluation.report.look import Look, themed
+from deepsphere_codec.figures.style import STYLE
 
 DPI = 160
 PIXELS_PER_POINT = 4 / 3  # of CSS

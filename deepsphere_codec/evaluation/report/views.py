@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float64, UInt8
 from PIL import Image
 
-from deepsphere_codec.evaluation.metrics import MAX_DB
+from deepsphere_codec.metrics.psnr import MAX_DB
 from deepsphere_codec.sphere import viewport_directions
 from deepsphere_codec.sphere.erp import erp_positions, sample_erp
 from deepsphere_codec.video import YuvFrame, open_video, yuv_to_rgb

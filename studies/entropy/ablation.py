@@ -1,0 +1,319 @@
+"""What each part of the entropy parameters is worth, at equal picture.
+
+A model's transforms, gains and motion stand still. The latents that they make of patches of films are kept, with what
+the entropy parameters are told of them. Then a `Hyperprior` alone is trained on them from scratch for each variant,
+with the same start, samples and noise, and the bits of patches of other films are compared.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from safetensors import safe_open
+from torch import Tensor, nn
+
+from deepsphere_codec.entropy.exact import ExactConv, with_gradient_of
+from deepsphere_codec.entropy.hyperprior import SLICES, Hyperprior, SliceParameters
+from deepsphere_codec.errors import CodecError, UsageError
+from deepsphere_codec.layers import RescaledLaplacian
+from deepsphere_codec.layers.nine_taps import nine_taps
+from deepsphere_codec.models.config import ModelConfig
+from deepsphere_codec.models.motion_context import MOTION_CHANNELS
+from deepsphere_codec.models.pyramid import COARSEST_DEPTH, LATENT_DEPTH, Pyramid
+from deepsphere_codec.runtime.atomic import atomic_output
+from deepsphere_codec.sphere.patch import PatchGrid
+from deepsphere_codec.training.optimizer import make_optimizer
+from deepsphere_codec.training.schedule import Schedule
+from studies.entropy.latents import CODECS, PARTS, QUALITIES, Latents, Plan, places, weights_of
+
+FULL = "full"
+WARMUP = 100
+_DEPTHS = range(LATENT_DEPTH, COARSEST_DEPTH + 1)
+
+
+class RelaxedConv(nn.Module):
+    """`ExactConv` in floating point: its parameters off the grid, its sums not rounded; its clamp stays.
+
+    Args:
+        conv: Gives parameters, padding and clamp.
+    """
+
+    def __init__(self, conv: ExactConv) -> None:
+        super().__init__()
+        self.padding, self.low, self.limit = conv.padding, conv.low, conv.limit
+        self.weight, self.bias = conv.weight, conv.bias
+
+    def forward(self, a: Float[Tensor, "batch npix fin"]) -> Float[Tensor, "batch npix fout"]:
+        return self.activated(self.total(a))
+
+    def total(self, a: Float[Tensor, "batch npix c"], first: int = 0) -> Float[Tensor, "batch npix fout"]:
+        """Return what some of the channels that go in add to the sums; see `ExactConv.total`."""
+        weight = self.weight[:, first : first + a.shape[-1]]
+        if self.padding is None:
+            return F.linear(a, weight[:, :, 0, 0])
+        return self.padding.flatten(nine_taps(self.padding(a), weight))
+
+    def activated(self, total: Float[Tensor, "batch n fout"]) -> Float[Tensor, "batch n fout"]:
+        """Return what comes out where sums over all channels are `total`; see `ExactConv.activated`."""
+        total = total + self.bias
+        bounded = total.clamp(self.low, self.limit)
+        return with_gradient_of(bounded, bounded + 0.01 * (total - bounded))
+
+
+def as_it_is(hyperprior: Hyperprior) -> None:
+    """Nothing changes."""
+
+
+def in_one_step(hyperprior: Hyperprior) -> None:
+    """All nodes belong to the first half: none sees latents of its own slice beside it."""
+    hyperprior.anchors.fill_(True)
+    hyperprior.hyper_anchors.fill_(True)
+
+
+def in_three_steps(hyperprior: Hyperprior) -> None:
+    """Code every fourth node of the first slice first, then the rest of the first half, then the second half."""
+    hyperprior.lead_steps = 3
+
+
+def without_means(hyperprior: Hyperprior) -> None:
+    """All means are zero, and nothing learns from them."""
+    for part in (hyperprior.hyper, *hyperprior.slices):
+        assert isinstance(part, SliceParameters)
+        for p in part.mean.parameters():
+            p.requires_grad_(False).zero_()
+
+
+def hyper_latents_alone(hyperprior: Hyperprior) -> None:
+    """Hyper-latents know neither the context nor one another: each channel has one distribution."""
+    hyperprior.hyper_anchors.fill_(True)
+    for p in hyperprior.up.parameters():
+        p.requires_grad_(False).zero_()
+
+
+def relax(module: nn.Module) -> None:
+    """Every `ExactConv` inside becomes a `RelaxedConv`."""
+    for name, child in list(module.named_children()):
+        if isinstance(child, ExactConv):
+            module.add_module(name, RelaxedConv(child))
+        else:
+            relax(child)
+
+
+Remembered = Callable[[Tensor, int], Tensor]
+
+
+def all_of_it(context: Tensor, channels: int) -> Tensor:
+    return context
+
+
+def without(*left_out: str) -> Remembered:
+    """Zeros in place of some parts of a context.
+
+    Args:
+        left_out: Of "last" (latents of the frame before), "older" (their activity, and the I-frame's magnitudes),
+            "motion" and "quality".
+    """
+    return partial(_zeroed, left_out=left_out)  # which can be sent to another process
+
+
+def _zeroed(context: Tensor, channels: int, left_out: Sequence[str]) -> Tensor:
+    end = context.shape[-1]
+    motion = max(0, end - 1 - MOTION_CHANNELS)  # an I-frame's context is the quality alone
+    ends = {"last": (0, min(channels, motion)), "older": (min(channels, motion), motion)}
+    ends |= {"motion": (motion, end - 1), "quality": (end - 1, end)}
+    context = context.clone()
+    for name in left_out:
+        first, last = ends[name]
+        context[..., first:last] = 0
+    return context
+
+
+class Variant(NamedTuple):
+    """One choice.
+
+    Attributes:
+        change: What is done to a hyperprior before it is trained.
+        remember: What is left of a context (which comes with the channels of y).
+        parts: Where it is another than the full one.
+        hidden: Width of the networks; None for the model's.
+        shares: Of the slices in the channels.
+    """
+
+    name: str
+    change: Callable[[Hyperprior], None] = as_it_is
+    remember: Remembered = all_of_it
+    parts: tuple[str, ...] = PARTS
+    hidden: int | None = None
+    shares: tuple[float, ...] = SLICES
+
+
+VARIANTS = (
+    Variant(FULL),
+    Variant("48 channels wide", hidden=48),
+    Variant("one slice", shares=(1.0,)),
+    Variant("hyper-latents alone", hyper_latents_alone),
+    Variant("without memory", remember=without("last", "older"), parts=PARTS[1:]),
+    Variant("memory of the last frame only", remember=without("older"), parts=PARTS[1:]),
+    Variant("without the motion", remember=without("motion"), parts=PARTS[1:]),
+    Variant("without the quality", remember=without("quality")),
+    Variant("in one step", in_one_step),
+    Variant("the first slice in three steps", in_three_steps),
+    Variant("without means", without_means),
+    Variant("as before", hyper_latents_alone, without("motion", "quality"), hidden=48, shares=(1.0,)),
+    Variant("floating point", relax),
+)
+
+
+class Job(NamedTuple):
+    """One training."""
+
+    plan: Plan
+    variant: Variant
+    part: str
+    seed: int
+
+    @property
+    def result(self) -> Path:
+        slug = re.sub("[^a-z0-9]+", "-", self.variant.name.lower())
+        return self.plan.folder / f"{self.part}-{slug}-{self.seed}.json"
+
+    @property
+    def heading(self) -> dict[str, Any]:
+        """What the result begins with; a result of other settings is not this job's."""
+        settings = json.loads(json.dumps(self.plan.settings))
+        return {"variant": self.variant.name, "part": self.part, "seed": self.seed, "settings": settings}
+
+    def sites(self, role: str) -> list[Site]:
+        """The samples, with what this variant leaves of their contexts."""
+        return [self._site(place.path) for place in places(self.plan) if place.role == role]
+
+    def _site(self, path: Path) -> Site:
+        with safe_open(path, "pt") as file:
+            block = PatchGrid(**json.loads(file.metadata()["block"]))
+            latents = Latents(*(file.get_tensor(f"{self.part}.{name}") for name in Latents._fields))
+        context = self.variant.remember(latents.context, latents.y.shape[-1])
+        return Site(block, latents._replace(context=context))
+
+
+class Site(NamedTuple):
+    """What is trained on, or measured at, on one block."""
+
+    block: PatchGrid
+    latents: Latents
+
+
+def run_job(job: Job) -> dict[str, Any]:
+    """Train, measure, and write the result, unless it is there.
+
+    Returns:
+        {"variant", "part", "seed", "settings", "points": [{"quality", "bits_per_node", "rounding_db"}]}.
+    Raises:
+        UsageError: the job ran before with other settings.
+        CodecError: the rate is no longer a number.
+    """
+    if job.result.exists():
+        found = json.loads(job.result.read_text(encoding="utf-8"))
+        if any(found.get(key) != value for key, value in job.heading.items()):
+            raise UsageError(f"{job.result} was made with other settings; remove it, or keep runs elsewhere")
+        return found
+    torch.manual_seed(job.seed)
+    sites = job.sites("train")
+    hyperprior = build(job.plan.config, sites[0], job.variant)
+    train(hyperprior, job, sites)
+    result = {**job.heading, "points": measure(hyperprior, job.plan.config, job.sites("test"))}
+    with atomic_output(job.result, force=True) as place:
+        place.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    return result
+
+
+def build(config: ModelConfig, site: Site, variant: Variant = VARIANTS[0]) -> Hyperprior:
+    """Make a hyperprior like the model's but for what the variant changes, with weights to begin with."""
+    at = Pyramid(site.block, config.neighbors).at
+    channels, context = site.latents.y.shape[-1], site.latents.context.shape[-1]
+    fine, middle, coarse = (at[depth] for depth in _DEPTHS)
+    sizes = channels, config.hyper_channels, variant.hidden or config.hyper_hidden, context
+    hyperprior = Hyperprior(*sizes, fine, middle, coarse, variant.shares)
+    with torch.no_grad():
+        variant.change(hyperprior)
+    return hyperprior
+
+
+def measure_own(plan: Plan, part: str) -> list[dict[str, float | None]]:
+    """The model's own hyperprior at the same places: tells how far a training from scratch comes."""
+    weights, sites = weights_of(plan.model), Job(plan, VARIANTS[0], part, 0).sites("test")
+    hyperprior = build(plan.config, sites[0])
+    for name, p in hyperprior.named_parameters():
+        p.detach().copy_(weights[f"{CODECS[part]}.hyperprior.{name}"])
+    return measure(hyperprior, plan.config, sites)
+
+
+def train(hyperprior: Hyperprior, job: Job, sites: Sequence[Site]) -> None:
+    """A step sees samples of one site; which these are, and the noise, follow from seed and step."""
+    plan = job.plan
+    learned = [p for p in hyperprior.parameters() if p.requires_grad]
+    schedule = Schedule(optimizer="muon", rate=plan.rate, rate_muon=plan.rate_muon)
+    optimizer = make_optimizer(hyperprior, learned, schedule)
+    hyperprior.train()
+    for step in range(plan.steps):
+        torch.manual_seed(job.seed * 1_000_003 + step)
+        for group in optimizer.param_groups:
+            group["lr"] = _rate(plan, step) * group["relative_rate"]
+        block, latents = sites[int(torch.randint(len(sites), ()))]
+        _, bits = coded(hyperprior, plan.config, block, latents.at(torch.randint(len(latents.y), (plan.batch,))))
+        loss = bits / (plan.batch * block.npix)
+        if not math.isfinite(loss.item()):
+            raise CodecError(f"{job.result.stem}: the rate is {loss.item()} at step {step}; use another --rate")
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_([p for p in learned if p.grad is not None], 1.0)
+        optimizer.step()
+
+
+def _rate(plan: Plan, step: int) -> float:
+    return plan.rate * min((step + 1) / WARMUP, 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * step / plan.steps)))
+
+
+def coded(
+    hyperprior: Hyperprior, config: ModelConfig, block: PatchGrid, latents: Latents
+) -> tuple[Float[Tensor, "n latent m"], Tensor]:
+    """What is decoded, and the bits; of noisy latents in training, of rounded ones otherwise."""
+    for layer, laplacian in zip(hyperprior.h_a, _laplacians(block, config.neighbors), strict=True):
+        layer.laplacian = laplacian
+    y_hat, rate = hyperprior(latents.y, latents.context.float(), straight=not hyperprior.training)
+    return y_hat, rate.bits
+
+
+@lru_cache(maxsize=256)
+def _laplacians(block: PatchGrid, neighbors: int) -> list[RescaledLaplacian]:
+    pyramid = Pyramid(block, neighbors)
+    return [pyramid.laplacian(depth) for depth in _DEPTHS]
+
+
+@torch.no_grad()
+def measure(hyperprior: Hyperprior, config: ModelConfig, sites: Sequence[Site]) -> list[dict[str, float | None]]:
+    """Bits per node of the signal and frame, and the signal-to-noise ratio of the latents, scaled back, in dB.
+
+    The latter says how far rounding takes the synthesis' input from what the analysis gave; null where there is none.
+    """
+    hyperprior.eval()
+    points = []
+    for quality in QUALITIES:
+        bits = nodes = energy = error = 0.0
+        for block, latents in sites:
+            chosen = latents.at(latents.quality == quality)
+            y_hat, spent = coded(hyperprior, config, block, chosen)
+            bits, nodes = bits + float(spent), nodes + len(y_hat) * block.npix
+            energy += float((chosen.step * chosen.y).square().sum())
+            error += float((chosen.step * (y_hat - chosen.y)).square().sum())
+        ratio = round(10 * math.log10(energy / error), 4) if energy > 0 and error > 0 else None
+        points.append({"quality": quality, "bits_per_node": round(bits / nodes, 7), "rounding_db": ratio})
+    return points

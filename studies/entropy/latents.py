@@ -1,0 +1,205 @@
+"""Latents that a model makes of patches of films, recorded once, with what their entropy parameters are told."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float, Int8
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from deepsphere_codec.data.patches import PatchDataset, PatchSettings
+from deepsphere_codec.errors import UsageError
+from deepsphere_codec.models import load_model
+from deepsphere_codec.models.config import ModelConfig
+from deepsphere_codec.models.dvc import SphereDVC
+from deepsphere_codec.models.latent_codec import LatentCodec
+from deepsphere_codec.models.quality import inter_quality, intra_quality
+from deepsphere_codec.models.zoo import fill
+from deepsphere_codec.motion.prediction import Motion
+from deepsphere_codec.runtime.atomic import atomic_output
+from deepsphere_codec.sphere.patch import PatchGrid
+from deepsphere_codec.training.order import anchors_of
+from deepsphere_codec.training.stored_trees import motion_lmbda
+from studies.ablation.held_out import PLACES, held_out
+
+CODECS = {"intra": "intra.latents", "residual": "inter.residual_latents"}
+"""Where each part's latents are coded in a model."""
+PARTS = tuple(CODECS)
+QUALITIES = (1.0, 3.0, 5.0, 7.0)
+_SEED = 11  # of the patches that are trained on
+_AT_ONCE = 8  # chains that pass the model together
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What all variants share.
+
+    Attributes:
+        model: Name or folder of the model.
+        name, weights_hash, config: What it is.
+        films, clips: Prepared films to train on, and to measure on.
+        folder: Where latents and results are kept.
+        data: Patches; its frames are those of a chain, an I-frame and the P-frames after it.
+        places: Blocks of the sphere to train on.
+        chains, singles: At each of them: chains, and I-frames besides.
+        steps, batch, rate, rate_muon: Of the training of a hyperprior; both rates of learning fall along a cosine.
+    """
+
+    model: str
+    name: str
+    weights_hash: str
+    config: ModelConfig
+    films: Path
+    clips: Path
+    folder: Path
+    data: PatchSettings
+    places: int
+    chains: int
+    singles: int
+    steps: int
+    batch: int = 8
+    rate: float = 3e-3
+    rate_muon: float = 1e-2
+
+    @property
+    def source(self) -> dict[str, Any]:
+        """What the latents follow from."""
+        numbers = {"places": self.places, "chains": self.chains, "singles": self.singles, "qualities": list(QUALITIES)}
+        return {"model": self.name, "weights_hash": self.weights_hash, **asdict(self.data), **numbers}
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the results follow from."""
+        return {**self.source, "steps": self.steps, "batch": self.batch, "rate": self.rate, "rate_muon": self.rate_muon}
+
+
+class Latents(NamedTuple):
+    """Samples of one part at one place.
+
+    Attributes:
+        y: Times the gain, before rounding.
+        context: What the entropy parameters are told: of frames before, of the motion, the quality.
+        step: What one whole step of y is when it is scaled back.
+        quality: Asked of the film.
+    """
+
+    y: Float[Tensor, "n latent m"]
+    context: Int8[Tensor, "n latent r"]
+    step: Float[Tensor, "n one m"]
+    quality: Float[Tensor, " n"]
+
+    def at(self, rows: Tensor) -> Latents:
+        """Some of the samples."""
+        return Latents(*(field[rows] for field in self))
+
+
+@torch.no_grad()
+def record(network: SphereDVC, x: Float[Tensor, "n frames npix 3"], quality: Float[Tensor, " n"]) -> dict[str, Latents]:
+    """All latents of chains of frames, those of P-frames one frame after the other; by part."""
+    heard: dict[str, list[Latents]] = {part: [] for part in PARTS}
+
+    def listener(part: str) -> Callable[[nn.Module, tuple[Any, ...]], None]:
+        def listen(codec: nn.Module, given: tuple[Any, ...]) -> None:
+            assert isinstance(codec, LatentCodec)
+            y, asked, memory = (*given, None)[:3]
+            context = codec.context(asked, memory, y.shape[1]).to(torch.int8)
+            heard[part].append(Latents(y * codec.gain(asked), context, codec.inverse_gain(asked), quality))
+
+        return listen
+
+    hooks = [network.get_submodule(CODECS[part]).register_forward_pre_hook(listener(part)) for part in PARTS]
+    picture, _ = network.intra(x[:, 0], intra_quality(quality, network.config))
+    states = [network.inter.begin(*picture)]
+    asked = inter_quality(quality, network.config, 0)
+    for t in range(1, x.shape[1]):
+        references = anchors_of(states)
+        motion = Motion.of(network.inter.find_motion(x[:, t], references, motion_lmbda(asked)), x.device)
+        out = network.inter(x[:, t], references, motion, asked)
+        states.append(references.after(out.x_hat, out.fine))
+    for hook in hooks:
+        hook.remove()
+    return {part: _joined(found) for part, found in heard.items() if found}
+
+
+def _joined(found: Sequence[Latents]) -> Latents:
+    return Latents(*(torch.cat(fields) for fields in zip(*found, strict=True)))
+
+
+class Place(NamedTuple):
+    """A block of the sphere, and the file of the latents there.
+
+    Attributes:
+        role: "train" or "test".
+    """
+
+    plan: Plan
+    role: str
+    number: int
+
+    @property
+    def path(self) -> Path:
+        return self.plan.folder / f"latents-{self.role}-{self.number:02d}.safetensors"
+
+
+def places(plan: Plan) -> list[Place]:
+    """Those to train on and those to measure at."""
+    counts = {"train": plan.places, "test": PLACES}
+    return [Place(plan, role, number) for role, count in counts.items() for number in range(count)]
+
+
+def collect(place: Place) -> Path:
+    """Record the latents at one place, unless they are there.
+
+    Raises:
+        UsageError: they are those of another model, or of other patches.
+    """
+    source = json.loads(json.dumps(place.plan.source))
+    if place.path.exists():
+        with safe_open(place.path, "pt") as file:
+            if json.loads(file.metadata()["source"]) != source:
+                raise UsageError(f"{place.path} was made with other settings; remove it, or keep runs elsewhere")
+        return place.path
+    block, samples = _seen(place) if place.role == "train" else _held_out(place)
+    network = SphereDVC(place.plan.config, block).eval().requires_grad_(False)
+    fill(network, weights_of(place.plan.model), {})
+    found = [record(network, x, quality) for x, quality in samples]
+    tensors = {
+        f"{part}.{name}": value.contiguous()
+        for part in PARTS
+        for name, value in _joined([each[part] for each in found if part in each])._asdict().items()
+    }
+    with atomic_output(place.path, force=True) as beside:
+        save_file(tensors, beside, {"source": json.dumps(source), "block": json.dumps(asdict(block))})
+    return place.path
+
+
+def _seen(place: Place) -> tuple[PatchGrid, list[tuple[Tensor, Tensor]]]:
+    """Chains of P-frames, and I-frames without any, since these are cheaper and a chain has only one."""
+    plan, samples = place.plan, []
+    for frames, count in ((plan.data.frames, plan.chains), (1, plan.singles)):
+        dataset = PatchDataset(plan.films, replace(plan.data, frames=frames), max(1, count), 1, _SEED)
+        drawn = [dataset[place.number * count + i] for i in range(count)]
+        for i in range(0, count, _AT_ONCE):
+            x, quality = zip(*drawn[i : i + _AT_ONCE], strict=True)
+            samples.append((torch.stack(x), torch.tensor(quality)))
+    return dataset.block(place.number), samples
+
+
+def _held_out(place: Place) -> tuple[PatchGrid, list[tuple[Tensor, Tensor]]]:
+    block, x = held_out(place.plan.clips, place.plan.data)[place.number]
+    return block, [(x, x.new_full((len(x),), quality)) for quality in QUALITIES]
+
+
+@lru_cache(maxsize=1)
+def weights_of(model: str) -> dict[str, Tensor]:
+    loaded = load_model(model)
+    network = loaded.network(loaded.nside_multiple)
+    return {name: p.detach() for name, p in network.named_parameters()}
