@@ -22,7 +22,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from deepsphere_codec.entropy.exact import ExactConv, with_gradient_of
-from deepsphere_codec.entropy.hyperprior import SLICES, Hyperprior, SliceParameters
+from deepsphere_codec.entropy.hyperprior import EMBEDDED, SLICES, Hyperprior, SliceParameters
 from deepsphere_codec.errors import CodecError, UsageError
 from deepsphere_codec.layers import RescaledLaplacian
 from deepsphere_codec.layers.nine_taps import nine_taps
@@ -82,6 +82,15 @@ def in_one_step(hyperprior: Hyperprior) -> None:
 def in_three_steps(hyperprior: Hyperprior) -> None:
     """Code every fourth node of the first slice first, then the rest of the first half, then the second half."""
     hyperprior.lead_steps = 3
+
+
+def in_five_steps(hyperprior: Hyperprior) -> None:
+    """Code the first of these three steps in three steps of its own, which look at neighbours one parent away."""
+    first, parents = hyperprior.slices[0], hyperprior.h_s[1]
+    assert isinstance(first, SliceParameters) and isinstance(parents, ExactConv)
+    hidden = first.around.weight.shape[0]
+    first.wide = ExactConv(EMBEDDED, hidden, parents.padding, gain=1.4, bias=4.0)
+    hyperprior.lead_steps = 5
 
 
 def without_means(hyperprior: Hyperprior) -> None:
@@ -167,6 +176,7 @@ VARIANTS = (
     Variant("without the quality", remember=without("quality")),
     Variant("in one step", in_one_step),
     Variant("the first slice in three steps", in_three_steps),
+    Variant("the first slice in five steps", in_five_steps),
     Variant("without means", without_means),
     Variant("as before", hyper_latents_alone, without("motion", "quality"), hidden=48, shares=(1.0,)),
     Variant("floating point", relax),
