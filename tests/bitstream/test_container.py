@@ -437,17 +437,39 @@ def test_gops_cannot_begin_closer_to_each_other_than_their_frames_take() -> None
         read(with_end(data, 5, [Gop(0, offsets[0]), Gop(1, offsets[0]), Gop(3, offsets[3])]))
 
 
-@pytest.mark.parametrize(("number", "found"), [(3, True), (30, True), (1 << 40, False)])
-def test_a_number_that_no_file_of_this_size_reaches_is_damage(number: int, found: bool) -> None:
-    """Behind a damage frames may be missing, but not more than a file could hold."""
-    data = stream([("I", bytes(300)), ("P", b"lost"), ("I", b"behind")])
-    start = read(data)[2].offset
+@pytest.mark.parametrize("shift", [-1, 1])
+@pytest.mark.parametrize("gop", [0, 1])
+@pytest.mark.parametrize("open_it", [io.BytesIO, pipe], ids=["file", "pipe"])
+def test_an_index_whose_offset_is_one_byte_off_is_damage(gop: int, shift: int, open_it: Callable[[bytes], Any]) -> None:
+    """All checksums are right; the records alone tell that the index is wrong."""
+    data = stream()
+    gops = [Gop(frame.number, frame.offset) for frame in read(data) if frame.kind == "I"]
+    gops[gop] = Gop(gops[gop].number, gops[gop].offset + shift)
+    with pytest.raises(DamagedStream, match=r"the end record at byte \d+ contradicts"):
+        list(StreamReader(open_it(with_end(data, 5, gops))).frames())
+
+
+def test_a_gop_whose_offset_is_one_byte_off_is_damage_where_reading_begins_at_it() -> None:
+    data = stream()
+    offsets = [frame.offset for frame in read(data) if frame.kind == "I"]
+    for shift in (-1, 1):
+        with pytest.raises(DamagedStream):
+            read(with_end(data, 5, [Gop(0, offsets[0]), Gop(3, offsets[1] + shift)]), first=3)
+
+
+@pytest.mark.parametrize(
+    ("number", "found"), [(0, False), (1, False), (2, True), (3, True), (30, True), (1 << 40, False)]
+)
+def test_behind_a_damage_an_i_frame_is_neither_earlier_than_due_nor_beyond_the_file(number: int, found: bool) -> None:
+    """Frames 0 and 1 are there. Behind a damage frames may be missing, but not more than a file could hold."""
+    data = stream([("I", bytes(300)), ("P", b""), ("P", b"lost"), ("I", b"behind")])
+    start = read(data)[3].offset
     crc = zlib.crc32(data[: first_record() - CRC.size])
     body = varint(number) + bytes(2) + b"behind"
     behind = b"I" + varint(len(body)) + CRC.pack(record_crc(crc, 0, ord("I"), body)) + body
     changed = damaged(data[:start] + behind, b"lost")
     frames = StreamReader(io.BytesIO(changed), strict=False).frames(on_damage=lambda damage: None)
-    assert [frame.number for frame in frames] == [0, number][: 1 + found]
+    assert [frame.number for frame in frames] == [0, 1, number][: 2 + found]
 
 
 @pytest.mark.parametrize("told", [True, False], ids=["by the end record", "byte by byte"])

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 from support import FakeModel, files_no_larger_than, spans_of
 
-from deepsphere_codec.bitstream import StreamReader
+from deepsphere_codec.bitstream import Other, StreamReader
+from deepsphere_codec.bitstream.layout import record_size
 from deepsphere_codec.cli import main
 from deepsphere_codec.errors import CodecError, UsageError
 from deepsphere_codec.films import encode_video
@@ -88,6 +89,31 @@ def test_goes_on_from_a_file_cut_anywhere(share: float, film: Path, whole: bytes
     (tmp_path / "film.dsc.part").write_bytes(whole[: round(share * len(whole))])
     report = encode_video(film, tmp_path / "film.dsc", model=FakeModel(), gop_size=GOP, resume=True)
     assert (tmp_path / "film.dsc").read_bytes() == whole and report.bytes == len(whole) and report.frames == 25
+
+
+@pytest.mark.parametrize("share", [0.02, 0.5, 0.999])
+def test_a_resumed_encode_reports_the_bits_of_the_whole_film_and_the_speed_of_its_own_frames(
+    share: float, film: Path, whole: bytes, tmp_path: Path
+) -> None:
+    done: list[int] = []
+    reference = encode_video(film, tmp_path / "whole.dsc", model=FakeModel(), gop_size=GOP)
+    (tmp_path / "film.dsc.part").write_bytes(whole[: round(share * len(whole))])
+    report = encode_video(
+        film,
+        tmp_path / "film.dsc",
+        model=FakeModel(),
+        gop_size=GOP,
+        resume=True,
+        on_progress=lambda count, _: done.append(count),
+    )
+    with StreamReader(tmp_path / "film.dsc") as stream:
+        records = list(stream.records())
+    kinds = {record.kind for record in records if isinstance(record, Other)}
+    beside = sum(record_size(record.body) for record in records if isinstance(record, Other))
+    assert kinds == {"a", "m", "t"} and beside > 1000
+    assert report.bpp == reference.bpp == (len(whole) - beside) * 8 / (25 * 64 * 32)
+    assert report.frames_per_second * report.encode_seconds == pytest.approx(len(done))
+    assert (len(done) < 25) == (share > 0.1)
 
 
 def test_what_is_done_is_not_done_again(film: Path, whole: bytes, tmp_path: Path) -> None:

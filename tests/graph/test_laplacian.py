@@ -126,6 +126,7 @@ def test_round_up(value, expected):
 
 def test_widths():
     assert kernel_width(64, 8) == 0.01228
+    assert kernel_width(64, 20) == 0.01564
     assert kernel_width(128, 20) == 0.00782
     assert kernel_width(48, 8) == 0.79 / 48
     assert kernel_width(16, 20) == 1 / 16

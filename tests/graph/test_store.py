@@ -13,9 +13,18 @@ from safetensors.numpy import save
 
 from deepsphere_codec.errors import UsageError
 from deepsphere_codec.graph import build_graph, compute_graph, load_graph, store
+from deepsphere_codec.graph.laplacian import kernel_width
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-COMMITTED = [(1, 8), (2, 8), (4, 8), (8, 8), (16, 8), (32, 8), (64, 8), (8, 20), (16, 20)]
+COMMITTED = [(1, 8), (2, 8), (4, 8), (8, 8), (16, 8), (32, 8), (64, 8), (4, 20), (8, 20), (16, 20), (32, 20)]
+FINGERPRINTS_OF_20 = {
+    4: "195281019fd36d6a6412c04b14de82245c9d073eda4af8b67861563fe1129f64",
+    8: "6553c8de0941cf5ee953553ce6ce537b41c24ba9e7b9e78e50ec853548ee5b1d",
+    16: "ce788090bf0c00de11744a8e96b916bd2d5490f56f2b7e81e0056b397f83fe9b",
+    32: "a2709d3c1fb7b2bb36aa403f419f61d435076ba47bf94b34bba08fb2ebf04c34",
+    64: "7d2a1d0d4a8ca55d3defe813d355176cc71f9249da2b3a6c1433d57b2804928b",
+}
+"""Of the graphs with 20 neighbours in the package; they are in every film coded with them."""
 
 
 @pytest.mark.parametrize(("nside", "k"), COMMITTED)
@@ -25,6 +34,13 @@ def test_packaged_files_hold_what_is_computed(nside, k, cache):
     assert np.array_equal(packaged.neighbors, computed.neighbors)
     # exp may differ in the last bit between machines.
     assert np.allclose(packaged.weights, computed.weights, rtol=2e-7, atol=0)
+    assert not cache.exists()
+
+
+@pytest.mark.parametrize("nside", FINGERPRINTS_OF_20)
+def test_graphs_with_20_neighbours_stay(nside, cache):
+    graph = load_graph(nside, 20)
+    assert graph.fingerprint == FINGERPRINTS_OF_20[nside] and graph.width == kernel_width(nside, 20)
     assert not cache.exists()
 
 

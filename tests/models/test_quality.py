@@ -61,6 +61,7 @@ def test_gradients_reach_the_two_rows_around():
 
 
 def test_trade_off_doubles_with_each_quality():
+    assert LAMBDAS == pytest.approx((0.0008, 0.0016, 0.0032, 0.0064, 0.0128, 0.0256, 0.0512, 0.1024), rel=1e-12)
     assert [lmbda_of(q) for q in range(1, 9)] == pytest.approx(LAMBDAS)
     assert lmbda_of(2.5) == pytest.approx(math.sqrt(LAMBDAS[1] * LAMBDAS[2]))
     assert all(high / low == pytest.approx(2) for low, high in zip(LAMBDAS, LAMBDAS[1:], strict=False))

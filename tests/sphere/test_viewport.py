@@ -59,6 +59,23 @@ def test_reads_the_signal_there(resampler: Callable[..., ErpResampler]) -> None:
         assert error.max() < 0.011 and error.mean() < 0.002
 
 
+VIEW = {"yaw": 20.0, "pitch": 10.0, "roll": 5.0, "fov": 90.0, "size": (12, 16)}
+
+
+@pytest.mark.parametrize(
+    "change", [{"yaw": 25.0}, {"pitch": 15.0}, {"roll": 10.0}, {"fov": 80.0}, {"size": (16, 12)}], ids=str
+)
+def test_a_view_that_differs_in_one_thing_is_another(change: dict) -> None:
+    """The resampler keeps the last view's stencil."""
+    tool, other = ErpResampler(32, 64, 16), ErpResampler(32, 64, 16)
+    x = torch.from_numpy(tool.grid.centers).float()
+    before = tool.viewport(x, **VIEW)
+    after = tool.viewport(x, **{**VIEW, **change})
+    assert torch.equal(after, other.viewport(x, **{**VIEW, **change}))
+    assert before.shape != after.shape or (before - after).abs().max() > 0.02
+    assert torch.equal(tool.viewport(x, **VIEW), before)
+
+
 @pytest.mark.parametrize("fov", [0, -10, 180, 200, math.nan])
 def test_refuses_a_field_of_view_that_is_not_flat(fov: float) -> None:
     with pytest.raises(ValueError, match="less than 180"):

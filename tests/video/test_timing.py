@@ -173,6 +173,12 @@ def test_others_are_not(ticks: int) -> None:
     assert is_even([], Fraction(1, ticks), NTSC) and is_even([7], Fraction(1, ticks), NTSC)
 
 
+def test_ticks_longer_than_a_quarter_of_a_frame_are_no_rounding() -> None:
+    """Frames of 2.4 ticks: times may be off by 0.6, not by a whole tick."""
+    assert is_even([0, 2, 5, 7], Fraction(1, 60), Fraction(25))
+    assert not is_even([0, 2, 4], Fraction(1, 60), Fraction(25))
+
+
 def test_whole_ticks_leave_no_room() -> None:
     assert is_even(range(0, 4000, 40), Fraction(1, 1000), Fraction(25))
     assert not is_even([0, 40, 81, 120], Fraction(1, 1000), Fraction(25))
@@ -220,11 +226,26 @@ def clock(times: list[int | None]) -> list[int]:
         ([None, None, 300, 310], [0, 40, 80, 90]),
         ([100, 200, 200, 200, 300], [0, 100, 101, 102, 200]),
         ([100, 200, 190, 300], [0, 100, 101, 200]),
+        ([0, 2000, 1500, 1540, 2040], [0, 2000, 2001, 2002, 2040]),
+        ([0, 2000, 1000, 1040, 2040], [0, 2000, 2001, 2002, 2040]),
+        ([0, 2000, 999, 1040], [0, 2000, 2040, 2081]),
         ([5000, 5040, 0, 40, 100], [0, 40, 80, 120, 180]),
         ([-500, -460, 0], [0, 40, 500]),
         ([0, 40, 10**9], [0, 40, 10**9]),
     ],
-    ids=["offset", "missing", "missing at first", "repeated", "back", "clock begins anew", "negative", "gap"],
+    ids=[
+        "offset",
+        "missing",
+        "missing at first",
+        "repeated",
+        "back",
+        "back by half a second",
+        "back by a second",
+        "back by more",
+        "clock begins anew",
+        "negative",
+        "gap",
+    ],
 )
 def test_repairs(times: list[int | None], repaired: list[int]) -> None:
     assert clock(times) == repaired
