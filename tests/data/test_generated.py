@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
+from deepsphere_codec.data import generated
 from deepsphere_codec.data.generated import generate_films
 from deepsphere_codec.data.patches import PatchDataset, PatchSettings
+from deepsphere_codec.video import YuvFrame
 
 
 def read(folder) -> list[np.ndarray]:
@@ -37,3 +40,20 @@ def test_samples_are_drawn_from_them(tmp_path):
     x, quality = PatchDataset(tmp_path, PatchSettings(64, 64, 2), 1, 1, 0)[0]
     assert x.shape == (2, 64 * 64, 3) and 1 <= quality <= 8
     assert x[..., 0].std() > 0.02 and torch.isfinite(x).all()
+
+
+def test_cameras_turn_about_axes_uniform_on_the_sphere(monkeypatch):
+    axes, degrees = [], []
+
+    def note(width, height, frames, seed, degrees_per_frame, axis):
+        axes.append(axis)
+        degrees.append(degrees_per_frame)
+        return iter([YuvFrame(*(np.zeros(shape, np.uint8) for shape in ((2, 4), (1, 2), (1, 2))))])
+
+    monkeypatch.setattr(generated, "synthetic_film", note)
+    for number in range(3000):
+        generated._film(np.random.default_rng(number), 1, 4)
+    unit = np.array(axes) / np.linalg.norm(axes, axis=1, keepdims=True)
+    assert np.abs(unit.mean(0)).max() < 0.05 and np.abs((unit**2).mean(0) - 1 / 3).max() < 0.03
+    assert np.mean(np.equal(degrees, 0)) == pytest.approx(1 / 3, abs=0.04)
+    assert max(degrees) == pytest.approx(generated.FASTEST_DEGREES, rel=0.02)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from support import one_thread, psnr
+from torch.utils._python_dispatch import TorchDispatchMode
 from trees import same_tree, uniform_tree
 
 from deepsphere_codec.entropy.coder import SymbolReader, SymbolWriter
@@ -275,6 +276,28 @@ def test_threads_change_nothing_on_a_patch(make_lively, tiny, on_threads):
     assert len(coded.payload) > 1
     assert on_threads(2, lambda: network.encode_inter(x, References(state), QUALITY, 0)).payload == coded.payload
     assert same(network.decode_inter(coded.payload, References(state), QUALITY, 0), coded.state)
+
+
+class Convolutions(TorchDispatchMode):
+    """Notes the types of numbers that convolutions run on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.types: set[torch.dtype] = set()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if "convolution" in func.__name__:
+            self.types.add(args[0].dtype)
+        return func(*args, **(kwargs or {}))
+
+
+def test_no_convolution_runs_on_whole_numbers_or_in_float64(lively, pictures, coded):
+    """Libraries may compute those by transforms, which round: what must be exact is a product of matrices."""
+    state, (payload, _) = coded["new"]
+    with Convolutions() as seen:
+        lively.decode_intra(lively.encode_intra(pictures[0], QUALITY).payload, QUALITY)
+        lively.decode_inter(payload, References(state), QUALITY, 0)
+    assert seen.types == {torch.float32}
 
 
 # Quality

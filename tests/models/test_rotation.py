@@ -194,6 +194,39 @@ def test_another_scene_turns_by_no_more_than_a_right_angle(search):
         assert read_rotation(write_rotation(units)).tolist() == units.tolist()
 
 
+@pytest.mark.parametrize(
+    ("degrees", "turned_error", "opposite_error", "pays"),
+    [
+        (1.0, 0.94, 1.0, True),
+        (1.0, 0.96, 1.0, False),
+        (1.0, 0.5, 0.53, True),
+        (1.0, 0.5, 0.52, False),
+        (89.9, 0.5, 1.0, True),
+        (90.1, 0.5, 1.0, False),
+    ],
+)
+def test_a_turn_pays_where_it_leaves_less_error_than_none_and_than_its_opposite(
+    search, monkeypatch, degrees, turned_error, opposite_error, pays
+):
+    """Errors in hundredths; below 95 % of the smaller of both others, and by less than a right angle."""
+    x, x_ref, rotation = torch.zeros(1, 48, 1), torch.full((1, 48, 1), 0.01), turn((1.0, -1.0, 2.0), degrees)
+
+    def told(x: torch.Tensor, by: torch.Tensor, depth: int) -> torch.Tensor:
+        return x * (turned_error if torch.equal(by, rotation) else opposite_error)
+
+    monkeypatch.setattr(search, "_turned", told)
+    assert search._pays(x, x_ref, rotation, 3) == pays
+
+
+def test_an_outlier_counts_no_more_than_eight_grey_levels(search, monkeypatch):
+    """A turn that mends a few nodes by much, and makes all others worse, does not pay."""
+    few = torch.zeros(1, 48, 1)
+    few[0, :4] = 1.0
+    all_of_them = torch.full((1, 48, 1), 4 / 255)
+    monkeypatch.setattr(search, "_turned", lambda x, *_: all_of_them)
+    assert not search._pays(torch.zeros(1, 48, 1), few, turn((0.0, 0.0, 1.0), 1.0), 3)
+
+
 @pytest.mark.parametrize("share", [1.0, -1.0, 2.0, 0.25])
 def test_a_turn_goes_on_for_a_share_of_its_time(search, share):
     """Towards another reference: at the same speed, about the same axis."""

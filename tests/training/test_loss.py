@@ -19,7 +19,9 @@ from deepsphere_codec.sphere.patch import PatchGrid
 from deepsphere_codec.training import loss as losses
 from deepsphere_codec.training.distortion import squared_error
 from deepsphere_codec.training.loss import PLANE_WEIGHTS, Measure, inter_loss, intra_loss, lmbda
+from deepsphere_codec.training.objective import Objective
 from deepsphere_codec.training.order import PicturePlace
+from deepsphere_codec.training.schedule import Schedule
 from deepsphere_codec.training.stored_trees import motion_lmbda
 
 BATCH, NPIX = 2, 100
@@ -156,6 +158,37 @@ def test_a_chains_loss_is_a_mean_over_its_frames_each_at_its_quality(ordered, ch
     assert torch.equal(model.qualities[0], intra_quality(QUALITY, CONFIG)[:, None])
     assert all(torch.equal(a, b[:, None]) for a, b in zip(model.qualities[1:], asked, strict=True))
     assert all(np.array_equal(a, motion_lmbda(b)) for a, b in zip(model.inter.motion_weights, asked, strict=True))
+
+
+def test_an_i_frame_is_coded_at_the_quality_that_its_loss_is_taken_at():
+    model = StandIn()
+    intra_loss(model, frames(1), QUALITY)
+    (asked,) = model.qualities
+    assert torch.equal(asked, QUALITY[:, None])
+
+
+def test_each_picture_of_a_chain_is_coded_at_the_quality_that_its_loss_is_taken_at(ordered):
+    model = StandIn()
+    inter_loss(model, frames(5), QUALITY, 3, with_intra=True)
+    expected = [intra_quality(QUALITY, CONFIG), *(inter_quality(QUALITY, CONFIG, place.layer) for place in ORDER[:3])]
+    assert [place.layer for place in ORDER[:3]] == [0, 1, 0]
+    assert all(torch.equal(a, b[:, None]) for a, b in zip(model.qualities, expected, strict=True))
+
+
+@pytest.mark.parametrize("part", ["intra", "inter", "all"])
+def test_a_stage_takes_the_loss_of_its_part_at_the_quality_of_the_samples(narrow, part):
+    model, x = network(narrow), torch.rand(2, 3, 64 * 64, 3)
+    objective = Objective(model, Schedule(part=part, chain=2))
+
+    def expected(quality: torch.Tensor) -> float:
+        torch.manual_seed(5)
+        if part == "intra":
+            return float(intra_loss(model, x, quality).total.detach())
+        return float(inter_loss(model, x, quality, 2, with_intra=part == "all").total.detach())
+
+    torch.manual_seed(5)
+    found = float(objective(x, QUALITY).total.detach())
+    assert found == pytest.approx(expected(QUALITY), rel=1e-6) and found != pytest.approx(expected(QUALITY + 0.1))
 
 
 def test_motion_counts_as_much_as_its_error_stays():
