@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import os
 import random
@@ -25,6 +26,7 @@ from deepsphere_codec.bitstream import (
     StreamWriter,
 )
 from deepsphere_codec.bitstream.cursor import varint
+from deepsphere_codec.bitstream.header import prologue
 from deepsphere_codec.bitstream.layout import (
     CRC,
     END_MAGIC,
@@ -457,17 +459,34 @@ def test_a_gop_whose_offset_is_one_byte_off_is_damage_where_reading_begins_at_it
             read(with_end(data, 5, [Gop(0, offsets[0]), Gop(3, offsets[1] + shift)]), first=3)
 
 
+def keyframe(header: Header, body: bytes) -> bytes:
+    """The record of an I-frame whose checksum is right."""
+    crc = zlib.crc32(prologue(header)[: -CRC.size])
+    return b"I" + varint(len(body)) + CRC.pack(record_crc(crc, 0, ord("I"), body)) + body
+
+
+@pytest.mark.parametrize(("time", "is_read"), [(0, False), (159, False), (160, True), (161, True)])
+@pytest.mark.parametrize("open_it", [io.BytesIO, pipe], ids=["file", "pipe"])
+def test_an_i_frame_is_not_shown_before_the_frame_before_it(
+    time: int, is_read: bool, open_it: Callable[[bytes], Any]
+) -> None:
+    """Which is the last in order of display, not of coding: frames 2 and 1 are shown at 160 and 40."""
+    front = stream([("I", b""), ("P2", b""), ("B", b"")], TIMED)
+    forged = front[: record_bounds(front)[-1]] + keyframe(TIMED, varint(3) + bytes(2) + varint(time))
+    found: list[DamagedStream] = []
+    frames = StreamReader(open_it(forged), strict=False).frames(on_damage=found.append)
+    assert [frame.number for frame in frames] == [0, 2, 1, 3][: 3 + is_read]
+    said = "ends at byte" if is_read else f"shown at {time}, before the frame before it"
+    assert said in str(found[0])
+
+
 @pytest.mark.parametrize(
     ("number", "found"), [(0, False), (1, False), (2, True), (3, True), (30, True), (1 << 40, False)]
 )
 def test_behind_a_damage_an_i_frame_is_neither_earlier_than_due_nor_beyond_the_file(number: int, found: bool) -> None:
     """Frames 0 and 1 are there. Behind a damage frames may be missing, but not more than a file could hold."""
     data = stream([("I", bytes(300)), ("P", b""), ("P", b"lost"), ("I", b"behind")])
-    start = read(data)[3].offset
-    crc = zlib.crc32(data[: first_record() - CRC.size])
-    body = varint(number) + bytes(2) + b"behind"
-    behind = b"I" + varint(len(body)) + CRC.pack(record_crc(crc, 0, ord("I"), body)) + body
-    changed = damaged(data[:start] + behind, b"lost")
+    changed = damaged(data[: read(data)[3].offset] + keyframe(HEADER, varint(number) + bytes(2) + b"behind"), b"lost")
     frames = StreamReader(io.BytesIO(changed), strict=False).frames(on_damage=lambda damage: None)
     assert [frame.number for frame in frames] == [0, 1, number][: 2 + found]
 
@@ -577,8 +596,9 @@ def test_the_writer_refuses_times_that_run_backwards() -> None:
     with pytest.raises(ValueError, match="have times"):
         writer.write("I", b"")
     writer.write("I", b"", time=5)
-    with pytest.raises(ValueError, match="before the frame before it"):
-        writer.write("P", b"", time=4)
+    for kind in "PI":
+        with pytest.raises(ValueError, match="before the frame before it"):
+            copy.deepcopy(writer).write(kind, b"", time=4)
 
 
 # Versions
