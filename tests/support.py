@@ -320,6 +320,13 @@ def true_field(rotation: torch.Tensor, nside: int) -> torch.Tensor:
     return log_map(p, p @ rotation)
 
 
+def assert_uniform(vectors: np.ndarray) -> None:
+    """Thousands of vectors point everywhere alike: means of x are 0, of x² 1/3, of x⁴ 1/5 (of a cube's points 0.18)."""
+    units = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    for power, mean, tolerance in ((1, 0, 0.04), (2, 1 / 3, 0.02), (4, 1 / 5, 0.015)):
+        assert np.abs((units**power).mean(0) - mean).max() < tolerance, f"means of x^{power}"
+
+
 def psnr(x: torch.Tensor, x_hat: torch.Tensor) -> float:
     """Of signals up to 1, decibels."""
     return -10 * math.log10(float((x - x_hat).square().mean()))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import asdict, replace
 
 import pytest
 
-from deepsphere_codec.bitstream import FORMAT_VERSION, LIMITS, Header
+from deepsphere_codec.bitstream import FORMAT_VERSION, LIMITS, Header, StreamReader
 from deepsphere_codec.bitstream.header import NotHere, prologue, unpack_header
+from deepsphere_codec.bitstream.layout import MAX_HEADER
 
 HEADER = Header(
     version=FORMAT_VERSION,
@@ -76,6 +78,14 @@ def test_what_the_file_cannot_hold_is_refused(field: str, value: object) -> None
 
 def test_limits_are_within_reach() -> None:
     assert asdict(unpack_header(FORMAT_VERSION, body(replace(HEADER, **LIMITS)))) == asdict(replace(HEADER, **LIMITS))
+
+
+def test_the_longest_header_is_read():
+    room = MAX_HEADER - len(body(replace(HEADER, model="")))
+    header = replace(HEADER, model="m" * room)
+    assert StreamReader(io.BytesIO(prologue(header)), strict=False).header == header
+    with pytest.raises(ValueError, match=f"the header takes {MAX_HEADER + 1} bytes, expected at most {MAX_HEADER}"):
+        replace(HEADER, model="m" * (room + 1))
 
 
 def test_a_body_of_another_length_is_refused() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from support import assert_uniform
 
 from deepsphere_codec.data import generated
 from deepsphere_codec.data.generated import generate_films
@@ -53,7 +54,6 @@ def test_cameras_turn_about_axes_uniform_on_the_sphere(monkeypatch):
     monkeypatch.setattr(generated, "synthetic_film", note)
     for number in range(3000):
         generated._film(np.random.default_rng(number), 1, 4)
-    unit = np.array(axes) / np.linalg.norm(axes, axis=1, keepdims=True)
-    assert np.abs(unit.mean(0)).max() < 0.05 and np.abs((unit**2).mean(0) - 1 / 3).max() < 0.03
+    assert_uniform(np.array(axes))
     assert np.mean(np.equal(degrees, 0)) == pytest.approx(1 / 3, abs=0.04)
     assert max(degrees) == pytest.approx(generated.FASTEST_DEGREES, rel=0.02)

@@ -223,8 +223,9 @@ def test_an_outlier_counts_no_more_than_eight_grey_levels(search, monkeypatch):
     few = torch.zeros(1, 48, 1)
     few[0, :4] = 1.0
     all_of_them = torch.full((1, 48, 1), 4 / 255)
-    monkeypatch.setattr(search, "_turned", lambda x, *_: all_of_them)
-    assert not search._pays(torch.zeros(1, 48, 1), few, turn((0.0, 0.0, 1.0), 1.0), 3)
+    rotation = turn((0.0, 0.0, 1.0), 1.0)
+    monkeypatch.setattr(search, "_turned", lambda x, by, _: all_of_them if torch.equal(by, rotation) else x)
+    assert not search._pays(torch.zeros(1, 48, 1), few, rotation, 3)
 
 
 @pytest.mark.parametrize("share", [1.0, -1.0, 2.0, 0.25])
