@@ -1,6 +1,7 @@
 # make demo [VIDEO=path]   set up, encode and decode a film, print bpp, WS-PSNR and frames/s, write out/demo/
 # make test                set up (torch-scatter included), lint, type check, all tests
 # make quick               lint and the fast tests, in the environment that is there
+# make docs                build the site of docs/ into site/
 # make report              measure codecs on five clips, 16 frames, four qualities; out/report/report.html (an hour; then a minute)
 # make report-full         the same on all clips, 32 frames, into results/ (hours); both go on where they were broken off
 # make fair                train the sphere from nothing, and measure it beside planar-ssf2020 (two hours)
@@ -17,7 +18,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test lint quick fuzz report report-full fair setup setup-test clean
+.PHONY: demo test lint quick docs fuzz report report-full fair setup setup-test clean
 .DELETE_ON_ERROR:
 
 demo: setup
@@ -36,6 +37,9 @@ lint:
 
 quick: lint
 	$(PYTEST) -m "not slow"
+
+docs: $(VENV)/stamp-docs
+	$(BIN)/mkdocs build --strict
 
 fuzz: $(VENV)/stamp-fuzz
 	$(BIN)/python -m studies.fuzzing --files 100000 --seconds-each 2 --out results/fuzz.json
@@ -122,6 +126,10 @@ $(VENV)/stamp-report: $(VENV)/stamp-package
 	$(PIP) install --constraint constraints.txt --editable ".[report]"
 	@touch $@
 
+$(VENV)/stamp-docs: $(VENV)/stamp-package
+	$(PIP) install --constraint constraints.txt --editable ".[docs]"
+	@touch $@
+
 $(VENV)/stamp-fuzz: $(VENV)/stamp-package
 	$(PIP) install --constraint constraints.txt --editable ".[fuzz]"
 	@touch $@
@@ -134,4 +142,4 @@ $(VENV)/stamp-scatter: constraints.txt | $(VENV)/stamp-package
 	@touch $@
 
 clean:
-	rm -rf $(VENV) out .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) out site .pytest_cache .mypy_cache .ruff_cache

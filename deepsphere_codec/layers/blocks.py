@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch.nn.functional as F
@@ -15,8 +16,6 @@ from deepsphere_codec.layers.hybrid import HybridConv
 from deepsphere_codec.layers.operators import RescaledLaplacian
 from deepsphere_codec.layers.padding import FacePadding, Padding
 from deepsphere_codec.layers.separable import SeparableChebConv
-
-KINDS = ("chebyshev", "directional", "hybrid", "gated", "separable")
 
 
 class Resolution(NamedTuple):
@@ -33,29 +32,81 @@ class Resolution(NamedTuple):
     padding: Padding
 
 
+Convolution = Callable[[int, int, Resolution, int], nn.Module]
+"""Makes a layer from the channels before and after, the resolution, and the taps of Chebyshev filters."""
+KINDS: dict[str, Convolution] = {}
+"""Kinds of convolution by name, those of the package first; `register_convolution` adds to them."""
+
+
+def register_convolution(name: str) -> Callable[[Convolution], Convolution]:
+    """Register a kind of convolution, which `ModelConfig.kinds` and `stem` can name from then on.
+
+    The layer maps [batch, npix, in_channels] to [batch, npix, out_channels], on the whole sphere and on patches of it.
+    It has a parameter `weight`, [out_channels, in_channels, …], and gives its bias alone where that is zero. A process
+    that decodes needs the kind as well: import the module that registers it before the model is loaded.
+
+    Args:
+        name: The kind's name in configurations and on models' cards.
+    Returns:
+        A decorator of a class or function that is called with in_channels, out_channels, the resolution and the order,
+        by position; it gives back what it decorates.
+    Raises:
+        ValueError: the name is taken.
+    """
+
+    def register(make: Convolution) -> Convolution:
+        if name in KINDS:
+            raise ValueError(f"a convolution {name!r} is registered already: choose another name")
+        KINDS[name] = make
+        return make
+
+    return register
+
+
+@register_convolution("chebyshev")
+def _chebyshev(in_channels: int, out_channels: int, at: Resolution, order: int) -> nn.Module:
+    return ChebConv(in_channels, out_channels, order, at.laplacian)
+
+
+@register_convolution("directional")
+def _directional(in_channels: int, out_channels: int, at: Resolution, order: int) -> nn.Module:
+    return DirectionalConv(in_channels, out_channels, at.padding)
+
+
+@register_convolution("hybrid")
+def _hybrid(in_channels: int, out_channels: int, at: Resolution, order: int) -> nn.Module:
+    assert isinstance(at.padding, FacePadding)
+    return HybridConv(in_channels, out_channels, order, at.laplacian, at.padding)
+
+
+@register_convolution("gated")
+def _gated(in_channels: int, out_channels: int, at: Resolution, order: int) -> nn.Module:
+    return GatedChebConv(in_channels, out_channels, order, at.laplacian, at.side)
+
+
+@register_convolution("separable")
+def _separable(in_channels: int, out_channels: int, at: Resolution, order: int) -> nn.Module:
+    return SeparableChebConv(in_channels, out_channels, order, at.laplacian)
+
+
 def sphere_conv(kind: str, in_channels: int, out_channels: int, at: Resolution, order: int = 3) -> nn.Module:
-    """A convolution on the sphere; every kind has a `weight`, and without it gives its bias alone.
+    """Make a convolution on the sphere; every kind has a `weight`, and without it gives its bias alone.
 
     Args:
         kind: "chebyshev" (radial), "directional" (nine taps in the face frame), "hybrid" (Chebyshev and two first
-            differences), "gated" (Chebyshev, of the signal times a gain that depends on the node's position) or
-            "separable" (a Chebyshev filter a channel, then a channel mix).
+            differences), "gated" (Chebyshev, of the signal times a gain that depends on the node's position),
+            "separable" (a Chebyshev filter a channel, then a channel mix), or a name that `register_convolution` added.
+        in_channels, out_channels: Channels of the signal before and after.
+        at: Resolution of the signal.
         order: Taps of the Chebyshev filters.
+    Returns:
+        The layer, with random weights and a bias of zero.
     Raises:
         ValueError: kind is none of these.
     """
-    if kind == "chebyshev":
-        return ChebConv(in_channels, out_channels, order, at.laplacian)
-    if kind == "directional":
-        return DirectionalConv(in_channels, out_channels, at.padding)
-    if kind == "hybrid":
-        assert isinstance(at.padding, FacePadding)
-        return HybridConv(in_channels, out_channels, order, at.laplacian, at.padding)
-    if kind == "gated":
-        return GatedChebConv(in_channels, out_channels, order, at.laplacian, at.side)
-    if kind == "separable":
-        return SeparableChebConv(in_channels, out_channels, order, at.laplacian)
-    raise ValueError(f"convolution {kind!r} is unknown: expected one of {', '.join(KINDS)}")
+    if kind not in KINDS:
+        raise ValueError(f"convolution {kind!r} is unknown: expected one of {', '.join(KINDS)}")
+    return KINDS[kind](in_channels, out_channels, at, order)
 
 
 class ResidualBlock(nn.Module):

@@ -14,8 +14,9 @@ from deepsphere_codec.layers import (
     HybridConv,
     RescaledLaplacian,
 )
-from deepsphere_codec.layers.blocks import KINDS, ResidualBlock, Resolution, sphere_conv
+from deepsphere_codec.layers.blocks import KINDS, ResidualBlock, Resolution, register_convolution, sphere_conv
 from deepsphere_codec.layers.separable import SeparableChebConv
+from deepsphere_codec.models import ModelConfig
 from deepsphere_codec.sphere import HealpixGrid
 
 CLASSES = {
@@ -57,6 +58,25 @@ def test_order_is_that_of_the_polynomial(kind, parameters, at):
 def test_an_unknown_kind_is_refused(at):
     with pytest.raises(ValueError, match="'radial' is unknown: expected one of chebyshev, directional, hybrid, "):
         sphere_conv("radial", 1, 1, at)
+
+
+@pytest.fixture
+def ring():
+    @register_convolution("ring")
+    def make(*arguments):
+        return arguments
+
+    yield make
+    del KINDS["ring"]
+
+
+def test_a_registered_convolution_is_made_by_its_name(at, ring):
+    assert sphere_conv("ring", 3, 5, at, 2) == ring(3, 5, at, 2) == (3, 5, at, 2)
+    config = ModelConfig(kinds=("ring", "chebyshev"), stem="ring")
+    assert ModelConfig.from_dict(config.to_dict()) == config and config.stem == "ring"
+    with pytest.raises(ValueError, match="'ring' is registered already: choose another name"):
+        register_convolution("ring")(ring)
+    assert sphere_conv("ring", 1, 1, at) == (1, 1, at, 3), "the first one stays"
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -1,4 +1,4 @@
-"""What the README says of a first training, with fewer steps: from nothing to a model that encodes."""
+"""The first training of docs/training.md, with fewer steps: from random weights to a model that encodes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Write the figures of README.md from results/: `scripts/readme_figures.py [--check]`."""
+"""Write the tables of README.md and docs/ from results/: `scripts/docs_figures.py [--check]`.
+
+A page holds them between `<!-- figures: NAME; … -->` and `<!-- /figures -->`; PARTS says which names there are.
+"""
 
 from __future__ import annotations
 
@@ -17,16 +20,28 @@ from studies.ablation.tables import in_percent
 
 ROOT = Path(__file__).resolve().parents[1]
 METRICS = ("ws-psnr-yuv", "s-psnr-i-y", "ws-ssim-y", "viewport-psnr-y")
+HEADLINE = ("ws-psnr-yuv", "ws-ssim-y", "viewport-psnr-y")
 MARKERS = re.compile(r"(<!-- figures: (\w+);.*?-->\n).*?(<!-- /figures -->)", re.S)
 
 
+def headline(results: Path) -> str:
+    """Table of BD-rates against other codecs: the README's."""
+    report = json.loads((results / "report.json").read_text())
+    lines = ["| against | WS-PSNR-YUV | WS-SSIM-Y | viewport PSNR-Y |", "|---|---|---|---|"]
+    for codec in report["codecs"]:
+        if codec["codec"] != report["default"]:
+            figures = [_interval(codec["default_against"].get(metric)) for metric in HEADLINE]
+            lines.append(f"| {' | '.join([codec['name'], *figures])} |")
+    return "\n".join(lines) + "\n"
+
+
 def reach(results: Path) -> str:
-    """What the codec reaches, and why."""
+    """Tables of rate and distortion, and of BD-rates."""
     report = json.loads((results / "report.json").read_text())
     codecs = {codec["codec"]: codec for codec in report["codecs"]}
     frames = max(report["frames"])
     lines = [
-        f"Means over {len(report['films'])} test clips at 1024×512, first {frames} frames, one I-frame:",
+        f"Means over {len(report['films'])} test clips of 1024×512, first {frames} frames, one I-frame:",
         "",
         "| sphere-dvc, quality | bpp | WS-PSNR-YUV, dB | P-frame / I-frame, bits | encode, s/frame | decode, s/frame |",
         "|---|---|---|---|---|---|",
@@ -45,25 +60,24 @@ def reach(results: Path) -> str:
     if (path := results / "fair.json").exists():
         lines += ["", *from_nothing(json.loads(path.read_text()))]
     for name, top in report["ceilings"].items():
-        lines += ["", f"The resampling alone at the full resolution ({name}): {top:.1f} dB YUV."]
-    benchmark = json.loads((results / "benchmark.json").read_text())
-    if "codecs" in benchmark:
-        lines += ["", *speed(benchmark)]
-    lines += ["", "![Rate-distortion curves](docs/rd.svg)"]
-    if (path := results / "equal_time.json").exists():
-        lines += ["", *equal_time(json.loads(path.read_text()))]
-    lines += [
-        "",
-        "The sections that follow were measured on version 0.1, whose motion was coded as latents, and whose planar "
-        "twins and other models have retired.",
-    ]
-    if paths := sorted((results / "resolution").glob("*.json")):
-        lines += ["", *resolutions([read_results(path)[0] for path in paths])]
-    tables = (("convolutions", convolutions), ("training", training), ("entropy", entropy), ("rotation", rotation))
-    for name, table in tables:
-        if (path := results / f"{name}.json").exists():
-            lines += ["", *table(json.loads(path.read_text()))]
+        lines += ["", f"Resampling alone, at full resolution ({name}): {top:.1f} dB YUV."]
     return "\n".join(lines) + "\n"
+
+
+def study(name: str, table: Callable[[dict], list[str]]) -> Callable[[Path], str]:
+    """Make the part of one study, from results/NAME.json; it is empty where there are no results."""
+
+    def part(results: Path) -> str:
+        path = results / f"{name}.json"
+        return "\n".join(table(json.loads(path.read_text()))) + "\n" if path.exists() else ""
+
+    return part
+
+
+def resolution(results: Path) -> str:
+    """Table of one model at several resolutions."""
+    paths = sorted((results / "resolution").glob("*.json"))
+    return "\n".join(resolutions([read_results(path)[0] for path in paths])) + "\n" if paths else ""
 
 
 def fight(summary: dict) -> list[str]:
@@ -72,9 +86,9 @@ def fight(summary: dict) -> list[str]:
     target = "report-full" if "out/report-full" in summary["command"] else "report"
     lines = [
         f"{summary['default']} against each of the others, {len(summary['films'])} clips, {frames} frames. BD-rates "
-        "are means over clips with 95 % intervals over the choice of clips, negative where the sphere needs fewer "
-        "bits. Steps are those of I- and of P-frames; thousands of multiply-accumulates (kMAC) are those to an ERP "
-        f"pixel of a P-frame, at a quarter of the width. Made by `make {target}`:",
+        f"are means over clips with 95 % intervals over the choice of clips, negative where {summary['default']} needs "
+        "fewer bits. Steps are training steps of I- and of P-frames. kMAC are thousands of multiply-accumulates per "
+        f"ERP pixel of a P-frame, at an nside of a quarter of the width. Made by `make {target}`:",
         "",
         "| against | steps, I / P | parameters, M | kMAC, encode / decode | WS-PSNR-YUV | S-PSNR-I-Y | WS-SSIM-Y "
         "| viewport PSNR-Y | overlap |",
@@ -82,7 +96,7 @@ def fight(summary: dict) -> list[str]:
     ]
     lines += _duels(summary, _effort)
     trained = [(codec["name"], (codec["training"] or {}).get("hardware")) for codec in summary["codecs"]]
-    return [*lines, "", "What the training took:", "", *(f"- {name}: {took}." for name, took in trained if took)]
+    return [*lines, "", "Training time:", "", *(f"- {name}: {took}." for name, took in trained if took)]
 
 
 def low_delay(anchor: Results, ours: Results) -> str:
@@ -102,8 +116,8 @@ def from_nothing(summary: dict) -> list[str]:
     lines = [
         "### From nothing",
         "",
-        "The sphere and its planar twins trained alike, each from random weights, for as many steps of as many samples "
-        f"of as many nodes or pixels; {len(summary['films'])} test clips, {max(summary['frames'])} frames. Minutes are "
+        "The sphere and its planar twins, each trained from random weights, for an equal number of steps, samples, and "
+        f"nodes or pixels; {len(summary['films'])} test clips, {max(summary['frames'])} frames. Minutes are "
         "those of one core. BD-rates of the sphere against each, as above. Made by `make fair`:",
         "",
         "| against | steps, I / P | minutes | WS-PSNR-YUV | S-PSNR-I-Y | WS-SSIM-Y | viewport PSNR-Y | overlap |",
@@ -162,8 +176,6 @@ def resolutions(measured: list[Results]) -> list[str]:
     measured = sorted(measured, key=lambda each: each.settings["nside"])
     clips, frames = len(measured[0].clips), measured[0].settings["frames"]
     lines = [
-        "### Which resolution",
-        "",
         f"{measured[0].codec} on {clips} training clips, {frames} frames: bpp and WS-PSNR-YUV in dB at each of the "
         "networks' qualities, and BD-rate against the largest nside; made with `scripts/evaluate.py … --nside N`:",
         "",
@@ -183,11 +195,9 @@ def equal_time(results: dict) -> list[str]:
     parts = {part: results[part] for part in ("intra", "inter") if part in results}
     first = next(iter(parts.values()))["settings"]
     lines = [
-        "### What is learned in equal time",
-        "",
-        f"Each choice trained from nothing for {first['moments'][-1] / 60:.0f} minutes of one core "
-        f"({results['environment']['cpu']}), in {first['precision']}; loss of patches of the test clips after so many "
-        f"seconds, and BD-rate against {first['anchor']} at the end, mean over seeds:",
+        f"Each variant trained from random weights for {first['moments'][-1] / 60:.0f} minutes of one core "
+        f"({results['environment']['cpu']}), in {first['precision']}; loss on patches of the test clips after a number "
+        f"of seconds, and BD-rate against {first['anchor']} at the end, mean over seeds:",
     ]
     titles = {"intra": "I-frames", "inter": "P- and B-frames"}
     for part, found in parts.items():
@@ -204,7 +214,7 @@ def equal_time(results: dict) -> list[str]:
             size = f"{variant['parameters'] / 1e6:.2f} | {variant['seconds_per_step']:.2f}"
             rate = "0" if variant["name"] == found["settings"]["anchor"] else in_percent(variant["bd_rate"])
             lines.append(f"| {variant['name']} | {size} | {' | '.join(cells)} | {rate} | {len(runs)} |")
-    return [*lines, "", "![Loss after as much time](docs/equal_time.svg)"]
+    return [*lines, "", "![Loss after as much time](equal_time.svg)"]
 
 
 def convolutions(results: dict) -> list[str]:
@@ -214,8 +224,6 @@ def convolutions(results: dict) -> list[str]:
     words = " and ".join(f"{budget['steps']} steps or {budget['seconds']:.0f} s" for budget in budgets)
     seeds = len(results["variants"][0]["intra"]["equal_steps"])
     lines = [
-        "### Which convolution",
-        "",
         f"The same codec with each kind of convolution, trained alike: {words} on one core for I- and P-frames, mean "
         f"of {seeds} seeds, estimated rate on patches of the test clips. BD-rate against {anchor}, after equal steps / "
         "after equal time; milliseconds of the transforms on one frame, one thread:",
@@ -229,7 +237,7 @@ def convolutions(results: dict) -> list[str]:
         times = [f"{variant['milliseconds'][part]:.0f}" for part in ("intra", "inter")]
         parameters = sum(variant["parameters"].values()) / 1e6
         lines.append(f"| {variant['name']} | {' | '.join([*rates, *times])} | {parameters:.2f} |")
-    return [*lines, "", "![Convolutions](docs/convolutions.svg)"]
+    return [*lines, "", "![Convolutions](convolutions.svg)"]
 
 
 def training(results: dict) -> list[str]:
@@ -238,13 +246,11 @@ def training(results: dict) -> list[str]:
     steps, anchor = settings["budgets"]["inter"]["steps"], settings["anchor"]
     measures = [(part, name) for part in ("intra", "inter") for name in variants[0][part]["bd_rate"]]
     lines = [
-        "### What training choices are worth",
-        "",
-        f"The same codec with its training changed in one thing at a time, {steps} steps of {settings['batch']} samples"
+        f"The same codec with one choice of training changed at a time, {steps} steps of {settings['batch']} samples"
         f"{_over_seeds(variants)}, estimated rate on patches of the test clips. BD-rate against the {anchor} "
         "(configs/ablation.toml), over nodes, over ERP pixels weighted by area (as WS-PSNR is), and, over nodes, of a "
         "second P-frame behind the first. Patches count with their borders, which a training with a margin does not "
-        "learn. Seconds of one core a step:",
+        "learn. Seconds are those of one core per step:",
         "",
         "| change | I, nodes | I, ERP | P, nodes | P, ERP | second P | s, I | s, P |",
         "|---" * 8 + "|",
@@ -275,10 +281,8 @@ def entropy(results: dict) -> list[str]:
     titles = {"intra": "I-frames", "motion": "motion", "residual": "residual", "p_frame": "P-frames"}
     parts = {part: title for part, title in titles.items() if any(part in each for each in results["savings"].values())}
     lines = [
-        "### What the entropy parameters are worth",
-        "",
-        f"Hyperpriors trained on the latents of {results['settings']['model']}, each without one part; more bits than "
-        "with all of them, at the same picture:",
+        f"Hyperpriors trained on the latents of {results['settings']['model']}, each without one part. Additional bits "
+        "compared with all parts, for the same picture:",
         "",
         f"| change | {' | '.join(parts.values())} |",
         "|---|" + "---|" * len(parts),
@@ -292,10 +296,8 @@ def entropy(results: dict) -> list[str]:
 def rotation(results: dict) -> list[str]:
     """Table of how much the figures change where the film is turned."""
     lines = [
-        "### Which way is up",
-        "",
-        "Films turned on the sphere, coded, decoded and turned back; largest less smallest over rotations that "
-        "resample the film, mean over clips:",
+        "Films rotated on the sphere, coded, decoded and rotated back. Differences between the largest and the "
+        "smallest value over the rotations that resample the film, mean over clips:",
         "",
         "| codec | rotations | WS-PSNR-YUV, dB | at equal rate, dB | bpp |",
         "|---|---|---|---|---|",
@@ -306,7 +308,7 @@ def rotation(results: dict) -> list[str]:
         lines.append(
             f"| {name} | {each['count']:.0f} | {each['ws-psnr-yuv-spread']:.2f} | {equal} | {each['bpp-spread']:.1%} |"
         )
-    return [*lines, "", "![Rotations](docs/rotation.svg)"]
+    return [*lines, "", "![Rotations](rotation.svg)"]
 
 
 def _two_moments(part: dict) -> str:
@@ -321,9 +323,9 @@ def speed(benchmark: dict) -> list[str]:
     """Table of the codecs' times."""
     threads, cpu = (benchmark["environment"][key] for key in ("threads", "cpu"))
     lines = [
-        f"Seconds for a P-frame and peak memory on {threads} threads ({cpu}), which wait for one another as the "
-        "commands' do (`deepsphere_codec/runtime/threads.py`), side by side in one run of "
-        "`GOMP_SPINCOUNT=600 scripts/benchmark.py`:",
+        f"Seconds per P-frame and peak memory on {threads} threads ({cpu}), with the commands' own setting for waiting "
+        "threads (`deepsphere_codec/runtime/threads.py`), all in one run of `GOMP_SPINCOUNT=600 "
+        "scripts/benchmark.py`:",
         "",
         "| codec | encode | decode | GiB |",
         "|---|---|---|---|",
@@ -335,22 +337,23 @@ def speed(benchmark: dict) -> list[str]:
         search, written, read = (rows[0][key] for key in ("search_seconds", "write_seconds", "read_seconds"))
         lines += [
             "",
-            f"Of that, the search for a tree of motion from two references takes {search:.2f} s, its coding "
-            f"{written:.3f} s, its decoding {read:.3f} s.",
+            f"A tree of motion with two references takes {search:.2f} s of that to search, {written:.3f} s to encode "
+            f"and {read:.3f} s to decode.",
         ]
     if rows := benchmark.get("metrics"):
         quick, everything = (row["frames_per_second"] for row in rows)
         lines += [
             "",
-            f"`compare` measures {everything:.0f} frames of 1024×512 a second there, {quick:.0f} by `--metrics quick`.",
+            f"On that machine, `compare` measures {everything:.0f} frames of 1024×512 per second, and {quick:.0f} with "
+            "`--metrics quick`.",
         ]
     if runs := benchmark.get("training"):
         steps = ", ".join(f"{run['step_seconds']:.2f} s in {run['precision']}" for run in runs)
         waited, sample = max(run["waited"] for run in runs), 1000 * runs[0]["sample_seconds"]
         lines += [
             "",
-            f"A training step of sphere-dvc there (two chains of three frames, patches of 128×128 nodes): {steps}; at "
-            f"most {waited:.1%} of it is waiting for samples, of which one takes {sample:.0f} ms.",
+            f"A training step of sphere-dvc (two chains of three frames, patches of 128×128 nodes) takes {steps}, at "
+            f"most {waited:.1%} of it waiting for samples; a sample takes {sample:.0f} ms.",
         ]
     return lines
 
@@ -380,38 +383,51 @@ def fuzz(run: dict) -> list[str]:
     """Sentences on files that were damaged on purpose."""
     endings = ", ".join(f"{count:,} {_ENDINGS[name]}" for name, count in run["endings"].items() if count)
     limits, coverage = run["limits"], run["coverage"]
-    guide = f"guided by coverage ({coverage['edges']} edges)" if coverage else "by chance"
+    guide = f"with guidance by coverage ({coverage['edges']} edges)" if coverage else "at random"
     return [
-        f"Of {run['files']:,} files changed {guide}, {run['failures'] or 'none'} crashed the decoder, hung or took "
-        f"more memory than twice what the largest sound film takes: {endings}. The slowest took "
-        f"{run['slowest_seconds']:.2f} s of the {limits['seconds_each']:g} s that each may, the hungriest "
+        f"Of {run['files']:,} files altered {guide}, {run['failures'] or 'none'} crashed the decoder, hung, or took "
+        f"more than twice the memory of the largest undamaged film: {endings}. The slowest took "
+        f"{run['slowest_seconds']:.2f} s of the {limits['seconds_each']:g} s allowed, the largest "
         f"{run['peak_memory_mib']:.0f} of {limits['memory_mib']:.0f} MiB (`make fuzz`)."
     ]
 
 
 _ENDINGS = {
     "decoded whole": "were decoded whole",
-    "decoded past damages": "past their damages",
+    "decoded past damages": "were decoded except for their damages",
     "DamagedStream": "were refused as damaged",
-    "IncompatibleStream": "as of another model or version",
-    "UsageError": "for holding no such frames",
-    "larger than is decoded here": "were larger than is tried",
+    "IncompatibleStream": "were refused as of another model or version",
+    "UsageError": "were refused as without the frames asked for",
+    "larger than is decoded here": "were larger than the test decodes",
 }
 
-PARTS = {"reach": reach, "trust": trust}
+PARTS: dict[str, Callable[[Path], str]] = {
+    "headline": headline,
+    "reach": reach,
+    "trust": trust,
+    "resolution": resolution,
+    "speed": study("benchmark", speed),
+    "equal_time": study("equal_time", equal_time),
+    "convolutions": study("convolutions", convolutions),
+    "training": study("training", training),
+    "entropy": study("entropy", entropy),
+    "rotation": study("rotation", rotation),
+}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 where the README is out of date")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 where a page is out of date")
     args = parser.parse_args()
-    readme = ROOT / "README.md"
-    text = readme.read_text()
-    made = MARKERS.sub(lambda found: f"{found[1]}\n{PARTS[found[2]](ROOT / 'results')}\n{found[3]}", text)
-    if args.check:
-        return int(made != text)
-    readme.write_text(made)
-    return 0
+    stale = 0
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
+        text = page.read_text()
+        made = MARKERS.sub(lambda found: f"{found[1]}\n{PARTS[found[2]](ROOT / 'results')}\n{found[3]}", text)
+        if made != text:
+            stale += 1
+            if not args.check:
+                page.write_text(made)
+    return int(args.check and stale > 0)
 
 
 if __name__ == "__main__":

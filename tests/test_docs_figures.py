@@ -1,4 +1,4 @@
-"""The README's numbers are those of results/, not typed in."""
+"""The numbers of README.md and docs/ are those of results/, not typed in."""
 
 from __future__ import annotations
 
@@ -14,26 +14,41 @@ from support import load_script
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def test_figures_are_current() -> None:
-    done = subprocess.run([sys.executable, "scripts/readme_figures.py", "--check"], cwd=ROOT, capture_output=True)
-    assert done.returncode == 0, "run scripts/readme_figures.py"
-
-
-def test_a_changed_number_is_noticed(tmp_path: Path) -> None:
-    script = tmp_path / "scripts" / "readme_figures.py"
-    script.parent.mkdir()
-    script.write_text((ROOT / "scripts" / "readme_figures.py").read_text())
-    (tmp_path / "results").symlink_to(ROOT / "results")
-    text = (ROOT / "README.md").read_text()
-    first = text.index("| 1 | 0.") + len("| 1 | 0.")
-    digit = str((int(text[first]) + 1) % 10)
-    (tmp_path / "README.md").write_text(text[:first] + digit + text[first + 1 :])
-    assert subprocess.run([sys.executable, script, "--check"]).returncode == 1
-
-
 @pytest.fixture
 def script() -> ModuleType:
-    return load_script("readme_figures")
+    return load_script("docs_figures")
+
+
+def test_figures_are_current() -> None:
+    done = subprocess.run([sys.executable, "scripts/docs_figures.py", "--check"], cwd=ROOT, capture_output=True)
+    assert done.returncode == 0, "run scripts/docs_figures.py"
+
+
+def test_every_table_has_its_place(script: ModuleType) -> None:
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    names = [found[2] for page in pages for found in script.MARKERS.finditer(page.read_text())]
+    assert sorted(names) == sorted(script.PARTS)
+
+
+@pytest.mark.parametrize(("page", "before"), [("README.md", "| x264 medium | -"), ("docs/trust.md", "is encoded ")])
+def test_a_changed_number_is_noticed(
+    page: str, before: str, script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(script, "ROOT", tmp_path)
+    (tmp_path / "results").symlink_to(ROOT / "results")
+    (tmp_path / "docs").mkdir()
+    for each in ("README.md", "docs/trust.md"):
+        (tmp_path / each).write_text((ROOT / each).read_text())
+    monkeypatch.setattr(sys, "argv", ["docs_figures", "--check"])
+    assert script.main() == 0
+    text = (ROOT / page).read_text()
+    first = text.index(before) + len(before)
+    digit = str((int(text[first]) + 1) % 10)
+    (tmp_path / page).write_text(text[:first] + digit + text[first + 1 :])
+    assert script.main() == 1
+    monkeypatch.setattr(sys, "argv", ["docs_figures"])
+    assert script.main() == 0
+    assert (tmp_path / page).read_text() == text
 
 
 def part(seconds: float, **rates: list[float]) -> dict:
@@ -51,23 +66,20 @@ def choices(**variants: dict) -> dict:
 def test_choices_of_training_say_how_much_is_chance(script: ModuleType) -> None:
     one = {"intra": part(0.25, nodes=[1.0], erp=[-2.0]), "inter": part(0.5, nodes=[3.0], erp=[4.0], second=[5.0])}
     lines = script.training(choices(erp=one))
-    assert "300 steps of 4 samples, one seed (how much of it is chance is not known)" in lines[2]
+    assert "300 steps of 4 samples, one seed (how much of it is chance is not known)" in lines[0]
     assert lines[-2] == "| baseline | 0 | 0 | 0 | 0 | 0 | 0.20 | 0.40 |"
     assert lines[-1] == "| erp | +1.0 % | -2.0 % | +3.0 % | +4.0 % | +5.0 % | 0.25 | 0.50 |"
     two = {"inter": part(0.7, nodes=[1.0, 4.0], erp=[0.0, -1.0], second=[-3.0, -3.0])}
     lines = script.training(choices(erp=one, chains=two))
-    assert "mean of 2 seeds (one where no range is given) ± half of their range" in lines[2]
+    assert "mean of 2 seeds (one where no range is given) ± half of their range" in lines[0]
     assert lines[-1] == "| chains |  |  | +2.5 ± 1.5 % | -0.5 ± 0.5 % | -3.0 ± 0.0 % |  | 0.70 |"
-    assert len({line.count("|") for line in lines[4:]}) == 1
+    assert len({line.count("|") for line in lines[2:]}) == 1
 
 
-def test_choices_of_training_have_their_section(script: ModuleType, tmp_path: Path) -> None:
-    for path in (ROOT / "results").iterdir():
-        (tmp_path / path.name).symlink_to(path)
-    (tmp_path / "training.json").unlink(missing_ok=True)
-    assert "### What training choices are worth" not in script.reach(tmp_path)
+def test_a_study_without_results_has_no_table(script: ModuleType, tmp_path: Path) -> None:
+    assert script.PARTS["training"](tmp_path) == script.PARTS["resolution"](tmp_path) == ""
     (tmp_path / "training.json").write_text(json.dumps(choices()))
-    assert "### What training choices are worth" in script.reach(tmp_path)
+    assert "| baseline | 0 | 0 |" in script.PARTS["training"](tmp_path)
 
 
 def test_what_is_learned_in_equal_time(script: ModuleType) -> None:
@@ -88,11 +100,11 @@ def test_what_is_learned_in_equal_time(script: ModuleType) -> None:
     ]
     results = {"intra": {"settings": settings, "variants": variants}, "environment": {"cpu": "a processor"}}
     lines = script.equal_time(results)
-    assert "for 10 minutes of one core (a processor), in float32" in lines[2]
-    assert lines[6] == "| directional | 2.50 | 0.50 | 0.5000 | 0.4000 | 0 | 1 |"
-    assert lines[7] == "| Chebyshev K=2 | 2.50 | 0.50 | 0.4500 | 0.3500 | -2.0 ± 1.0 % | 2 |"
-    assert lines[8] == "| begun | 2.50 | 0.50 | 0.6000 |  | - | 1 |"
-    assert len({line.count("|") for line in lines[4:9]}) == 1
+    assert "for 10 minutes of one core (a processor), in float32" in lines[0]
+    assert lines[4] == "| directional | 2.50 | 0.50 | 0.5000 | 0.4000 | 0 | 1 |"
+    assert lines[5] == "| Chebyshev K=2 | 2.50 | 0.50 | 0.4500 | 0.3500 | -2.0 ± 1.0 % | 2 |"
+    assert lines[6] == "| begun | 2.50 | 0.50 | 0.6000 |  | - | 1 |"
+    assert len({line.count("|") for line in lines[2:7]}) == 1
 
 
 def test_fuzzing_and_workers_are_told(script: ModuleType) -> None:
@@ -100,10 +112,10 @@ def test_fuzzing_and_workers_are_told(script: ModuleType) -> None:
     run = {"files": 1207, "failures": 0, "endings": endings, "slowest_seconds": 0.5, "peak_memory_mib": 70.2}
     run |= {"limits": {"seconds_each": 2.0, "memory_mib": 100.4}, "coverage": {"edges": 9, "features": 1, "corpus": 1}}
     (line,) = script.fuzz(run)
-    assert "Of 1,207 files changed guided by coverage (9 edges), none crashed the decoder" in line
+    assert "Of 1,207 files altered with guidance by coverage (9 edges), none crashed the decoder" in line
     assert (
-        "3 were decoded whole, 1,200 were refused as damaged, 4 as of another model" in line
-        and "decoded past" not in line
+        "3 were decoded whole, 1,200 were refused as damaged, 4 were refused as of another model" in line
+        and "except for their damages" not in line
     )
     assert "0.50 s of the 2 s" in line and "70 of 100 MiB" in line
     rows = [{"workers": 1}, {"workers": 2, "encode_speedup": 1.755, "decode_speedup": 1.6}]
