@@ -71,7 +71,7 @@ def release(args: argparse.Namespace) -> None:
         raise UsageError(f"{args.runs} holds no checkpoint of {args.config}; train it first")
     states = {path.parent.name: read_state(path) for path in paths}
     settings = states[paths[-1].parent.name]["settings"]
-    config = ModelConfig.from_dict(settings["model"])
+    config = ModelConfig(**settings["model"])
     network = SphereDVC(config, whole_grid(config.geometry, nside_multiple(config.geometry)))
     load_checkpoint(paths[-1], network)
     card = {

@@ -118,12 +118,14 @@ def samples_a_second(part: str, prepared: Path, precision: str, changes: Sequenc
         "train.precision": precision,
         "train.ema": 0.999,
         **PARTS[part],
+        "train.part": part,
+        "train.steps": 10**6,
     }
     asked |= {key: json.loads(value) for key, value in (change.split("=", 1) for change in changes)}
     for key, value in asked.items():
         section, name = key.split(".")
         settings = replace(settings, **{section: replace(getattr(settings, section), **{name: value})})
-    train = replace(settings.train, part=part, steps=10**6)
+    train = settings.train
     if "kept" in {field.name for field in fields(train)} and train.kept == 0:
         train = replace(train, kept=train.batch * STEPS)
     trainer = Trainer(replace(settings, train=train), Path("run"), prepared, torch.device("cpu"), workers=0)

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Annotated, NamedTuple, Protocol
 
 import numpy as np
 from jaxtyping import Float, Float64
+from pydantic import Field, PositiveInt
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -35,6 +35,7 @@ from deepsphere_codec.data.augment import (
 )
 from deepsphere_codec.data.sampling import Film, node_spread, sample_film
 from deepsphere_codec.errors import UsageError
+from deepsphere_codec.settings import AS_GIVEN, NonNegative, PartialShare, Share, checked_dataclass
 from deepsphere_codec.sphere.patch import PatchGrid
 
 __all__ = [
@@ -43,7 +44,6 @@ __all__ = [
     "ClipSettings",
     "PatchDataset",
     "PatchSettings",
-    "check_clip_settings",
     "draw_clip",
     "open_films",
     "random_block",
@@ -54,11 +54,13 @@ __all__ = [
 ]
 
 PLACES = 64  # patches begin at multiples of it, so that all parents exist
+BlockSize = Annotated[int, Field(gt=0, multiple_of=PLACES)]
+Zoom = Annotated[float, Field(ge=1), AS_GIVEN]
 _STREAMS = ("gap", "guided", "mirror", "camera", "jitter", "place", "fade")
 """Each has random numbers of its own: to switch one on leaves the others' as they were."""
 
 
-@dataclass(frozen=True)
+@checked_dataclass("data")
 class PatchSettings:
     """Which samples are drawn.
 
@@ -78,25 +80,22 @@ class PatchSettings:
         fade: Share of samples that have less contrast than the film.
     """
 
-    nside: int = 256
-    side: int = 128
-    frames: int = 1
-    spin: float = 0.25
-    spin_degrees: float = 1.0
-    guided: float = 0.5
-    gap: int = 1
-    zoom: float = 1.01
-    spin_change: float = 0.25
-    jitter: float = 0.0
-    mirror: float = 0.0
-    fade: float = 0.0
+    nside: BlockSize = 256
+    side: BlockSize = 128
+    frames: PositiveInt = 1
+    spin: Share = 0.25
+    spin_degrees: NonNegative = 1.0
+    guided: Share = 0.5
+    gap: PositiveInt = 1
+    zoom: Zoom = 1.01
+    spin_change: NonNegative = 0.25
+    jitter: PartialShare = 0.0
+    mirror: Share = 0.0
+    fade: Share = 0.0
 
     def __post_init__(self) -> None:
-        if self.nside % PLACES or self.side % PLACES or not 0 < self.side <= self.nside:
-            raise UsageError(
-                f"data.side is {self.side}, data.nside {self.nside}: expected multiples of {PLACES}, side <= nside"
-            )
-        check_clip_settings(self)
+        if self.side > self.nside:
+            raise UsageError(f"data.side is {self.side}: expected at most data.nside, {self.nside}")
 
 
 class ClipSettings(Protocol):
@@ -117,30 +116,7 @@ class ClipSettings(Protocol):
     @property
     def spin_change(self) -> float: ...
     @property
-    def jitter(self) -> float: ...
-    @property
     def mirror(self) -> float: ...
-    @property
-    def fade(self) -> float: ...
-
-
-def check_clip_settings(s: ClipSettings) -> None:
-    """Refuse settings that cannot work.
-
-    Raises:
-        UsageError: one of them is out of range.
-    """
-    if s.frames < 1 or not 0 <= s.spin <= 1 or s.spin_degrees < 0:
-        raise UsageError("data.frames must be at least 1, data.spin in 0..1 and data.spin_degrees at least 0")
-    for name in ("guided", "mirror", "fade"):
-        if not 0 <= getattr(s, name) <= 1:
-            raise UsageError(f"data.{name} is {getattr(s, name)}: expected a share, 0..1")
-    if s.gap < 1:
-        raise UsageError(f"data.gap is {s.gap}: expected 1 (frames that follow one another) or more")
-    if s.zoom < 1 or s.spin_change < 0:
-        raise UsageError(f"data.zoom is {s.zoom}, data.spin_change {s.spin_change}: expected 1 and 0, or more")
-    if not 0 <= s.jitter < 1:
-        raise UsageError(f"data.jitter is {s.jitter}: expected 0 or more, below 1")
 
 
 class Clip(NamedTuple):

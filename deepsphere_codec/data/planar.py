@@ -11,26 +11,27 @@ count by their solid angle instead of their ERP pixels.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float, Float64
+from pydantic import PositiveInt
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from deepsphere_codec.data.augment import Direction, Rotation, fade_contrast, fly, jitter_colours
-from deepsphere_codec.data.patches import PLACES, Clip, check_clip_settings, draw_clip, open_films, stream
+from deepsphere_codec.data.patches import PLACES, Clip, Zoom, draw_clip, open_films, stream
 from deepsphere_codec.data.sampling import sample_film
 from deepsphere_codec.errors import UsageError
+from deepsphere_codec.settings import NonNegative, PartialShare, Share, checked_dataclass
 from deepsphere_codec.sphere import ErpPatch
 from deepsphere_codec.sphere.erp import erp_area_weights
 from deepsphere_codec.sphere.rotation import rotation_from_euler
 
 
-@dataclass(frozen=True)
+@checked_dataclass("data")
 class PlanarSettings:
     """Which samples are drawn.
 
@@ -42,20 +43,20 @@ class PlanarSettings:
             pixels, and are seen as they are.
     """
 
-    height: int = 512
-    width: int = 1024
-    rows: int = 256
-    columns: int = 256
-    frames: int = 1
-    spin: float = 0.25
-    spin_degrees: float = 1.0
-    guided: float = 0.5
-    gap: int = 1
-    zoom: float = 1.01
-    spin_change: float = 0.25
-    jitter: float = 0.0
-    mirror: float = 0.0
-    fade: float = 0.0
+    height: PositiveInt = 512
+    width: PositiveInt = 1024
+    rows: PositiveInt = 256
+    columns: PositiveInt = 256
+    frames: PositiveInt = 1
+    spin: Share = 0.25
+    spin_degrees: NonNegative = 1.0
+    guided: Share = 0.5
+    gap: PositiveInt = 1
+    zoom: Zoom = 1.01
+    spin_change: NonNegative = 0.25
+    jitter: PartialShare = 0.0
+    mirror: Share = 0.0
+    fade: Share = 0.0
     reprojected: bool = True
 
     @property
@@ -64,12 +65,11 @@ class PlanarSettings:
         return self.width // 4
 
     def __post_init__(self) -> None:
-        if not (0 < self.rows <= self.height and 0 < self.columns <= self.width):
+        if self.rows > self.height or self.columns > self.width:
             raise UsageError(
-                f"data.rows x data.columns is {self.rows} x {self.columns}: expected 1 or more of each, and at most "
-                f"data.height x data.width, {self.height} x {self.width}"
+                f"data.rows x data.columns is {self.rows} x {self.columns}: expected at most data.height x data.width, "
+                f"{self.height} x {self.width}"
             )
-        check_clip_settings(self)
 
 
 class Place(NamedTuple):

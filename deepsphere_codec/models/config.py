@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from dataclasses import asdict
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, PositiveInt
 
 from deepsphere_codec.errors import UsageError
 from deepsphere_codec.layers.blocks import KINDS
 from deepsphere_codec.motion.tree import BLURS
+from deepsphere_codec.settings import AS_GIVEN, checked_dataclass, one_of
 
 QUALITIES = 8
 LAYERS = 4
 """Layers of a group of eight pictures: its anchor (layer 0), then the pictures between, ever closer together."""
-GEOMETRIES = ("healpix", "erp")
-_ON_A_PLANE = ("positional", "latitude_quality")
+ConvolutionKind = Annotated[str, one_of(KINDS)]
+QualityStep = Annotated[float, Field(gt=-QUALITIES, lt=QUALITIES), AS_GIVEN]
+LayerSteps = Annotated[tuple[QualityStep, ...], Field(min_length=LAYERS, max_length=LAYERS, strict=False)]
 
 
-@dataclass(frozen=True)
+@checked_dataclass("model")
 class ModelConfig:
     """Sizes and choices of the spherical codecs.
 
@@ -42,74 +46,34 @@ class ModelConfig:
             scaled by a learned power of cos(latitude), and the encoder's decisions weigh pixels by it.
     """
 
-    work_channels: int = 64
-    middle_channels: int = 128
-    intra_latents: int = 256
-    residual_latents: int = 192
-    hyper_channels: int = 32
-    hyper_hidden: int = 128
-    lead_steps: int = 2
-    blurs: int = 3
-    kinds: tuple[str, str] = ("directional", "directional")
-    stem: str = "directional"
-    cheb_order: int = 3
-    neighbors: int = 8
-    intra_step: float = 1.0
-    layer_steps: tuple[float, ...] = (-1.0, -1.5, -2.0, -2.25)
+    work_channels: PositiveInt = 64
+    middle_channels: PositiveInt = 128
+    intra_latents: PositiveInt = 256
+    residual_latents: PositiveInt = 192
+    hyper_channels: PositiveInt = 32
+    hyper_hidden: PositiveInt = 128
+    lead_steps: Literal[2, 3, 5] = 2
+    blurs: Annotated[int, Field(ge=1, le=BLURS)] = 3
+    kinds: Annotated[tuple[ConvolutionKind, ConvolutionKind], Field(strict=False)] = ("directional", "directional")
+    stem: ConvolutionKind = "directional"
+    cheb_order: PositiveInt = 3
+    neighbors: Literal[8, 20] = 8
+    intra_step: Annotated[float, Field(ge=0, lt=QUALITIES), AS_GIVEN] = 1.0
+    layer_steps: LayerSteps = (-1.0, -1.5, -2.0, -2.25)
     deep_context: bool = False
-    geometry: str = "healpix"
+    geometry: Literal["healpix", "erp"] = "healpix"
     positional: bool = False
     latitude_quality: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "kinds", tuple(self.kinds))
-        object.__setattr__(self, "layer_steps", tuple(self.layer_steps))
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.name == "kinds":
-                if len(value) != 2 or any(kind not in KINDS for kind in value):
-                    raise UsageError(f"kinds is {list(value)}: expected two of {', '.join(KINDS)}")
-            elif field.name == "geometry":
-                if value not in GEOMETRIES:
-                    raise UsageError(f"geometry is {value!r}: expected {' or '.join(GEOMETRIES)}")
-            elif isinstance(field.default, bool):
-                if not isinstance(value, bool):
-                    raise UsageError(f"{field.name} is {value!r}: expected true or false")
-                if value and field.name in _ON_A_PLANE and self.geometry != "erp":
-                    raise UsageError(f"{field.name} is true: expected geometry 'erp', which alone has it")
-            elif field.name == "stem":
-                if value not in KINDS:
-                    raise UsageError(f"stem is {value!r}: expected one of {', '.join(KINDS)}")
-            elif field.name == "layer_steps":
-                numbers = all(isinstance(step, int | float) and abs(step) < QUALITIES for step in value)
-                if len(value) != LAYERS or not numbers:
-                    raise UsageError(
-                        f"layer_steps is {list(value)}: expected {LAYERS} numbers between -{QUALITIES} and {QUALITIES}"
-                    )
-            elif field.name == "intra_step":
-                if not isinstance(value, int | float) or not 0 <= value < QUALITIES:
-                    raise UsageError(f"intra_step is {value!r}: expected 0 or more, below {QUALITIES}")
-            elif not isinstance(value, int) or value < 1:
-                raise UsageError(f"{field.name} is {value!r}: expected a whole number of at least 1")
-        if self.blurs > BLURS:
-            raise UsageError(f"blurs is {self.blurs}: expected at most {BLURS}")
-        if self.lead_steps not in (2, 3, 5):
-            raise UsageError(f"lead_steps is {self.lead_steps}: expected 2, 3 or 5")
-        if self.neighbors not in (8, 20):
-            raise UsageError(f"neighbors is {self.neighbors}: expected 8 or 20")
         if self.geometry == "erp":
             _check_plane(self)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> ModelConfig:
-        """Raises UsageError on a name that is not an attribute."""
-        known = {field.name for field in fields(cls)}
-        if unknown := sorted(set(values) - known):
-            raise UsageError(f"model setting {unknown[0]!r} is unknown: expected one of {', '.join(sorted(known))}")
-        return cls(**values)
+        elif self.positional or self.latitude_quality:
+            name = "positional" if self.positional else "latitude_quality"
+            raise UsageError(f"model.{name} is true: expected geometry 'erp', which alone has it")
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it, as JSON has it."""
+        """All of it, as JSON has it; `ModelConfig(**values)` reads it."""
         return asdict(self) | {"kinds": list(self.kinds), "layer_steps": list(self.layer_steps)}
 
 
@@ -117,7 +81,7 @@ def _check_plane(config: ModelConfig) -> None:
     """Raise UsageError where a plane lacks what the configuration asks for."""
     if set(config.kinds) | {config.stem} != {"directional"}:
         raise UsageError(
-            f"kinds are {list(config.kinds)}, stem {config.stem!r}: geometry 'erp' has 'directional' alone"
+            f"model.kinds are {list(config.kinds)}, stem {config.stem!r}: geometry 'erp' has 'directional' alone"
         )
     if config.neighbors != 8:
-        raise UsageError(f"neighbors is {config.neighbors}: geometry 'erp' has 8 alone")
+        raise UsageError(f"model.neighbors is {config.neighbors}: geometry 'erp' has 8 alone")

@@ -41,7 +41,7 @@ class LoadedModel:
 
     def __init__(self, name: str, card: dict[str, Any], tensors: dict[str, Tensor], device: torch.device) -> None:
         self.name, self.card, self.device = name, card, device
-        self.config = ModelConfig.from_dict(card["model"])
+        self.config = ModelConfig(**card["model"])
         self._tables = {key: value for key, value in tensors.items() if key.endswith(_TABLE_ENDS)}
         self._weights = {key: value for key, value in tensors.items() if key not in self._tables}
         self.weights_hash, self.tables_hash = _weights_hash(card["model"], self._weights), tensors_hash(self._tables)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
@@ -20,7 +20,8 @@ from deepsphere_codec.sphere.patch import PatchGrid
 Signal = Float[Tensor, "batch npix 3"]
 Planes = Float[Tensor, "batch 3"]
 
-DISTORTIONS = {"healpix": ("nodes", "erp", "ms-ssim"), "erp": ("nodes", "wmse")}
+DistortionName = Literal["nodes", "erp", "ms-ssim", "wmse"]
+DISTORTIONS: dict[str, tuple[DistortionName, ...]] = {"healpix": ("nodes", "erp", "ms-ssim"), "erp": ("nodes", "wmse")}
 """By a model's geometry."""
 _REACH = 2  # nodes that a bicubic kernel looks at on either side
 _STRUCTURE = 8.73 / (0.0130 * 255**2)  # CompressAI's trade-off for MS-SSIM at the quality of 0.0130 for squared error

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Annotated, Literal
 
-from deepsphere_codec.errors import UsageError
-from deepsphere_codec.training.distortion import DISTORTIONS
+from pydantic import Field, NonNegativeInt, PositiveInt
 
-PARTS = ("intra", "inter", "all")
-CHOICES = {
-    "part": PARTS,
-    "precision": ("float32", "bfloat16", "auto"),
-    "fall": ("cosine", "step"),
-    "optimizer": ("adam", "muon"),
-    "distortion": tuple(dict.fromkeys(kind for kinds in DISTORTIONS.values() for kind in kinds)),
-}
+from deepsphere_codec.settings import NonNegative, PartialShare, Positive, checked_dataclass
+from deepsphere_codec.training.distortion import DistortionName
+
+Part = Literal["intra", "inter", "all"]
+Precision = Literal["float32", "bfloat16", "auto"]
+Fall = Literal["cosine", "step"]
 
 
-@dataclass(frozen=True)
+@checked_dataclass("train")
 class Schedule:
     """How it is trained.
 
@@ -49,39 +46,27 @@ class Schedule:
         start_intra: Checkpoint that the I-frames' weights are taken from instead; "" for the same.
     """
 
-    part: str = "intra"
-    steps: int = 10000
-    batch: int = 4
-    shares: int = 1
-    rate: float = 5e-4
-    rate_last: float = 1e-5
-    warmup: int = 200
-    optimizer: str = "adam"
-    rate_muon: float = 5e-3
-    fall: str = "cosine"
-    distortion: str = "nodes"
-    margin: int = 0
-    ema: float = 0.0
-    clip: float = 1.0
-    chain: int = 1
-    skipped: float = 0.0
-    maps: float = 0.0
-    kept: int = 0
-    relocate: int = 100
-    checkpoint_minutes: float = 3.0
-    seed: int = 1
-    precision: str = "float32"
+    part: Part = "intra"
+    steps: PositiveInt = 10000
+    batch: PositiveInt = 4
+    shares: PositiveInt = 1
+    rate: Positive = 5e-4
+    rate_last: NonNegative = 1e-5
+    warmup: NonNegativeInt = 200
+    optimizer: Literal["adam", "muon"] = "adam"
+    rate_muon: Positive = 5e-3
+    fall: Fall = "cosine"
+    distortion: DistortionName = "nodes"
+    margin: Annotated[int, Field(ge=0, multiple_of=16)] = 0
+    ema: PartialShare = 0.0
+    clip: Positive = 1.0
+    chain: PositiveInt = 1
+    skipped: PartialShare = 0.0
+    maps: PartialShare = 0.0
+    kept: NonNegativeInt = 0
+    relocate: PositiveInt = 100
+    checkpoint_minutes: NonNegative = 3.0
+    seed: NonNegativeInt = 1
+    precision: Precision = "float32"
     start: str = ""
     start_intra: str = ""
-
-    def __post_init__(self) -> None:
-        for name, known in CHOICES.items():
-            if (value := getattr(self, name)) not in known:
-                raise UsageError(f"train.{name} is {value!r}: expected one of {', '.join(known)}")
-        if self.optimizer == "muon" and min(self.rate, self.rate_muon) <= 0:
-            raise UsageError(f"train.rate is {self.rate}, rate_muon {self.rate_muon}: Muon needs both above 0")
-        for name in ("skipped", "maps", "ema"):
-            if not 0 <= getattr(self, name) < 1:
-                raise UsageError(f"train.{name} is {getattr(self, name)}: expected 0 or more, below 1")
-        if min(self.steps, self.batch, self.shares, self.chain, self.relocate) < 1:
-            raise UsageError("train.steps, batch, shares, chain and relocate must be at least 1")

@@ -3,32 +3,28 @@
 from __future__ import annotations
 
 import copy
-import difflib
 import tomllib
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeVar
+
+from pydantic import Field, PositiveInt
 
 from deepsphere_codec.data.patches import PLACES, PatchSettings
 from deepsphere_codec.data.planar import PlanarSettings
 from deepsphere_codec.errors import UsageError
-from deepsphere_codec.models.config import ModelConfig
+from deepsphere_codec.models.config import QUALITIES, ModelConfig
+from deepsphere_codec.settings import AS_GIVEN, NonNegative, checked_dataclass, did_you_mean
 from deepsphere_codec.training.distortion import DISTORTIONS, LEAST_SIDES
 from deepsphere_codec.training.schedule import Schedule
 
+T = TypeVar("T")
 GENERATED = "generated"
 """In place of a folder of films: films that the project generates."""
-_TYPES: dict[Any, tuple[Any, str]] = {
-    "int": (int, "a whole number"),
-    "float": ((int, float), "a number"),
-    "str": (str, "text"),
-    "bool": (bool, "true or false"),
-    "tuple[str, str]": ((list, tuple), "a list of two"),
-}
 
 
-@dataclass(frozen=True)
+@checked_dataclass("validation")
 class Validation:
     """What is coded now and then, to see how far a run has come.
 
@@ -39,12 +35,12 @@ class Validation:
     """
 
     clips: str = ""
-    minutes: float = 30.0
-    frames: int = 4
-    quality: float = 4.0
+    minutes: NonNegative = 30.0
+    frames: PositiveInt = 4
+    quality: Annotated[float, Field(ge=1, le=QUALITIES), AS_GIVEN] = 4.0
 
 
-@dataclass(frozen=True)
+@checked_dataclass("")
 class TrainSettings:
     """A whole run.
 
@@ -57,7 +53,7 @@ class TrainSettings:
 
     name: str
     films: str = "../shared/data/train"
-    film_frames: int = 32
+    film_frames: PositiveInt = 32
     model: ModelConfig = field(default_factory=ModelConfig)
     data: PatchSettings | PlanarSettings = field(default_factory=PatchSettings)
     train: Schedule = field(default_factory=Schedule)
@@ -71,11 +67,8 @@ class TrainSettings:
         _check_geometry(self)
         side = min(self.data.rows, self.data.columns) if isinstance(self.data, PlanarSettings) else self.data.side
         least, inner = LEAST_SIDES.get(self.train.distortion, 16), side - 2 * self.train.margin
-        if self.train.margin % 16 or self.train.margin < 0 or inner < least:
-            raise UsageError(
-                f"train.margin is {self.train.margin}: expected a multiple of 16 that leaves {least} of "
-                f"{side} nodes or more"
-            )
+        if inner < least:
+            raise UsageError(f"train.margin is {self.train.margin}: expected to leave {least} of {side} nodes or more")
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self) | {"model": self.model.to_dict()}
@@ -143,7 +136,7 @@ def stage_trees(path: Path, changes: list[str]) -> list[dict[str, Any]]:
     common = [change for change in changes if not change.startswith("stages.")]
     for change in own:
         if (name := change.split(".")[1].split("=")[0]) not in tables:
-            raise UsageError(f"--set {change}: {path} has no stage {name}{_nearest(name, tables)}")
+            raise UsageError(f"--set {change}: {path} has no stage {name}{did_you_mean(name, tables)}")
     if not tables:
         return [_changed(tree, common)]
     tables = _changed({"stages": tables}, own)["stages"]
@@ -177,14 +170,28 @@ def _merged(given: dict[str, Any], stage: str, table: dict[str, Any]) -> dict[st
 
 
 def _settings(tree: dict[str, Any]) -> TrainSettings:
-    sections: dict[str, Any] = {
-        "model": ModelConfig,
-        "data": PlanarSettings if _is_planar(tree) else PatchSettings,
-        "train": Schedule,
-        "validation": Validation,
-    }
-    values = {name: build(kind, name, tree.get(name, {})) for name, kind in sections.items()}
-    return build(TrainSettings, "", tree | values)
+    data = PlanarSettings if _is_planar(tree) else PatchSettings
+    sections = {"model": ModelConfig, "data": data, "train": Schedule, "validation": Validation}
+    return from_tree(TrainSettings, tree, sections)
+
+
+def from_tree(kind: type[T], tree: dict[str, Any], sections: Mapping[str, type]) -> T:
+    """Make settings of what a file says.
+
+    Args:
+        kind: Class of the whole.
+        tree: Values by name, and those of each section.
+        sections: Class of each section.
+    Raises:
+        UsageError: an unknown name, or a value that cannot work.
+    """
+    made = {}
+    for name, section in sections.items():
+        values = tree.get(name, {})
+        if not isinstance(values, dict):
+            raise UsageError(f"{name} is {values!r}: expected a section, such as {name}.{fields(section)[0].name}")
+        made[name] = section(**values)
+    return kind(**tree | made)
 
 
 def _is_planar(tree: dict[str, Any]) -> bool:
@@ -213,27 +220,3 @@ def _apply(tree: dict[str, Any], change: str) -> None:
         if not isinstance(tree, dict):
             raise UsageError(f"--set {change}: {section} is not a section")
     tree[last] = value
-
-
-def build(kind: Any, section: str, values: Any) -> Any:
-    """A dataclass from a section of a TOML file.
-
-    Raises:
-        UsageError: an unknown name, or a value of another type or that cannot work.
-    """
-    place = f"[{section}] " if section else ""
-    if not isinstance(values, dict):
-        raise UsageError(f"{section} is {values!r}: expected a section, such as {section}.{fields(kind)[0].name}")
-    known = {f.name: f.type for f in fields(kind)}
-    if unknown := sorted(set(values) - set(known)):
-        raise UsageError(f"{place}{unknown[0]} is unknown{_nearest(unknown[0], known)}")
-    for name, value in values.items():
-        accepted, what = _TYPES.get(known[name], (object, ""))
-        if not isinstance(value, accepted) or (isinstance(value, bool) and what and accepted is not bool):
-            raise UsageError(f"{place}{name} is {value!r}: expected {what}")
-    return kind(**values)
-
-
-def _nearest(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {near[0]}?" if near else f": expected one of {', '.join(sorted(known))}"

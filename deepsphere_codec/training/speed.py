@@ -15,7 +15,7 @@ from deepsphere_codec.data.generated import generate_films
 from deepsphere_codec.data.patches import PatchDataset, PatchSettings
 from deepsphere_codec.runtime.quick import quick_bfloat16
 from deepsphere_codec.training.loop import LOG_EVERY
-from deepsphere_codec.training.schedule import Schedule
+from deepsphere_codec.training.schedule import Precision, Schedule
 from deepsphere_codec.training.settings import TrainSettings
 from deepsphere_codec.training.trainer import Trainer
 
@@ -50,15 +50,15 @@ def training_speed(
     return [{"precision": name, **run.medians(), "sample_seconds": sample_seconds} for name, run in runs.items()]
 
 
-def precisions(device: str) -> list[str]:
+def precisions(device: str) -> list[Precision]:
     """Names of the precisions that are worth training in on a device: bfloat16 only where it is not slow."""
-    return ["float32", *(["bfloat16"] if quick_bfloat16(device) else [])]
+    return ["float32", "bfloat16"] if quick_bfloat16(device) else ["float32"]
 
 
 class _Run:
     """A training that goes on for LOG_EVERY steps at a time."""
 
-    def __init__(self, precision: str, data: PatchSettings, films: Path, folder: Path, device: str, workers: int):
+    def __init__(self, precision: Precision, data: PatchSettings, films: Path, folder: Path, device: str, workers: int):
         schedule = Schedule("inter", LOG_EVERY, BATCH, chain=FRAMES - 1, precision=precision)
         settings = TrainSettings(precision, data=data, train=schedule)
         self.trainer = Trainer(settings, folder, films, torch.device(device), workers)

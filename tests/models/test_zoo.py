@@ -181,7 +181,7 @@ def test_a_card_without_what_it_needs_is_refused(copied, key):
 
 def test_a_card_of_a_later_version_is_refused(copied):
     edit_card(copied, lambda card: card["model"].update(attention=True))
-    with pytest.raises(UsageError, match="model setting 'attention' is unknown"):
+    with pytest.raises(UsageError, match="model.attention is unknown"):
         load_model(copied)
 
 

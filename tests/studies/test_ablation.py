@@ -73,7 +73,7 @@ def test_trains_measures_and_draws_and_goes_on_where_it_was(script, arguments, t
     assert results["name"] == "convolutions" and results["environment"]["threads"] == 1
     assert results["settings"]["nside"] == 128 and results["settings"]["clips"] == ["film"]
     for variant in results["variants"]:
-        assert ModelConfig.from_dict(variant["config"]).kinds == (variant["name"].split()[0],) * 2
+        assert ModelConfig(**variant["config"]).kinds == (variant["name"].split()[0],) * 2
         for part in PARTS:
             assert variant["parameters"][part] > 0 and variant["milliseconds"][part] > 0
             for moment in MOMENTS:

@@ -112,11 +112,11 @@ def test_rows_weigh_what_they_cover():
     "change, rule",
     [
         ("train.distortion=erp", "train.distortion is 'erp': expected one of nodes, wmse where geometry is 'erp'"),
-        ("model.geometry=healpix", "columns is unknown"),
+        ("model.geometry=healpix", "data.height is unknown"),
         ("data.rows=48", "data.rows x data.columns is 48 x 64 of 128 x 256: expected multiples of 64"),
         ("data.width=384", "twice as wide as high"),
-        ("data.reprojected=1", "reprojected is 1: expected true or false"),
-        ("data.side=128", "side is unknown"),
+        ("data.reprojected=1", "data.reprojected is 1: expected a valid boolean"),
+        ("data.side=128", "data.side is unknown"),
         ("train.margin=32", "train.margin is 32"),
     ],
 )

@@ -132,8 +132,8 @@ def test_changes_reach_the_run(script, arguments):
 @pytest.mark.parametrize(
     "more, message",
     [
-        (["--set", "train.step=3"], "[train] step is unknown"),
-        (["--set", "model.work_channels=0"], "work_channels is 0: expected a whole number of at least 1"),
+        (["--set", "train.step=3"], "train.step is unknown"),
+        (["--set", "model.work_channels=0"], "model.work_channels is 0: expected greater than 0"),
         (["--set", "data.side=100"], "data.side is 100"),
         (["--resume", "nowhere"], "is not a checkpoint"),
         (["--set", "train.start=nowhere"], "nowhere is not a checkpoint"),

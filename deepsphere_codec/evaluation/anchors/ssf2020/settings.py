@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import Field, NonNegativeInt, PositiveInt
 
 from deepsphere_codec.data.planar import PlanarSettings
 from deepsphere_codec.errors import UsageError
-from deepsphere_codec.training.schedule import CHOICES
-from deepsphere_codec.training.settings import build, stage_trees
+from deepsphere_codec.settings import NonNegative, PartialShare, Positive, checked_dataclass
+from deepsphere_codec.training.schedule import Fall, Precision
+from deepsphere_codec.training.settings import from_tree, stage_trees
 
-KIND = "ssf2020"
+KIND: Final = "ssf2020"
 MULTIPLE = 128  # of which a patch's sides are multiples, as `network.py` says
 MAX_QUALITY = 8
 
 
-@dataclass(frozen=True)
+@checked_dataclass("train")
 class SsfSchedule:
     """How it is trained; what is not said here is as in `Schedule`.
 
@@ -25,39 +28,30 @@ class SsfSchedule:
         aux_rate: Learning rate of the entropy bottlenecks' quantiles, the same in all steps.
     """
 
-    quality: int = 4
-    steps: int = 10000
-    batch: int = 4
-    rate: float = 1e-4
-    rate_last: float = 1e-5
-    aux_rate: float = 1e-3
-    warmup: int = 0
-    fall: str = "cosine"
-    ema: float = 0.0
-    clip: float = 1.0
-    checkpoint_minutes: float = 3.0
-    seed: int = 1
-    precision: str = "float32"
+    quality: Annotated[int, Field(ge=1, le=MAX_QUALITY)] = 4
+    steps: PositiveInt = 10000
+    batch: PositiveInt = 4
+    rate: Positive = 1e-4
+    rate_last: NonNegative = 1e-5
+    aux_rate: Positive = 1e-3
+    warmup: NonNegativeInt = 0
+    fall: Fall = "cosine"
+    ema: PartialShare = 0.0
+    clip: Positive = 1.0
+    checkpoint_minutes: NonNegative = 3.0
+    seed: NonNegativeInt = 1
+    precision: Precision = "float32"
     start: str = ""
 
-    def __post_init__(self) -> None:
-        for name in ("fall", "precision"):
-            if (value := getattr(self, name)) not in CHOICES[name]:
-                raise UsageError(f"train.{name} is {value!r}: expected one of {', '.join(CHOICES[name])}")
-        if not 1 <= self.quality <= MAX_QUALITY:
-            raise UsageError(f"train.quality is {self.quality}: expected 1 to {MAX_QUALITY}")
-        if min(self.steps, self.batch) < 1 or not 0 <= self.ema < 1:
-            raise UsageError("train.steps and train.batch must be at least 1, train.ema 0 or more and below 1")
 
-
-@dataclass(frozen=True)
+@checked_dataclass("")
 class SsfSettings:
     """A whole run; `name`, `films` and `film_frames` as in `TrainSettings`."""
 
     name: str
-    kind: str = KIND
+    kind: Literal["ssf2020"] = KIND
     films: str = "../shared/data/train"
-    film_frames: int = 32
+    film_frames: PositiveInt = 32
     data: PlanarSettings = field(default_factory=PlanarSettings)
     train: SsfSchedule = field(default_factory=SsfSchedule)
 
@@ -88,10 +82,5 @@ def load_ssf2020_stages(path: Path, changes: list[str]) -> list[SsfSettings]:
     Raises:
         UsageError: as `load_stages`.
     """
-    return [_settings(tree) for tree in stage_trees(path, changes)]
-
-
-def _settings(tree: dict[str, Any]) -> SsfSettings:
-    sections: dict[str, Any] = {"data": PlanarSettings, "train": SsfSchedule}
-    values = {name: build(kind, name, tree.get(name, {})) for name, kind in sections.items()}
-    return build(SsfSettings, "", tree | values)
+    trees = stage_trees(path, changes)
+    return [from_tree(SsfSettings, tree, {"data": PlanarSettings, "train": SsfSchedule}) for tree in trees]
