@@ -14,6 +14,8 @@ import statistics
 import sys
 from collections.abc import Sequence
 
+import pandas as pd
+
 from deepsphere_codec.data.patches import PatchSettings
 from deepsphere_codec.evaluation.json_file import write_json
 from deepsphere_codec.evaluation.script import run
@@ -87,31 +89,24 @@ def bring_together(study: Study, plan: Plan, runs: Sequence[Json]) -> Json:
 
 
 def savings(rows: Sequence[Json], anchor: str) -> Json:
-    """Compare each variant with the full one of the same seed, by part."""
-    points = {(row["name"], row["seed"], part): each for row in rows for part, each in row["latents"].items()}
-    found: Json = {name: {} for name in dict.fromkeys(row["name"] for row in rows) if name != anchor}
-    for name, part in dict.fromkeys((name, part) for name, _, part in points if name != anchor):
-        seeds = [seed for each, seed, of in points if (each, of) == (name, part) and (anchor, seed, part) in points]
-        if seeds:
-            found[name][part] = _against([(points[name, s, part], points[anchor, s, part]) for s in seeds])
+    """Compare each variant with the full one of the same seed at the same quality, by part."""
+    points = pd.DataFrame(
+        {"name": row["name"], "seed": row["seed"], "part": part, **point}
+        for row in rows
+        for part, each in row["latents"].items()
+        for point in each
+    )
+    full = points[points["name"] == anchor].drop(columns="name")
+    pairs = points[points["name"] != anchor].merge(full, on=["seed", "part", "quality"], suffixes=("", "_full"))
+    pairs["percent"] = 100 * (pairs["bits_per_node"] / pairs["bits_per_node_full"] - 1)
+    pairs["change"] = pairs["rounding_db"].astype(float) - pairs["rounding_db_full"].astype(float)
+    found: Json = {name: {} for name in points["name"].unique() if name != anchor}
+    for (name, part), own in pairs.groupby(["name", "part"], sort=False):
+        per = {f"per_{key}": [round(x, 2) for x in own.groupby(key)["percent"].mean()] for key in ("seed", "quality")}
+        found[name][part] = {"percent": round(statistics.fmean(per["per_seed"]), 2), **per}
+        if own["change"].notna().any():
+            found[name][part]["rounding_db"] = round(own["change"].mean(), 3)
     return found
-
-
-def _against(pairs: Sequence[tuple[list[Json], list[Json]]]) -> Json:
-    """Compare the points of a variant with those of the full one, for each seed."""
-    percent = [
-        [100 * (a["bits_per_node"] / b["bits_per_node"] - 1) for a, b in zip(*pair, strict=True)] for pair in pairs
-    ]
-    per_seed = [round(statistics.fmean(each), 2) for each in percent]
-    per_quality = [round(statistics.fmean(each), 2) for each in zip(*percent, strict=True)]
-    changes = [
-        a["rounding_db"] - b["rounding_db"]
-        for pair in pairs
-        for a, b in zip(*pair, strict=True)
-        if a.get("rounding_db") is not None and b.get("rounding_db") is not None
-    ]
-    mean = {"percent": round(statistics.fmean(per_seed), 2), "per_seed": per_seed, "per_quality": per_quality}
-    return {**mean, "rounding_db": round(statistics.fmean(changes), 3)} if changes else mean
 
 
 def table(results: Json) -> str:
