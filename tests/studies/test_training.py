@@ -119,7 +119,7 @@ def run_of(name: str, seed: int, nodes: float, erp: float = 1.0, second: float =
             point = {"quality": q, "frame": frame, "bits_per_node": factor * 0.1 * 2 ** (q / 2), "psnr": 30 + 3 * q}
             points.append({**point, "ws_psnr": 30 + 3 * q + 6 * math.log2(nodes / erp)})  # at 6 dB for twice the bits
     moment = {"steps": 10, "seconds": 5.0, "points": points}
-    return {"variant": name, "part": "inter", "seed": seed, "moments": [moment]}
+    return {"variant": name, "part": "inter", "seed": seed, "moments": [moment], "points": points}
 
 
 def test_bd_rates_are_against_the_baseline_of_the_same_seed_under_each_measure(script):
