@@ -99,8 +99,8 @@ fair: REPORT_MODELS = $(FAIR) planar-ssf2020
 fair: REPORT_ANCHORS =
 fair: $(VENV)/stamp-report
 	@for model in $(FAIR); do \
-	  $(BIN)/python scripts/train.py configs/$$model.toml --resume auto --device cpu --threads 1 --workers 0 && \
-	  $(BIN)/python scripts/release.py $$model configs/$$model.toml --out $(MODELS) || exit; done
+	  $(BIN)/python scripts/train.py studies/fair/$$model.toml --resume auto --device cpu --threads 1 --workers 0 && \
+	  $(BIN)/python scripts/release.py $$model studies/fair/$$model.toml --out $(MODELS) || exit; done
 	$(call choose,out/fair/clips)
 	$(call measure,out/fair/clips,8,results/fair)
 	$(call report,results/fair,out/fair/report.html,results/fair.json,--default fair-sphere)

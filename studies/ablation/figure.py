@@ -1,148 +1,121 @@
-"""The figure of an ablation, from its results alone: what each convolution saves, and the time it takes."""
+"""The figure of a study: panels of series, each with its name at the right, from where a thin line leads to its end."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import matplotlib
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
-from matplotlib.transforms import Bbox
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from deepsphere_codec.errors import UsageError
+from deepsphere_codec.evaluation.labels import spread
 from deepsphere_codec.evaluation.plots import figure_path, save_figure
 from deepsphere_codec.figures.style import GRID, SOFT, STYLE
-from studies.ablation.tables import PARTS
-from studies.convolutions.results import MOMENTS
 
-TITLES = {"equal_steps": "after equal steps", "equal_time": "after equal training time"}
 FRAMES = {"intra": "I-frames", "inter": "P-frames"}
 COLOURS = {"directional": "#323f4b", "chebyshev": "#2b6cb0", "gated": "#2a9d8f", "hybrid": "#d1495b"}
-MARKER = 7.0  # across, in points
-RIGHT = ((8, 0, "left"), (6, 10, "left"), (6, -10, "left"))
-LEFT = ((-8, 0, "right"), (-6, 10, "right"), (-6, -10, "right"))
-PLACES = (*RIGHT[:1], (0, 12, "center"), (0, -12, "center"), *RIGHT[1:], *LEFT)
-"""Of a label beside its dot, in points: the first that is free is taken; else the same, further off."""
-FURTHER = (1.0, 1.5, 2.2, 3.0)
+OTHER = "#8d6a9f"
+LABEL_POINTS = 12.0  # least distance of two names
 
 
-class Dot(NamedTuple):
+class Series(NamedTuple):
+    """One variant.
+
+    Attributes:
+        name: Its name, which gives it its colour; those with Adam are dashed.
+        label: Text beside its end.
+        x, y: Its points.
+        bars: Least and largest value over seeds at each point; none are drawn where it is empty.
+    """
+
     name: str
-    family: tuple[str, int]  # kind and neighbours; K differs within one
-    milliseconds: float
-    rate: float  # BD-rate in per cent, mean over seeds
-    low: float
-    high: float
+    label: str
+    x: list[float]
+    y: list[float]
+    bars: Sequence[tuple[float, float]] = ()
+
+    @property
+    def style(self) -> dict[str, Any]:
+        """Colour by convolution, line by optimiser."""
+        colour = next((COLOURS[each] for each in COLOURS if self.name.lower().startswith(each)), OTHER)
+        return {"color": colour, "linestyle": "--" if "Adam" in self.name else "-"}
 
 
-def plot_ablation(results: dict[str, Any], path: str | Path) -> None:
-    """BD-rate against milliseconds a frame: a row for I- and one for P-frames, a column for each moment.
+class Panel(NamedTuple):
+    """Axes of a figure; values are per cent, or on a logarithmic scale."""
 
-    A bar leads from the best seed to the worst; a line through filters that differ in their taps only.
+    title: str
+    x_label: str
+    series: Sequence[Series]
+    percent: bool = False
+
+
+def plot_panels(rows: Sequence[Sequence[Panel]], path: str | Path, title: str = "") -> None:
+    """Draw panels in rows of equal length.
 
     Raises:
         UsageError: the ending is neither .svg nor .png, or there is nothing to draw.
     """
     path = figure_path(path)
-    if not any(_dots(results, part, moment) for part in PARTS for moment in MOMENTS):
-        raise UsageError("there is nothing to draw: no variant has a BD-rate")
-    with matplotlib.rc_context({**STYLE, "svg.hashsalt": "ablation"}):
-        figure = Figure(figsize=(9.6, 7.4))
-        figure.subplots_adjust(left=0.09, right=0.99, bottom=0.09, top=0.9, hspace=0.27, wspace=0.06)  # for the labels
-        grid = figure.subplots(len(PARTS), len(MOMENTS), sharex="row", sharey="row", squeeze=False)
-        for row, part in zip(grid, PARTS, strict=True):
-            for axes, moment in zip(row, MOMENTS, strict=True):
-                _draw(axes, _dots(results, part, moment))
-                axes.set_title(f"{FRAMES[part]}, {TITLES[moment]}", loc="left", fontsize=10, fontweight="bold")
-            row[0].set_ylabel("BD-rate (lower is better)")
-        figure.supxlabel(_time_label(results), fontsize=10)
-        figure.suptitle(_title(results), x=0.02, ha="left", fontsize=11, fontweight="bold")
-        figure.draw_without_rendering()  # the scales are settled now
-        for axes, (part, moment) in zip(grid.flat, [(p, m) for p in PARTS for m in MOMENTS], strict=True):
-            _label(axes, _dots(results, part, moment))
+    if not any(panel.series for row in rows for panel in row):
+        raise UsageError("there is nothing to draw: no variant was measured")
+    columns, height = len(rows[0]), 4.8 * len(rows)
+    with matplotlib.rc_context({**STYLE, "svg.hashsalt": "equal time"}):
+        figure = Figure(figsize=(6.6 * columns, height))
+        right = 0.78 if columns == 1 else 0.86
+        edges = {"bottom": 0.576 / height, "top": 1 - 0.576 / height, "left": 0.09, "right": right}
+        figure.subplots_adjust(**edges, wspace=0.62, hspace=0.3)
+        grid = figure.subplots(len(rows), columns, squeeze=False)
+        if title:
+            figure.suptitle(title, x=0.02, y=1, ha="left", fontsize=11, fontweight="bold")
+        for axes, panel in zip(grid.flat, (panel for row in rows for panel in row), strict=True):
+            for each in panel.series:
+                axes.plot(each.x, each.y, **each.style, marker="o", markersize=3.5, linewidth=1.4)
+                for x, (low, high) in zip(each.x, each.bars, strict=False):
+                    axes.vlines(x, low, high, color=each.style["color"], linewidth=1.2)
+            axes.set_title(panel.title, loc="left", fontsize=10, fontweight="bold")
+            axes.set_xlabel(panel.x_label)
+            _dress(axes, panel.percent)
+            _label(figure, axes, panel.series)
         save_figure(figure, path)
 
 
-def _dots(results: dict[str, Any], part: str, moment: str) -> list[Dot]:
-    """Of the variants that have a BD-rate, those of a family side by side."""
-    dots = []
-    for variant in results["variants"]:
-        rate, config = variant[part][f"bd_rate_{moment}"], variant["config"]
-        if rate["mean"] is not None:
-            family = config["kinds"][0], config["neighbors"]
-            low, high = min(rate["per_seed"]), max(rate["per_seed"])
-            dots.append(Dot(variant["name"], family, variant["milliseconds"][part], rate["mean"], low, high))
-    return sorted(dots, key=lambda dot: (dot.family, dot.milliseconds))
-
-
-def _draw(axes: Axes, dots: Sequence[Dot]) -> None:
-    for family, members in groupby(dots, lambda dot: dot.family):
-        some, colour = list(members), COLOURS[family[0]]
-        x, y = [dot.milliseconds for dot in some], [dot.rate for dot in some]
-        axes.plot(x, y, color=colour, linewidth=1.0, alpha=0.5, zorder=3)
-        axes.vlines(x, [dot.low for dot in some], [dot.high for dot in some], color=colour, linewidth=1.2, zorder=3)
-        axes.plot(x, y, "o", color=colour, markersize=MARKER, markeredgecolor="white", markeredgewidth=0.9, zorder=4)
-    axes.axhline(0, color=SOFT, linewidth=1.0, zorder=2)
+def _dress(axes: Axes, percent: bool) -> None:
+    if percent:
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:+g} %" if value else "0 %"))
+        axes.axhline(0, color=SOFT, linewidth=1.0)
+    else:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=[1, 1.2, 1.5, 2, 2.5, 3, 3.5, 4, 4.5, 5, 6, 7, 8]))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
     axes.grid(True, color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(length=3)
-    axes.margins(0.16, 0.14)
-    axes.xaxis.set_major_locator(MaxNLocator(6))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:+g} %" if value else "0 %"))
+    axes.spines[["left", "bottom"]].set_color(SOFT)
 
 
-def _label(axes: Axes, dots: Sequence[Dot]) -> None:
-    """Names beside the dots, where nothing else is; where there is no room at all, colour and other panels tell."""
-    inside, taken = axes.get_window_extent(), _obstacles(axes, dots)
-    for dot in dots:
-        for dx, dy, side in [(dx * far, dy * far, side) for far in FURTHER for dx, dy, side in PLACES]:
-            text = axes.annotate(
-                dot.name,
-                (dot.milliseconds, dot.rate),
-                (dx, dy),
-                textcoords="offset points",
-                ha=side,
-                va="center_baseline",
-                fontsize=9,
-                color=COLOURS[dot.family[0]],
-            )
-            place = text.get_window_extent()
-            if inside.x0 <= place.x0 and place.x1 <= inside.x1 and not any(place.overlaps(each) for each in taken):
-                taken.append(place)
-                break
-            text.remove()
-
-
-def _obstacles(axes: Axes, dots: Sequence[Dot]) -> list[Bbox]:
-    """What labels must leave free: dots, and small boxes all along bars and lines."""
-    half = MARKER / 2 * axes.get_figure().dpi / 72  # type: ignore[union-attr]
-    lines = [((dot.milliseconds, dot.low), (dot.milliseconds, dot.high)) for dot in dots]
-    lines += [
-        ((one.milliseconds, one.rate), (two.milliseconds, two.rate))
-        for one, two in pairwise(dots)
-        if one.family == two.family
-    ]
-    lines.append(((axes.get_xlim()[0], 0.0), (axes.get_xlim()[1], 0.0)))
-    spots = [(*axes.transData.transform((dot.milliseconds, dot.rate)), half) for dot in dots]
-    for line in lines:
-        start, end = axes.transData.transform(line)
-        spots += [(*(start + (end - start) * step), 1.0) for step in np.linspace(0, 1, 200)]
-    return [Bbox([[x - reach, y - reach], [x + reach, y + reach]]) for x, y, reach in spots]
-
-
-def _time_label(results: dict[str, Any]) -> str:
-    settings = results["settings"]
-    return f"milliseconds a frame, whole sphere at nside {settings['nside']}, one thread, without entropy coding"
-
-
-def _title(results: dict[str, Any]) -> str:
-    seeds = len(results["variants"][0]["intra"]["equal_steps"])
-    return (
-        f"What a convolution is worth: rate against {results['settings']['anchor']}, mean of {seeds} seeds (bar: each)"
-    )
+def _label(figure: Figure, axes: Axes, series: Sequence[Series]) -> None:
+    """Write each label beside the axes, as near to the end of its series as the others leave room."""
+    figure.draw_without_rendering()  # the scales are settled now
+    per_point = 72 / figure.dpi
+    ends = sorted(series, key=lambda each: each.y[-1])
+    places = [axes.transData.transform((each.x[-1], each.y[-1])) * per_point for each in ends]
+    right = axes.bbox.x1 * per_point
+    for each, (x, y), shown in zip(ends, places, spread([y for _, y in places], LABEL_POINTS), strict=True):
+        colour = each.style["color"]
+        axes.annotate(
+            each.label,
+            (each.x[-1], each.y[-1]),
+            (right - x + 6, shown - y),
+            textcoords="offset points",
+            va="center",
+            fontsize=8.5,
+            color=colour,
+            annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.5, "shrinkB": 4},
+        )

@@ -19,13 +19,14 @@ from deepsphere_codec.errors import UsageError
 from deepsphere_codec.models.config import QUALITIES
 from deepsphere_codec.models.dvc import SphereDVC
 from deepsphere_codec.models.memory import References
-from deepsphere_codec.models.quality import PLANE_WEIGHTS
+from deepsphere_codec.models.quality import PLANE_WEIGHTS, intra_quality
 from deepsphere_codec.motion.contexts import MotionTables
 from deepsphere_codec.motion.prediction import Motion
 from deepsphere_codec.motion.syntax import Setting, write_tree
 from deepsphere_codec.motion.tree import MotionTree
 from deepsphere_codec.sphere.patch import PatchGrid
 from deepsphere_codec.training.distortion import make_distortion, squared_error
+from deepsphere_codec.training.loss import lmbda
 from deepsphere_codec.training.order import anchors_of
 from deepsphere_codec.training.stored_trees import motion_lmbda
 
@@ -58,7 +59,7 @@ class Measured(NamedTuple):
 
 
 def held_out(folder: Path, settings: PatchSettings) -> list[HeldOut]:
-    """The same patches whenever it is called: of each prepared film, random frames in a row at each of six places.
+    """Take random frames in a row of each prepared film at each of six places: the same patches at every call.
 
     Raises:
         UsageError: no film in the folder has enough frames.
@@ -78,76 +79,100 @@ def held_out(folder: Path, settings: PatchSettings) -> list[HeldOut]:
     return samples
 
 
-class _Coded(NamedTuple):
-    """One frame of every film at one place: squared errors of the planes over nodes and over pixels, bits of all."""
+class _Frame(NamedTuple):
+    """One decoded frame of every film at one place; I-frames have no trees of motion and no references."""
 
-    nodes: Float[Tensor, "films 3"]
-    pixels: Float[Tensor, "films 3"]
-    bits: float
+    number: int
+    x: Float[Tensor, "films npix 3"]
+    x_hat: Float[Tensor, "films npix 3"]
+    rate: Rate
+    trees: Sequence[MotionTree] = ()
+    references: References | None = None
 
 
 @torch.no_grad()
 def measure(model: SphereDVC, part: str, samples: Sequence[HeldOut], qualities: Sequence[float]) -> list[Measured]:
-    """Rate and distortion of I-frames ("intra"), or of each of the P-frames after them ("inter").
+    """Measure rate and distortion of I-frames ("intra"), or of each of the P-frames after them ("inter").
 
     The rate is that of rounded latents, estimated. Squared errors are averaged over the places for each film and
     plane, decibels over films, as if the places were the whole sphere.
     """
+    errors: dict[tuple[float, int], list[tuple[Tensor, Tensor]]] = {}
+    bits: dict[tuple[float, int], float] = {}
+    for sample, quality, frame in _coded(model, part, samples, qualities):
+        key = quality, frame.number
+        pixels = make_distortion("erp", sample.block)(frame.x, frame.x_hat)
+        errors.setdefault(key, []).append((squared_error(frame.x, frame.x_hat), pixels))
+        bits[key] = bits.get(key, 0.0) + float(frame.rate.bits) + _motion_bits(model, frame)
+    nodes = sum(x.shape[0] * x.shape[2] for _, x in samples)
+    return [
+        Measured(*key, bits[key] / nodes, *(_decibels(each) for each in zip(*places, strict=True)))
+        for key, places in errors.items()
+    ]
+
+
+@torch.no_grad()
+def losses(model: SphereDVC, part: str, samples: Sequence[HeldOut], qualities: Sequence[float]) -> list[float]:
+    """Compute the loss of I-frames ("intra"), or of P-frames behind them ("inter"), at each quality.
+
+    loss = bits per node + lmbda · 255² · squared error (Y, Cb and Cr weighted 6 : 1 : 1). The rate is that of rounded
+    latents, so the result does not depend on random numbers; the bits of the motion do not count.
+
+    Returns:
+        One loss for each quality, averaged over films, places and frames.
+    """
+    found: dict[float, list[float]] = {quality: [] for quality in qualities}
+    for _, quality, frame in _coded(model, part, samples, qualities):
+        error = squared_error(frame.x, frame.x_hat).mean(0) @ frame.x.new_tensor(PLANE_WEIGHTS)
+        bits = frame.rate.bits / (frame.x.shape[0] * frame.x.shape[1])
+        found[quality].append(float(bits + lmbda(frame.x.new_tensor([quality]))[0] * error))
+    return [math.fsum(each) / len(each) for each in found.values()]
+
+
+def _coded(
+    model: SphereDVC, part: str, samples: Sequence[HeldOut], qualities: Sequence[float]
+) -> Iterator[tuple[HeldOut, float, _Frame]]:
+    """Code every sample at every quality, frame by frame."""
     model.eval()
-    found: dict[tuple[float, int], list[_Coded]] = {}
     for sample in samples:
         model.pyramid.place(sample.block)
         model.inter.place()
         for quality in qualities:
-            for frame, coded in _coded(model, part, sample, quality):
-                found.setdefault((quality, frame), []).append(coded)
-    nodes = sum(x.shape[0] * x.shape[2] for _, x in samples)
-    return [_measured(*key, places, nodes) for key, places in found.items()]
+            for frame in _frames(model, part, sample.x, sample.x.new_full((len(sample.x),), quality)):
+                yield sample, quality, frame
 
 
-def _measured(quality: float, frame: int, places: list[_Coded], nodes: int) -> Measured:
-    bits = sum(place.bits for place in places)
-    decibels = (_decibels([place.nodes for place in places]), _decibels([place.pixels for place in places]))
-    return Measured(quality, frame, bits / nodes, *decibels)
-
-
-def _coded(model: SphereDVC, part: str, sample: HeldOut, quality: float) -> Iterator[tuple[int, _Coded]]:
-    """Frames and their numbers, one after the other."""
-    x, asked = sample.x, sample.x.new_full((len(sample.x),), quality)
-    pixels = make_distortion("erp", sample.block)
-
-    def coded(frame: int, x_hat: Tensor, *rates: Rate) -> tuple[int, _Coded]:
-        target, bits = x[:, frame], sum(float(rate.bits) for rate in rates)
-        return frame, _Coded(squared_error(target, x_hat), pixels(target, x_hat), bits)
-
+def _frames(
+    model: SphereDVC, part: str, x: Float[Tensor, "films frames npix 3"], asked: Float[Tensor, " films"]
+) -> Iterator[_Frame]:
     if part == "intra":
         picture, rate = model.intra(x[:, 0], asked, straight=True)
-        yield coded(0, picture.x_hat, rate)
+        yield _Frame(0, x[:, 0], picture.x_hat, rate)
         return
-    picture, _ = model.intra(x[:, 0], (asked + model.config.intra_step).clamp_max(QUALITIES))
+    picture, _ = model.intra(x[:, 0], intra_quality(asked, model.config).clamp_max(QUALITIES))
     states = [model.inter.begin(*picture)]
-    for frame in range(1, x.shape[1]):
+    for number in range(1, x.shape[1]):
         references = anchors_of(states)
-        trees = model.inter.find_motion(x[:, frame], references, motion_lmbda(asked))
-        out = model.inter(x[:, frame], references, Motion.of(trees), asked, straight=True)
-        number, found = coded(frame, out.x_hat, out.rate)
-        yield number, found._replace(bits=found.bits + _motion_bits(model, trees, references))
+        trees = model.inter.find_motion(x[:, number], references, motion_lmbda(asked))
+        out = model.inter(x[:, number], references, Motion.of(trees), asked, straight=True)
+        yield _Frame(number, x[:, number], out.x_hat, out.rate, trees, references)
         states.append(references.after(out.x_hat, out.fine))
 
 
-def _motion_bits(model: SphereDVC, trees: Sequence[MotionTree], references: References) -> float:
-    """Bits of the trees, each in bytes of its own, by tables that are not the model's: in training it has none."""
-    tables, setting, bits = MotionTables(), Setting(references.distances), 0
+def _motion_bits(model: SphereDVC, frame: _Frame) -> int:
+    """Return the bits of the trees, each in bytes of its own, by tables that are not the model's: it has none yet."""
+    tables, bits = MotionTables(), 0
     tables.build_tables()
-    for tree in trees:
+    for tree in frame.trees:
+        assert frame.references
         writer = SymbolWriter()
-        write_tree(tree, model.inter.blocks, setting, tables, writer)
+        write_tree(tree, model.inter.blocks, Setting(frame.references.distances), tables, writer)
         bits += 8 * len(writer.finish())
     return bits
 
 
-def _decibels(errors: list[Tensor]) -> float:
-    planes = -10 * torch.stack(errors).mean(0).log10()
+def _decibels(errors: Sequence[Tensor]) -> float:
+    planes = -10 * torch.stack(list(errors)).mean(0).log10()
     psnr = float((planes @ planes.new_tensor(PLANE_WEIGHTS)).mean())
     assert math.isfinite(psnr)
     return psnr

@@ -1,202 +1,276 @@
-"""One codec with each of several choices, trained alike and measured after as many steps and after as much time."""
+"""Jobs side by side, one thread each: variants trained alike and measured at some moments; finished runs are kept."""
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
+import multiprocessing
+import os
 import re
 import shutil
-import time
-from collections.abc import Iterator, Sequence
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, Protocol, TypeVar
 
 import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from tqdm import tqdm
 
 from deepsphere_codec.data.patches import PatchSettings
-from deepsphere_codec.errors import UsageError
+from deepsphere_codec.data.prepare import prepare_films
+from deepsphere_codec.errors import CodecError, UsageError
+from deepsphere_codec.evaluation.json_file import read_json, write_json
 from deepsphere_codec.models.dvc import SphereDVC
-from deepsphere_codec.runtime.atomic import atomic_output
 from deepsphere_codec.sphere.patch import PatchGrid
 from deepsphere_codec.training.settings import TrainSettings, load_settings
 from deepsphere_codec.training.trainer import Trainer
-from studies.ablation.held_out import held_out, measure
-from studies.ablation.jobs import run_all
+from studies.ablation.held_out import held_out, losses, measure
 from studies.ablation.stand_in import BlockIntra
-from studies.ablation.tables import PARTS
+from studies.ablation.study import Json, Study, Variant, as_changes
 
-QUALITIES = (1.0, 3.0, 5.0, 7.0)
 _MEMORY = 0.9  # of the average of the weights: of each LOG_EVERY = 20 steps, hence about 200 steps
-_NO_END = 10**9  # steps
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
 
 
-class Variant(NamedTuple):
-    """One choice.
+class KeptJob(Protocol):
+    """A job whose result is kept in a file that begins with its heading."""
 
-    Attributes:
-        changes: Of the settings, as `load_settings` takes them.
-        parts: Where it is another choice than the anchor.
-    """
+    @property
+    def result(self) -> Path: ...
 
-    name: str
-    changes: tuple[str, ...] = ()
-    parts: tuple[str, ...] = PARTS
+    @property
+    def heading(self) -> Json: ...
 
 
-class Budget(NamedTuple):
-    """A run is measured after so many steps, and after so many seconds of the processor's time unless they are None."""
-
-    steps: int
-    seconds: float | None = None
+AnyJob = TypeVar("AnyJob", bound=KeptJob)
 
 
 class Job(NamedTuple):
-    """One run.
+    """One training.
 
     Attributes:
-        config: TOML file that all variants share.
+        study: What all variants share.
         films, clips: Prepared films to train on, and to measure on.
-        folder: Where its result goes.
-        anchor: What the variant is compared with: where they have the same weights, they begin alike.
-        frames: Of a sample that P-frames are measured on; the first is the I-frame.
-        decays: Whether the rate of learning falls to a hundredth over the steps of the budget; else it stays, since a
-            run may be measured at two moments.
+        folder: Folder of the result.
+        variant, part, seed: What is trained.
+        steps: Numbers of steps after which it is measured, rising.
     """
 
-    config: Path
+    study: Study
     films: Path
     clips: Path
     folder: Path
     variant: Variant
     part: str
     seed: int
-    budget: Budget
-    anchor: Variant
-    frames: int = 2
-    decays: bool = False
+    steps: tuple[int, ...]
 
     @property
     def name(self) -> str:
-        slug = re.sub("[^a-z0-9]+", "-", self.variant.name.lower())
-        return f"{self.part}-{slug}-{self.seed}"
+        """Name of the run, of its folder and its result."""
+        return f"{self.part}-{slug(self.variant.name)}-{self.seed}"
 
     @property
     def result(self) -> Path:
+        """File of the result."""
         return self.folder / f"{self.name}.json"
 
     @property
+    def changes(self) -> list[str]:
+        """Settings of the part, then those of the variant, as `load_settings` takes them."""
+        return as_changes(self.study.parts[self.part].get("settings", {})) + as_changes(self.variant.changes)
+
+    @property
     def settings(self) -> TrainSettings:
-        """Settings of the run, from the file and the variant's changes."""
-        given = load_settings(self.config, [*self.variant.changes, f"train.part='{self.part}'", f"name='{self.name}'"])
-        last = given.train.rate * (0.01 if self.decays else 1)
-        schedule = replace(given.train, seed=self.seed, steps=self.budget.steps, rate_last=last)
+        """Settings of the run."""
+        own = [*as_changes(self.study.settings), *self.changes, f"train.part='{self.part}'", f"name='{self.name}'"]
+        given = load_settings(Path(os.devnull), own)
+        last = given.train.rate * (0.01 if self.study.rate_falls else 1)
+        schedule = replace(given.train, seed=self.seed, steps=self.steps[-1], rate_last=last)
         frames = 1 if self.part == "intra" else given.data.frames
         return replace(given, train=schedule, data=replace(given.data, frames=frames))
 
     @property
     def origin(self) -> TrainSettings:
         """The anchor's settings."""
-        return self._replace(variant=self.anchor).settings
+        return self._replace(variant=self.study.anchor).settings
 
     @property
-    def heading(self) -> dict[str, Any]:
-        """What the result begins with; a result of other settings is not this job's."""
-        told = {"budget": self.budget._asdict(), "qualities": QUALITIES, "frames": self.frames}
-        settings = {**self.settings.to_dict(), **told}
-        settings = json.loads(json.dumps(settings))  # as it is when it is read back
+    def heading(self) -> Json:
+        """Beginning of the result; one with other settings is not this job's."""
+        budget = {"steps": self.steps[-1], "seconds": None}
+        measured = {"budget": budget, "qualities": self.study.qualities, "frames": self.study.frames}
+        settings = json.loads(json.dumps({**self.settings.to_dict(), **measured}))  # as it is when it is read back
         return {"variant": self.variant.name, "part": self.part, "seed": self.seed, "settings": settings}
 
 
-def finished(job: Job) -> dict[str, Any] | None:
-    """The result of a job that ran before.
+def slug(name: str) -> str:
+    """Make a file name of a variant's name."""
+    return re.sub("[^a-z0-9]+", "-", name.lower())
+
+
+def kept_result(job: KeptJob) -> Json | None:
+    """Read the result of a job that ran before; None if it did not.
 
     Raises:
-        UsageError: it ran with other settings.
+        UsageError: it ran with other settings, or was measured at other moments.
     """
     if not job.result.exists():
         return None
-    found = json.loads(job.result.read_text(encoding="utf-8"))
-    if any(found.get(key) != value for key, value in job.heading.items()):
+    found = read_json(job.result)
+    steps = getattr(job, "steps", ())
+    moments = [moment["steps"] for moment in found.get("moments", [])]
+    if any(found.get(key) != value for key, value in job.heading.items()) or moments != list(steps[: len(moments)]):
         raise UsageError(f"{job.result} was made with other settings; remove it, or keep runs in another folder")
     return found
 
 
-def run_job(job: Job) -> dict[str, Any]:
-    """Train, measure, and write the result.
+def list_jobs(study: Study, args: argparse.Namespace, steps: Callable[[str, str], Sequence[int]]) -> list[Job]:
+    """Make the jobs of a study, one seed after the other: the first results are whole at half of the time.
 
-    Returns:
-        {"variant", "part", "seed", "settings", "equal_steps"}, and "equal_time" where the budget has seconds; each of
-        them is {"steps", "seconds", "points": [`Measured`]}.
+    Args:
+        study: The study.
+        args: Options of `read_arguments`.
+        steps: Given a part and the name of a variant, numbers of steps after which a run is measured.
     """
-    run = Run(job)
-    steps, seconds = job.budget
-    found = {}
-    run.train(steps, math.inf if seconds is None else seconds)
-    if run.trainer.step < steps:
-        found["equal_time"] = run.measured()
-        run.train(steps, math.inf)
-    found["equal_steps"] = run.measured()
-    if seconds is not None and "equal_time" not in found:
-        run.train(_NO_END, seconds)
-        found["equal_time"] = run.measured()
-    result = job.heading | found
-    with atomic_output(job.result, force=True) as place:
-        place.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    run.trainer.checkpoint.unlink()
-    return result
+    places = args.prepared, args.prepared_test, args.runs
+    return [
+        Job(study, *places, variant, part, seed, tuple(sorted({*steps(part, variant.name)})))
+        for seed in study.seeds
+        for part in args.parts
+        for variant in study.variants
+        if part in variant.parts
+    ]
 
 
-def run_jobs(jobs: Sequence[Job], at_once: int) -> Iterator[dict[str, Any]]:
-    """Results as they come, as of `run_all`; jobs that ran before are not run again.
+def prepare(study: Study, args: argparse.Namespace) -> None:
+    """Prepare films where there are none yet, and this process for trainings: one thread, ended by SIGTERM."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    torch.set_num_threads(1)
+    films = [(args.clips, args.prepared_test, study.films.test_frames)]
+    if not args.finished:
+        films.append((Path(study.films.train), args.prepared, study.films.train_frames))
+    for folder, prepared, frames in films:
+        if not any(prepared.glob("*.npy")):
+            for line in prepare_films(folder, prepared, frames=frames):
+                sys.stderr.write(f"left out: {line}\n")
+
+
+def finish(args: argparse.Namespace, jobs: Sequence[AnyJob], run: Callable[[AnyJob], Json]) -> list[Json]:
+    """Return the results of all jobs, and run those that are not finished; with --finished, only results that are kept.
 
     Raises:
         UsageError: a job ran before with other settings.
         CodecError: a process was killed.
     """
-    before = {job.name: finished(job) for job in jobs}
-    yield from (result for result in before.values() if result)
-    todo = [job for job in jobs if not before[job.name]]
-    yield from run_all(run_job, todo, at_once)
+    kept = [result for job in jobs if (result := kept_result(job))]
+    return kept if args.finished else with_bar(run, jobs, args.jobs, "run")
+
+
+def with_bar(run: Callable[[Task], Result], tasks: Sequence[Task], at_once: int, unit: str) -> list[Result]:
+    """Return the results of tasks, of which some run side by side, and show on standard error how many are done."""
+    return list(tqdm(run_all(run, tasks, at_once), total=len(tasks), unit=unit, disable=None))
+
+
+def run_all(run: Callable[[Task], Result], tasks: Sequence[Task], at_once: int) -> Iterator[Result]:
+    """Yield results as they come; of several at once, each in a process of one thread.
+
+    Raises:
+        CodecError: a process was killed.
+    """
+    if at_once <= 1:
+        yield from map(run, tasks)
+        return
+    others = set(multiprocessing.active_children())
+    with ProcessPoolExecutor(at_once, multiprocessing.get_context("spawn"), _begin_process) as pool:
+        try:
+            for future in as_completed([pool.submit(run, task) for task in tasks]):
+                yield future.result()
+        except BaseException as error:  # an interrupt, too: minutes may be left to those that run
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in set(multiprocessing.active_children()) - others:
+                process.terminate()
+            if isinstance(error, BrokenProcessPool):
+                raise CodecError("a run was killed; finished runs are kept, start again") from error
+            raise
+
+
+def _begin_process() -> None:
+    """Set one thread; an interrupt is the parent's affair."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    torch.set_num_threads(1)
+
+
+def run_job(job: Job) -> Json:
+    """Train and measure, unless the result is there, and write the result so far at each moment.
+
+    Returns:
+        {"variant", "part", "seed", "settings", "moments": [moment], "points": [`Measured` as a dict]}. A moment has
+        "steps" and "seconds", and "loss" and "losses" where the study has qualities for them, else "points" too. The
+        points of the last moment are those of the run, which has none before it.
+    """
+    kept = kept_result(job)
+    if kept and len(kept["moments"]) == len(job.steps):
+        return kept
+    run, result = Run(job), job.heading | {"moments": [], "points": []}
+    for steps in job.steps:
+        run.train(steps)
+        moment: Json = {"steps": steps, "seconds": round(run.trainer.cpu_seconds, 1)}
+        points = [] if job.study.loss_qualities and steps != job.steps[-1] else run.points()
+        moment |= run.losses() if job.study.loss_qualities else {"points": points}
+        result["moments"].append(moment)
+        result["points"] = points if steps == job.steps[-1] else []
+        write_json(job.result, result)
+    run.trainer.checkpoint.unlink()
+    sys.stderr.write(f"{job.name}: {moment['seconds']:.0f} s\n")
+    return result
+
+
+def make_trainer(job: Job) -> Trainer:
+    """Make the trainer of a job, in a folder beside its result."""
+    return Trainer(job.settings, job.folder / job.name, job.films, torch.device("cpu"), workers=0)
 
 
 class Run:
-    """A network in training, the mean of its weights, and the time spent on it."""
+    """A network in training, and the running mean of its weights."""
 
     def __init__(self, job: Job) -> None:
         self.job = job
-        shutil.rmtree(job.folder / job.name, ignore_errors=True)  # of a run that did not come to its end
-        self.trainer = Trainer(job.settings, job.folder / job.name, job.films, torch.device("cpu"), workers=0)
+        shutil.rmtree(job.folder / job.name, ignore_errors=True)  # of a run that was broken off
+        self.trainer = make_trainer(job)
         model = self.trainer.model
         data, block = job.origin.data, self.trainer.block
         assert isinstance(data, PatchSettings) and isinstance(block, PatchGrid), "variants are of the sphere"
         _begin_alike(model, job, block)
         if job.part == "inter":
             model.intra = BlockIntra(model.config, model.pyramid)  # type: ignore[assignment]
-        frames = 1 if job.part == "intra" else job.frames
+        frames = 1 if job.part == "intra" else job.study.frames
         self.samples = held_out(job.clips, replace(data, frames=frames))
         self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(_MEMORY))
-        self.seconds = 0.0
 
-    def train(self, steps: int, seconds: float) -> None:
-        """Until so many steps, or so many seconds of the processor's time, have been spent in all."""
+    def train(self, steps: int) -> None:
+        """Train until this number of steps, where the learning rate ends."""
         trainer = self.trainer
         trainer.settings = replace(trainer.settings, train=replace(trainer.settings.train, steps=steps))
-        while trainer.step < steps and seconds - self.seconds > self.seconds / max(1, trainer.step):
-            # By the clock no more is spent than passes: where others use the processor as well, it goes on.
-            before = time.process_time()
-            trainer.run(time.monotonic() + seconds - self.seconds, lambda _: self._remember())
-            self.seconds += time.process_time() - before
+        trainer.run(on_step=lambda _: self._remember())
 
-    def measured(self) -> dict[str, Any]:
-        """Of the mean of the weights."""
-        points = measure(self.mean, self.job.part, self.samples, QUALITIES)
-        return {
-            "steps": self.trainer.step,
-            "seconds": round(self.seconds, 1),
-            "points": [point._asdict() for point in points],
-        }
+    def points(self) -> list[Json]:
+        """Measure rate and distortion, with the running mean of the weights."""
+        return [point._asdict() for point in measure(self.mean, self.job.part, self.samples, self.job.study.qualities)]
+
+    def losses(self) -> Json:
+        """Measure the loss of held-out patches, with the running mean of the weights."""
+        found = losses(self.mean, self.job.part, self.samples, self.job.study.loss_qualities)
+        return {"loss": round(math.fsum(found) / len(found), 4), "losses": [round(each, 4) for each in found]}
 
     @property
     def mean(self) -> SphereDVC:
@@ -213,7 +287,7 @@ class Run:
 
 @torch.no_grad()
 def _begin_alike(model: SphereDVC, job: Job, block: PatchGrid) -> None:
-    """All weights that the anchor has as well begin as the anchor's: luck must not tell variants apart."""
+    """Copy all weights that the anchor has as well from it: luck must not tell variants apart."""
     settings = job.origin
     torch.manual_seed(settings.train.seed)
     anchor = dict(SphereDVC(settings.model, block).named_parameters())

@@ -1,30 +1,48 @@
-"""What ablations share: BD-rates seed by seed, and the file that results live in."""
+"""Results of a study: runs by variant, BD-rates seed by seed, the file, and the table that its command prints."""
 
 from __future__ import annotations
 
+import argparse
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
+import pandas as pd
+
+from deepsphere_codec.data.patches import PatchSettings
 from deepsphere_codec.errors import UsageError
 from deepsphere_codec.evaluation.bdrate import bd_rate
+from deepsphere_codec.evaluation.environment import environment
 from deepsphere_codec.evaluation.json_file import read_json
 from deepsphere_codec.evaluation.results import Point
+from studies.ablation.runs import list_jobs
+from studies.ablation.study import Json, Study
 
-PARTS = ("intra", "inter")
+Runs = dict[tuple[str, str], dict[int, Json]]
+"""Results of runs by part, variant and seed."""
 
-Json = dict[str, Any]
+
+def by_variant(runs: Iterable[Json]) -> Runs:
+    """Sort runs by part and variant, then by seed."""
+    found: Runs = {}
+    for run in sorted(runs, key=lambda run: run["seed"]):
+        found.setdefault((run["part"], run["variant"]), {})[run["seed"]] = run
+    return found
 
 
-def bd_rates(pairs: Iterable[tuple[Sequence[Json], Sequence[Json]]], decibels: str = "psnr") -> Json:
+def bd_rates(
+    anchors: Mapping[int, Sequence[Json]], others: Mapping[int, Sequence[Json]], decibels: str = "psnr"
+) -> Json:
     """Per cent more bits than the anchor at equal PSNR, by PCHIP: {"mean", "per_seed"}, null where there is none.
 
     Args:
-        pairs: For each seed, points of the anchor and of the other.
-        decibels: Key of the points that says how good they are.
+        anchors: Points of the anchor by seed.
+        others: Points of the other; only seeds that both have, with points, are compared.
+        decibels: Key of the points' quality of the picture.
     """
-    per_seed = [_bd_rate(_curve(anchor, decibels), _curve(test, decibels)) for anchor, test in pairs]
+    seeds = [seed for seed in others if anchors.get(seed) and others[seed]]
+    per_seed = [bd_rate(_curve(anchors[seed], decibels), _curve(others[seed], decibels)).pchip for seed in seeds]
+    per_seed = [None if value is None else round(value, 2) for value in per_seed]
     known = [value for value in per_seed if value is not None]
     mean = round(statistics.fmean(known), 2) if known and len(known) == len(per_seed) else None
     return {"mean": mean, "per_seed": per_seed}
@@ -34,28 +52,49 @@ def _curve(points: Sequence[Json], decibels: str) -> list[Point]:
     return [Point(point["quality"], point["bits_per_node"], point[decibels]) for point in points]
 
 
-def _bd_rate(anchor: Sequence[Point], test: Sequence[Point]) -> float | None:
-    value = bd_rate(anchor, test).pchip
-    return None if value is None else round(value, 2)
-
-
 def in_percent(rates: Json) -> str:
-    """A BD-rate as text: its mean over seeds, ± half of their range."""
+    """Format a BD-rate: its mean over seeds, ± half of their range."""
     if rates["mean"] is None:
         return "-"
     spread = (max(rates["per_seed"]) - min(rates["per_seed"])) / 2
     return f"{rates['mean']:+.1f}" + (f" ± {spread:.1f} %" if len(rates["per_seed"]) > 1 else " %")
 
 
-def read_ablation(path: Path, name: str) -> Json:
-    """Read the results of an ablation.
+def shared_settings(study: Study, args: argparse.Namespace, part: str) -> Json:
+    """Return the settings that all variants of a part share, as results have them."""
+    settings = list_jobs(study, args, lambda *_: [1])[0]._replace(part=part).origin
+    assert isinstance(settings.data, PatchSettings), "variants are of the sphere"
+    return {
+        "qualities": list(study.qualities),
+        "nside": settings.data.nside,
+        "patch": settings.data.side,
+        "batch": settings.train.batch,
+        "rate": settings.train.rate,
+        "precision": settings.train.precision,
+        "clips": sorted(path.stem for path in args.prepared_test.glob("*.npy")),
+    }
 
-    Args:
-        name: Of the results, as they give it themselves.
+
+def whole(study: Study, **contents: object) -> Json:
+    """Return the results of a study, ready to be written."""
+    return {"name": study.name, "description": study.description, **contents, "environment": environment()}
+
+
+def read_results(path: Path, study: Study) -> Json:
+    """Read the results of a study.
+
     Raises:
         UsageError: the file cannot be read, or holds something else.
     """
     results = read_json(path)
-    if not isinstance(results, dict) or results.get("name") != name or not isinstance(results.get("variants"), list):
-        raise UsageError(f"{path} holds no results of an ablation; python -m studies.{name} makes them")
+    if not isinstance(results, dict) or results.get("name") != study.name:
+        raise UsageError(f"{path} holds no results of this study; python -m studies.{study.name} makes them")
     return results
+
+
+def as_table(rows: Iterable[Mapping[str, str]]) -> str:
+    """Format rows of cells by column as text, with the first column to the left; cells that a row lacks are empty."""
+    table = pd.DataFrame.from_records(list(rows)).fillna("")
+    first = table.columns[0]
+    width = max(map(len, table[first]), default=0)
+    return table.to_string(index=False, formatters={first: f"{{:<{width}}}".format})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,6 +29,7 @@ from deepsphere_codec.sphere.patch import PatchGrid
 from deepsphere_codec.training.order import anchors_of
 from deepsphere_codec.training.stored_trees import motion_lmbda
 from studies.ablation.held_out import PLACES, held_out
+from studies.ablation.study import Json
 
 CODECS = {"intra": "intra.latents", "residual": "inter.residual_latents"}
 """Where each part's latents are coded in a model."""
@@ -38,19 +39,17 @@ _SEED = 11  # of the patches that are trained on
 _AT_ONCE = 8  # chains that pass the model together
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What all variants share.
+class Plan(NamedTuple):
+    """Model, samples and training that all variants share.
 
     Attributes:
         model: Name or folder of the model.
-        name, weights_hash, config: What it is.
+        name, weights_hash, config: Its name, weights and configuration.
         films, clips: Prepared films to train on, and to measure on.
-        folder: Where latents and results are kept.
+        folder: Folder of latents and results.
         data: Patches; its frames are those of a chain, an I-frame and the P-frames after it.
-        places: Blocks of the sphere to train on.
-        chains, singles: At each of them: chains, and I-frames besides.
-        steps, batch, rate, rate_muon: Of the training of a hyperprior; both rates of learning fall along a cosine.
+        sampling: "places" of the sphere to train on; "chains" at each of them, and "singles", I-frames besides.
+        training: "steps", "batch", "rate" and "rate_muon" of a hyperprior; both learning rates fall along a cosine.
     """
 
     model: str
@@ -61,24 +60,19 @@ class Plan:
     clips: Path
     folder: Path
     data: PatchSettings
-    places: int
-    chains: int
-    singles: int
-    steps: int
-    batch: int = 8
-    rate: float = 3e-3
-    rate_muon: float = 1e-2
+    sampling: Json
+    training: Json
 
     @property
-    def source(self) -> dict[str, Any]:
-        """What the latents follow from."""
-        numbers = {"places": self.places, "chains": self.chains, "singles": self.singles, "qualities": list(QUALITIES)}
-        return {"model": self.name, "weights_hash": self.weights_hash, **asdict(self.data), **numbers}
+    def source(self) -> Json:
+        """Everything that the latents follow from."""
+        about = {"model": self.name, "weights_hash": self.weights_hash}
+        return {**about, **asdict(self.data), **self.sampling, "qualities": list(QUALITIES)}
 
     @property
-    def settings(self) -> dict[str, Any]:
-        """What the results follow from."""
-        return {**self.source, "steps": self.steps, "batch": self.batch, "rate": self.rate, "rate_muon": self.rate_muon}
+    def settings(self) -> Json:
+        """Everything that the results follow from."""
+        return {**self.source, **self.training}
 
 
 class Latents(NamedTuple):
@@ -86,9 +80,9 @@ class Latents(NamedTuple):
 
     Attributes:
         y: Times the gain, before rounding.
-        context: What the entropy parameters are told: of frames before, of the motion, the quality.
-        step: What one whole step of y is when it is scaled back.
-        quality: Asked of the film.
+        context: Input of the entropy parameters: frames before, the motion, the quality.
+        step: Size of one whole step of y when it is scaled back.
+        quality: Quality of the film.
     """
 
     y: Float[Tensor, "n latent m"]
@@ -97,13 +91,13 @@ class Latents(NamedTuple):
     quality: Float[Tensor, " n"]
 
     def at(self, rows: Tensor) -> Latents:
-        """Some of the samples."""
+        """Select some of the samples."""
         return Latents(*(field[rows] for field in self))
 
 
 @torch.no_grad()
 def record(network: SphereDVC, x: Float[Tensor, "n frames npix 3"], quality: Float[Tensor, " n"]) -> dict[str, Latents]:
-    """All latents of chains of frames, those of P-frames one frame after the other; by part."""
+    """Return all latents of chains of frames by part, those of P-frames one frame after the other."""
     heard: dict[str, list[Latents]] = {part: [] for part in PARTS}
 
     def listener(part: str) -> Callable[[nn.Module, tuple[Any, ...]], None]:
@@ -150,8 +144,8 @@ class Place(NamedTuple):
 
 
 def places(plan: Plan) -> list[Place]:
-    """Those to train on and those to measure at."""
-    counts = {"train": plan.places, "test": PLACES}
+    """List the places to train on and those to measure at."""
+    counts = {"train": plan.sampling["places"], "test": PLACES}
     return [Place(plan, role, number) for role, count in counts.items() for number in range(count)]
 
 
@@ -184,7 +178,7 @@ def collect(place: Place) -> Path:
 def _seen(place: Place) -> tuple[PatchGrid, list[tuple[Tensor, Tensor]]]:
     """Chains of P-frames, and I-frames without any, since these are cheaper and a chain has only one."""
     plan, samples = place.plan, []
-    for frames, count in ((plan.data.frames, plan.chains), (1, plan.singles)):
+    for frames, count in ((plan.data.frames, plan.sampling["chains"]), (1, plan.sampling["singles"])):
         dataset = PatchDataset(plan.films, replace(plan.data, frames=frames), max(1, count), 1, _SEED)
         drawn = [dataset[place.number * count + i] for i in range(count)]
         for i in range(0, count, _AT_ONCE):

@@ -1,188 +1,200 @@
 """Train the codec with each optimiser, convolution and width, and compare losses at equal processor time.
 
-    python -m studies.equal_time [--parts intra inter] [--moments 300 600 900 1200 1500 1800] [--seeds 1]
+    python -m studies.equal_time [--parts intra inter] [--seeds 1]
 
-Every choice is trained from nothing on one thread, one after the other, and measured at each moment on films that none
-of them sees. Run it again to go on: what --out holds already stays there, and neither that nor a run that finished is
-repeated, so the choices may be trained at several times. --finished trains nothing and gathers what was measured, of
-unfinished runs as well.
+Every choice is trained from nothing on one thread and measured at each moment on films that none of them sees. Run it
+again to go on: what --out holds already stays there, and neither that nor a run that finished is repeated, so the
+choices may be trained at several times. --finished gathers what was measured, of unfinished runs as well.
+
+    {"name": "equal_time", "description", "environment", "intra": PART, "inter": PART}
+    PART: {"settings",
+           "variants": [{"name", "changes": [], "parameters", "seconds_per_step", "bd_rate": {"mean", "per_seed": []},
+                         "runs": [{"seed", "moments": [{"after", "steps", "seconds", "loss", "losses": []}],
+                                   "points": [point]}]}]}
+
+A loss is that of held-out frames "after" so many seconds, steps times "seconds_per_step". A point is {"quality",
+"frame", "bits_per_node", "psnr", "ws_psnr"}, measured at the last moment; a run that was broken off has fewer moments
+and no points. A BD-rate is against the anchor, and null without points.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import torch
+from statistics import fmean
 
 from deepsphere_codec.errors import UsageError
-from deepsphere_codec.evaluation.json_file import read_json, write_json
-from deepsphere_codec.evaluation.script import run
+from deepsphere_codec.evaluation import script
+from deepsphere_codec.evaluation.json_file import write_json
 from deepsphere_codec.models.dvc import SphereDVC
 from deepsphere_codec.runtime.memory import keep_freed_memory
 from deepsphere_codec.sphere import HealpixGrid
-from studies.ablation.runs import Budget, Job
-from studies.ablation.script import prepare, shared_settings
-from studies.ablation.tables import PARTS
-from studies.equal_time.choices import ANCHOR, PART_CHANGES, VARIANTS, of_part
-from studies.equal_time.figure import plot_equal_time
-from studies.equal_time.measure import (
-    LOSS_QUALITIES,
-    measured_run,
-    seconds_per_step,
-    steps_after,
-    train_to,
+from studies.ablation.costs import Costs, step_costs, steps_after
+from studies.ablation.figure import FRAMES, Panel, Series, plot_panels
+from studies.ablation.runs import Job, finish, list_jobs, prepare, run_job
+from studies.ablation.study import Json, Study, as_changes, read_arguments
+from studies.ablation.tables import (
+    Runs,
+    as_table,
+    bd_rates,
+    by_variant,
+    in_percent,
+    read_results,
+    shared_settings,
+    whole,
 )
-from studies.equal_time.results import bring_together, loss_table, whole
 
-MOMENTS = (300.0, 600.0, 900.0, 1200.0, 1500.0, 1800.0)
-COSTS = "seconds-per-step.json"
+ABOUT = "Compare optimisers, convolutions and widths at equal processor time."
+PARTS = ("intra", "inter")
 
 
-def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    names = [variant.name for variant in VARIANTS]
-    parser = argparse.ArgumentParser(description="Compare optimisers, convolutions and widths at equal processor time.")
-    parser.add_argument("--config", type=Path, default=Path("configs/equal-time.toml"), help="what all choices share")
-    parser.add_argument("--variants", nargs="+", default=names, choices=names, metavar="NAME", help="some of them")
-    parser.add_argument(
-        "--parts", nargs="+", default=list(PARTS), choices=PARTS, help="I-frames, P- and B-frames (both)"
-    )
-    parser.add_argument("--moments", type=float, nargs="+", default=list(MOMENTS), help="seconds (300 600 … 1800)")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1], help="each choice is trained once with each (1)")
-    parser.add_argument("--clips", type=Path, default=Path("../shared/data/test"), help="films to measure on")
-    parser.add_argument("--frames", type=int, default=64, help="of each film that is prepared (64)")
-    parser.add_argument("--prepared", type=Path, default=Path("runs/clips"), help="where films to train on are kept")
-    parser.add_argument("--prepared-test", type=Path, default=Path("runs/clips-test"), help="and films to measure on")
-    parser.add_argument("--runs", type=Path, default=Path("runs/equal_time"), help="where finished runs are kept")
-    parser.add_argument("--out", type=Path, default=Path("results/equal_time.json"))
-    parser.add_argument("--figure", type=Path, default=Path("docs/equal_time.svg"))
-    parser.add_argument("--finished", action="store_true", help="train nothing: take what was measured")
-    return parser.parse_args(arguments)
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--parts", nargs="+", default=PARTS, choices=PARTS, help="I-frames, P- and B-frames (both)")
 
 
 def main(arguments: list[str] | None = None) -> None:
-    args = parse(arguments)
-    if min(args.moments) <= 0:
-        raise UsageError(f"--moments holds {min(args.moments):g}: must be greater than 0")
-    torch.set_num_threads(1)
-    earlier = {part: read_json(args.out).get(part) for part in PARTS} if args.out.exists() else {}
-    measured = {part: results for part in args.parts if (results := compare(args, part, earlier.get(part)))}
-    if not measured:
-        raise UsageError(f"{args.runs} holds no run; run it without --finished")
-    found = {part: results for part, results in (earlier | measured).items() if results}
-    write_json(args.out, whole(found))
-    plot_equal_time(found, args.figure)
-    for part, results in found.items():
-        print(part, loss_table(results), sep="\n")
+    study, args = read_arguments(__file__, ABOUT, arguments, add_options)
+    if not args.draw:
+        earlier = read_results(args.out, study) if args.out.exists() else {}
+        write_json(args.out, whole(study, **compare(study, args, {part: earlier.get(part) for part in PARTS})))
+    results = read_results(args.out, study)
+    plot(results, args.figure)
+    for part in PARTS:
+        if part in results:
+            print(part, table(results[part]), sep="\n")
 
 
-def compare(args: argparse.Namespace, part: str, earlier: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Results of one part of the codec; None where nothing was trained.
+def compare(study: Study, args: argparse.Namespace, earlier: Mapping[str, Json | None]) -> Json:
+    """Return the results of all parts.
 
     Args:
-        earlier: What --out holds of this part.
+        study: The study.
+        args: Options.
+        earlier: Results of the parts, which stay but for runs that are there anew; None for none.
+    Raises:
+        UsageError: there is no run, or earlier ones had other settings.
     """
-    prepare(args.clips, args.prepared_test, args.frames)
-    jobs = list_jobs(args, part)
-    settings = shared(args, part, jobs[0])
-    if earlier and earlier["settings"] != settings:
-        raise UsageError(f"{args.out} was measured with other settings; remove it, or name another file with --out")
-    whole_runs = finished_runs(earlier) if earlier else set()
-    jobs = [job for job in jobs if (job.variant.name, job.seed) not in whole_runs]
-    if earlier:
-        keep_costs(args, part, {variant["name"]: variant["seconds_per_step"] for variant in earlier["variants"]})
-    costs = read_costs(args, part) if args.finished or not jobs else measure_costs(args, part, jobs)
-    jobs = [job for job in jobs if job.variant.name in costs]
-    results = [result for job in jobs if (result := result_of(args, job, costs[job.variant.name]))]
-    if not results:
-        return earlier
-    described = {job.variant.name: describe(job, costs) for job in jobs}
-    return bring_together(list(described.values()), results, settings, earlier)
-
-
-def finished_runs(results: dict[str, Any]) -> set[tuple[str, int]]:
-    """Variant and seed of the runs that were measured to their end."""
-    return {
-        (variant["name"], run["seed"]) for variant in results["variants"] for run in variant["runs"] if run["points"]
+    prepare(study, args)
+    settings = {part: shared(study, args, part) for part in args.parts}
+    rows = {part: {row["name"]: row for row in found["variants"]} for part, found in earlier.items() if found}
+    for part, own in settings.items():
+        if (found := earlier[part]) and found["settings"] != own:
+            raise UsageError(f"{args.out} was measured with other settings; remove it, or name another with --out")
+    complete = {
+        (part, name, run["seed"])
+        for part, own in rows.items()
+        for name, row in own.items()
+        for run in row["runs"]
+        if run["points"]
     }
+    todo = list_jobs(study, args, lambda *_: [1])
+    todo = [job for job in todo if (job.part, job.variant.name, job.seed) not in complete]
+    known = {part: {name: row["seconds_per_step"] for name, row in own.items()} for part, own in rows.items()}
+    costs = step_costs(args, [] if args.finished else todo, known)
+    todo = [job for job in todo if job.variant.name in costs[job.part]]
+    jobs = [job._replace(steps=moments(study, costs[job.part][job.variant.name])) for job in todo]
+    runs = by_variant(finish(args, jobs, run_job))
+    for job in jobs:
+        if (job.part, job.variant.name) in runs:
+            own = rows.setdefault(job.part, {})
+            before = own.get(job.variant.name, {"runs": []})
+            own[job.variant.name] = describe(job, costs) | {"bd_rate": None, "runs": before["runs"]}
+    results = {part: bring_together(settings[part], own, runs, part) for part, own in rows.items() if part in settings}
+    results = {part: found for part in PARTS if (found := results.get(part) or earlier[part])}
+    if not results:
+        raise UsageError(f"{args.runs} holds no run; run it without --finished")
+    return results
 
 
-def list_jobs(args: argparse.Namespace, part: str, costs: dict[str, float] | None = None) -> list[Job]:
-    """Make a job for each seed of each chosen variant, seed by seed; its steps are those of the last moment."""
-    costs = read_costs(args, part) if costs is None else costs
-    places = args.prepared, args.prepared_test, args.runs
-    chosen = [of_part(variant, part) for variant in VARIANTS if variant.name in args.variants]
-    anchor = of_part(VARIANTS[0], part)
-    return [
-        Job(args.config, *places, variant, part, seed, budget(args, costs, variant.name), anchor, decays=True)
-        for seed in args.seeds
-        for variant in chosen
-    ]
+def shared(study: Study, args: argparse.Namespace, part: str) -> Json:
+    """Return the settings that all variants of a part share."""
+    about = {"anchor": study.anchor.name, "moments": study.moments, "loss_qualities": study.loss_qualities}
+    changes = as_changes(study.parts[part].get("settings", {}))
+    return {**about, **shared_settings(study, args, part), "changes": changes}
 
 
-def budget(args: argparse.Namespace, costs: dict[str, float], name: str) -> Budget:
-    return Budget(steps_after(max(args.moments), costs.get(name, 1.0)))
+def moments(study: Study, cost: float) -> tuple[int, ...]:
+    """Return the steps of each moment."""
+    return tuple(steps_after(seconds, cost) for seconds in study.moments)
 
 
-def measure_costs(args: argparse.Namespace, part: str, jobs: list[Job]) -> dict[str, float]:
-    """Prepare films where there are none, and measure seconds a step of variants whose step was not measured yet."""
-    prepare(Path(jobs[0].settings.films), args.prepared, args.frames)
-    costs = read_costs(args, part)
-    if unknown := list({job.variant.name: job for job in jobs if job.variant.name not in costs}.values()):
-        # Beside the anchor again, so that a slower machine slows down none in comparison.
-        anchor = [job for job in list_jobs(args, part) if job.variant.name == ANCHOR][:1]
-        beside = seconds_per_step([*(job for job in anchor if job not in unknown), *unknown])
-        factor = costs.get(ANCHOR, beside.get(ANCHOR, 1.0)) / beside.get(ANCHOR, 1.0)
-        costs |= {name: round(cost * factor, 4) for name, cost in beside.items() if name not in costs}
-        keep_costs(args, part, costs)
-    jobs[:] = [job._replace(budget=budget(args, costs, job.variant.name)) for job in jobs]
-    return costs
-
-
-def keep_costs(args: argparse.Namespace, part: str, costs: dict[str, float]) -> None:
-    """Seconds a step, beside those that are known."""
-    write_json(args.runs / COSTS, read_costs(args) | {part: costs | read_costs(args, part)})
-
-
-def read_costs(args: argparse.Namespace, part: str = "") -> dict[str, Any]:
-    """Seconds a step by variant; by part first without one."""
-    path = args.runs / COSTS
-    found = read_json(path) if path.exists() else {}
-    return found.get(part, {}) if part else found
-
-
-def result_of(args: argparse.Namespace, job: Job, cost: float) -> dict[str, Any] | None:
-    """The result of one job, trained with a line on standard error if need be; None where it is not to be trained."""
-    moments = [steps_after(seconds, cost) for seconds in sorted(args.moments)]
-    result = measured_run(job, moments)
-    if args.finished or (result and len(result["moments"]) == len(moments)):
-        return result
-    result = train_to(job, moments)
-    losses = ", ".join(f"{each['loss']:.4f} after {each['steps']} steps" for each in result["moments"])
-    sys.stderr.write(f"{job.name}: {losses}\n")
-    return result
-
-
-def describe(job: Job, costs: dict[str, float]) -> dict[str, Any]:
-    """Changes, parameters and cost of a step of one variant."""
+def describe(job: Job, costs: Mapping[str, Costs]) -> Json:
+    """Return the name, the changes, the parameters and the cost of a step of one variant."""
     network = SphereDVC(job.settings.model, HealpixGrid.cached(64))
     return {
         "name": job.variant.name,
-        "changes": list(job.variant.changes),
+        "changes": job.changes,
         "parameters": sum(p.numel() for p in network.get_submodule(job.part).parameters()),
-        "seconds_per_step": costs[job.variant.name],
+        "seconds_per_step": costs[job.part][job.variant.name],
     }
 
 
-def shared(args: argparse.Namespace, part: str, job: Job) -> dict[str, Any]:
-    """Settings that all choices share."""
-    own = {key: value for key, value in shared_settings([job], {}).items() if key != "budgets"}
-    about = {"anchor": ANCHOR, "moments": sorted(args.moments), "loss_qualities": list(LOSS_QUALITIES)}
-    return {**about, **own, "changes": list(PART_CHANGES[part])}
+def bring_together(settings: Json, rows: Mapping[str, Json], runs: Runs, part: str) -> Json:
+    """Gather the runs of one part into its results.
+
+    Args:
+        settings: Settings that all variants share.
+        rows: Results of each variant, with the runs that were measured earlier, which stay but for those there anew.
+        runs: Runs of `run_job`.
+        part: The part.
+    """
+    tables = []
+    for name, row in rows.items():
+        own = {run["seed"]: run for run in row["runs"]}
+        for seed, run in runs.get((part, name), {}).items():
+            reached = [
+                {"after": after} | moment for after, moment in zip(settings["moments"], run["moments"], strict=False)
+            ]
+            own[seed] = {"seed": seed, "moments": reached, "points": run["points"]}
+        tables.append({**row, "runs": [own[seed] for seed in sorted(own)]})
+    points = {row["name"]: {run["seed"]: run["points"] for run in row["runs"]} for row in tables}
+    for row in tables:
+        row["bd_rate"] = bd_rates(points.get(settings["anchor"], {}), points[row["name"]])
+    return {"settings": settings, "variants": tables}
+
+
+def plot(results: Json, path: str | Path) -> None:
+    """Draw the loss of held-out frames against seconds of training: a panel for each part, the mean over seeds."""
+    title = "{}: loss of patches of test clips"
+    panels = [
+        Panel(title.format(FRAMES[part]), "seconds of one core", series(results[part]))
+        for part in PARTS
+        if part in results
+    ]
+    plot_panels([panels], path)
+
+
+def series(part: Json) -> list[Series]:
+    """Make the line of each variant, as far as all of its seeds came."""
+    lines = []
+    for row in part["variants"]:
+        reached = list(zip(*(run["moments"] for run in row["runs"]), strict=False))
+        seconds = [float(each[0]["after"]) for each in reached]
+        losses = [fmean(run["loss"] for run in each) for each in reached]
+        if seconds:
+            lines.append(Series(row["name"], f"{row['name']}  {losses[-1]:.4f}", seconds, losses))
+    latest = max((line.x[-1] for line in lines), default=0.0)
+    return [
+        line if line.x[-1] == latest else line._replace(label=f"{line.label} after {line.x[-1]:.0f} s")
+        for line in lines
+    ]
+
+
+def table(part: Json) -> str:
+    """Format losses at each moment, steps, parameters and BD-rate, a line for each run."""
+    return as_table(
+        {"held-out loss": row["name"]}
+        | {f"{after:.0f} s": "" for after in part["settings"]["moments"]}
+        | {f"{each['after']:.0f} s": f"{each['loss']:.4f}" for each in run["moments"]}
+        | {"steps": str(run["moments"][-1]["steps"]), "s/step": f"{row['seconds_per_step']:.3f}"}
+        | {"parameters": f"{row['parameters']:,}", "BD-rate": in_percent(row["bd_rate"])}
+        for row in part["variants"]
+        for run in row["runs"]
+    )
 
 
 if __name__ == "__main__":
     keep_freed_memory()
-    sys.exit(run(main))
+    sys.exit(script.run(main))

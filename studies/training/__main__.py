@@ -1,64 +1,98 @@
 """Train the codec with one choice of training changed at a time, for as many steps, and compare what they save.
 
-    python -m studies.training [--steps 500] [--jobs 2] [--seeds 2]
+    python -m studies.training [--steps 500] [--jobs 2] [--seeds 1 2]
 
-Augmentation, what counts as an error, margins and chains. All is measured on the same films, which none of the
-runs sees, both over nodes and over ERP pixels weighted by area, as WS-PSNR is. Run it again to go on where it was
-broken off; --finished trains nothing and brings together the runs that came to their end.
+All is measured on the same films, which none of the runs sees, both over nodes and over ERP pixels weighted by area, as
+WS-PSNR is. Run it again to go on where it was broken off.
+
+    {"name": "training", "description", "settings",
+     "variants": [{"name", "changes": [],
+                   part: {"seconds_per_step", "runs": [{"seed", "steps", "seconds", "points": [point]}],
+                          "bd_rate": {measure: {"mean", "per_seed": []}}}}],
+     "environment"}
+
+A part is "intra" or "inter"; a variant has those where it is another than the anchor. A point is {"quality", "frame",
+"bits_per_node", "psnr", "ws_psnr"}. A BD-rate that cannot be had is null.
 """
 
 from __future__ import annotations
 
-import argparse
+import statistics
 import sys
-from typing import Any
+from collections.abc import Iterable, Mapping
 
 from deepsphere_codec.errors import UsageError
 from deepsphere_codec.evaluation.json_file import write_json
 from deepsphere_codec.evaluation.script import run
 from deepsphere_codec.runtime.memory import keep_freed_memory
-from studies.ablation.runs import PARTS, Budget, finished
-from studies.ablation.script import add_arguments, chosen, list_jobs, shared_settings, train
-from studies.training.choices import ANCHOR, VARIANTS
-from studies.training.results import bring_together, training_table
+from studies.ablation.figure import FRAMES
+from studies.ablation.runs import finish, list_jobs, prepare, run_job
+from studies.ablation.study import Json, Study, as_changes, read_arguments
+from studies.ablation.tables import as_table, bd_rates, by_variant, in_percent, read_results, shared_settings, whole
 
-STEPS = 500
-FRAMES = 3
-"""Of a sample to measure on: the second P-frame tells what chains are good for."""
-DESCRIPTION = (
-    "The same codec, its training changed in one thing at a time, for as many steps; estimated rate and PSNR-YUV "
-    "(6:1:1) of patches of test clips, over nodes ('nodes', 'psnr') and over ERP pixels weighted by area ('erp', "
-    "'ws_psnr'), BD-rate by PCHIP. P-frames follow the same fixed I-frames (a quantised block transform) for every "
-    "choice; the first P-frame is compared, and the one after it ('second', over nodes). Patches count with their "
-    "borders, which a training with a margin does not learn. Seconds are the processor's, one thread, samples included."
-)
-
-
-def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Compare choices of training: BD-rate and seconds a step.")
-    parser.add_argument("--steps", type=int, default=STEPS, help=f"of each run ({STEPS})")
-    add_arguments(parser, VARIANTS, "runs/ablation_training", "results/training.json")
-    parser.add_argument("--finished", action="store_true", help="train nothing: take the runs that are there")
-    return parser.parse_args(arguments)
+ABOUT = "Compare choices of training: BD-rate and seconds a step."
+YARDSTICKS = {
+    "intra": {"nodes": (0, "psnr"), "erp": (0, "ws_psnr")},
+    "inter": {"nodes": (1, "psnr"), "erp": (1, "ws_psnr"), "second": (2, "psnr")},
+}
+"""For each BD-rate, the number of the frame (0 for the I-frame) and the key of its decibels."""
 
 
 def main(arguments: list[str] | None = None) -> None:
-    args = parse(arguments)
-    variants = chosen(args, VARIANTS, "steps")
-    budgets = dict.fromkeys(PARTS, Budget(args.steps))
-    jobs = list_jobs(args, variants, budgets, FRAMES)
-    runs = [one for one in map(finished, jobs) if one] if args.finished else train(args, jobs, in_words)
-    rows = [{"name": each.name, "changes": list(each.changes)} for each in variants]
-    results = bring_together(rows, runs, ANCHOR, DESCRIPTION, shared_settings(jobs, budgets))
-    if not results["variants"]:
-        raise UsageError(f"{args.runs} holds no finished run of the {ANCHOR}")
-    write_json(args.out, results)
-    print(training_table(results))
+    study, args = read_arguments(__file__, ABOUT, arguments)
+    if not args.draw:
+        prepare(study, args)
+        runs = finish(args, list_jobs(study, args, lambda part, _: [study.parts[part]["steps"]]), run_job)
+        if not (variants := bring_together(study, runs)):
+            raise UsageError(f"{args.runs} holds no finished run of the {study.anchor.name}")
+        budgets = {part: {"seconds": None} | own for part, own in study.parts.items()}
+        settings = {"anchor": study.anchor.name, **shared_settings(study, args, "intra"), "budgets": budgets}
+        write_json(args.out, whole(study, settings=settings, variants=variants))
+    print(table(read_results(args.out, study)))
 
 
-def in_words(result: dict[str, Any]) -> str:
-    found = result["equal_steps"]
-    return f"{result['part']}, {result['variant']}, seed {result['seed']}: {found['seconds']:.0f} s"
+def bring_together(study: Study, runs: Iterable[Json]) -> list[Json]:
+    """Return the results of each variant; runs of seeds that the anchor lacks are left aside."""
+    found, rows = by_variant(runs), []
+    for variant in study.variants:
+        row: Json = {"name": variant.name, "changes": as_changes(variant.changes)}
+        for part in study.parts:
+            anchors = found.get((part, study.anchor.name), {})
+            own = {seed: run for seed, run in found.get((part, variant.name), {}).items() if seed in anchors}
+            if own:
+                row[part] = _compared(part, anchors, own)
+        if len(row) > 2:
+            rows.append(row)
+    return rows
+
+
+def _compared(part: str, anchors: Mapping[int, Json], own: Mapping[int, Json]) -> Json:
+    def points(runs: Mapping[int, Json], frame: int) -> dict[int, list[Json]]:
+        return {seed: [point for point in run["points"] if point["frame"] == frame] for seed, run in runs.items()}
+
+    return {
+        "seconds_per_step": round(
+            statistics.fmean(run["moments"][-1]["seconds"] / run["moments"][-1]["steps"] for run in own.values()), 3
+        ),
+        "runs": [{"seed": seed, **run["moments"][-1]} for seed, run in own.items()],
+        "bd_rate": {
+            name: bd_rates(points(anchors, frame), points(own, frame), decibels)
+            for name, (frame, decibels) in YARDSTICKS[part].items()
+        },
+    }
+
+
+def table(results: Json) -> str:
+    """Format BD-rates and seconds a step, a line for each variant."""
+    rows = []
+    for variant in results["variants"]:
+        row = {f"BD-rate against the {results['settings']['anchor']}": variant["name"]}
+        for part, yardsticks in YARDSTICKS.items():
+            own, letter = variant.get(part), FRAMES[part][0]
+            row |= {f"{letter}, {name}": in_percent(own["bd_rate"][name]) if own else "" for name in yardsticks}
+            row[f"{letter}, s/step"] = f"{own['seconds_per_step']:.2f}" if own else ""
+        rows.append(row)
+    return as_table(rows)
 
 
 if __name__ == "__main__":

@@ -1,22 +1,18 @@
-"""python -m studies.convolutions: tiny runs to results and a figure; held-out patches; I-frames that stand in."""
+"""The engine of the studies, and python -m studies.convolutions: tiny runs to results and a figure."""
 
 from __future__ import annotations
 
 import json
 import math
 from argparse import Namespace
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 import torch
-from support import load_script, same_signals
 
 from deepsphere_codec.data.patches import PatchSettings
-from deepsphere_codec.data.prepare import prepare_films
 from deepsphere_codec.entropy.coder import SymbolWriter
 from deepsphere_codec.entropy.hyperprior import FINE
 from deepsphere_codec.errors import UsageError
@@ -30,45 +26,39 @@ from deepsphere_codec.sphere.patch import PatchGrid
 from deepsphere_codec.training.distortion import ErpError
 from deepsphere_codec.training.order import anchors_of
 from deepsphere_codec.training.stored_trees import motion_lmbda
-from deepsphere_codec.training.trainer import Trainer
-from studies.ablation.figure import plot_ablation
+from studies.ablation.figure import Panel, plot_panels
 from studies.ablation.held_out import PLACES, held_out, measure
-from studies.ablation.runs import PARTS, QUALITIES, Budget, Job, Run, finished, run_job
+from studies.ablation.runs import Job, Run, list_jobs, make_trainer, run_all
 from studies.ablation.stand_in import BlockIntra
-from studies.ablation.tables import read_ablation
-from studies.convolutions.choices import ANCHOR, VARIANTS
-from studies.convolutions.results import MOMENTS, bring_together, convolution_table
+from studies.ablation.study import load_study, read_arguments
+from studies.ablation.tables import bd_rates, in_percent
 
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPT = str(ROOT / "studies" / "convolutions" / "__main__.py")
+ANCHOR, PARTS, QUALITIES = "directional", ("intra", "inter"), [1.0, 3.0, 5.0, 7.0]
 NAMES = [ANCHOR, "hybrid K=3"]
 
 
 @pytest.fixture(scope="module")
-def script() -> Iterator[ModuleType]:
-    with same_signals():
-        yield load_script("studies/convolutions")
+def script(study_script):
+    return study_script("convolutions")
 
 
 @pytest.fixture
-def arguments(configuration: Path, clips: Path, film: Path, tmp_path: Path) -> list[str]:
-    """Two choices, one seed, four steps, and next to no time."""
-    folders = ["--prepared", str(clips), "--clips", str(film.parent), "--runs", str(tmp_path / "runs")]
-    outputs = ["--out", str(tmp_path / "out" / "convolutions.json"), "--figure", str(tmp_path / "figure.svg")]
-    budget = ["--variants", *NAMES, "--seeds", "1", "--steps", "4", "--minutes", "0.01"]
-    return ["--config", str(configuration), *folders, *outputs, *budget]
-
-
-@pytest.fixture
-def job(configuration: Path, clips: Path, film: Path, tmp_path: Path) -> Job:
-    """Of P-frames."""
-    prepare_films(film.parent, tmp_path / "films")
-    budget = Budget(4, 1e-9)
-    return Job(configuration, clips, tmp_path / "films", tmp_path, VARIANTS[0], "inter", 1, budget, VARIANTS[0])
+def jobs(small) -> list[Job]:
+    """Jobs of P-frames, one for each variant, for four steps."""
+    study, args = read_arguments(SCRIPT, "", [*small, "--set", "settings.data.frames=4"])
+    return [job for job in list_jobs(study, args, lambda *_: [4]) if job.part == "inter"]
 
 
 @pytest.mark.slow
-def test_trains_measures_and_draws_and_goes_on_where_it_was(script, arguments, tmp_path, capsys):
+def test_trains_measures_and_draws_and_goes_on_where_it_was(script, small, tmp_path, capsys):
+    (tmp_path / "runs").mkdir()
+    costs = {part: dict.fromkeys(NAMES, 0.05) for part in PARTS}
+    (tmp_path / "runs" / "seconds-per-step.json").write_text(json.dumps(costs))
+    arguments = [*small, "--variants", NAMES[1], "--steps", "4", "--minutes", "0.2"]
     script.main(arguments)
-    results = json.loads((tmp_path / "out" / "convolutions.json").read_text())
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
     assert [variant["name"] for variant in results["variants"]] == NAMES
     assert results["name"] == "convolutions" and results["environment"]["threads"] == 1
     assert results["settings"]["nside"] == 128 and results["settings"]["clips"] == ["film"]
@@ -76,78 +66,67 @@ def test_trains_measures_and_draws_and_goes_on_where_it_was(script, arguments, t
         assert ModelConfig(**variant["config"]).kinds == (variant["name"].split()[0],) * 2
         for part in PARTS:
             assert variant["parameters"][part] > 0 and variant["milliseconds"][part] > 0
-            for moment in MOMENTS:
+            for moment, steps in (("equal_steps", 4), ("equal_time", 20)):
                 (one,) = variant[part][moment]
-                assert one["seed"] == 1 and one["steps"] >= 1 and one["seconds"] >= 0
-                assert [point["quality"] for point in one["points"]] == list(QUALITIES)
+                assert one["seed"] == 1 and one["steps"] == steps and one["seconds"] >= 0
+                assert [point["quality"] for point in one["points"]] == QUALITIES
                 assert all(point["bits_per_node"] > 0 and math.isfinite(point["psnr"]) for point in one["points"])
-            assert variant[part]["equal_steps"][0]["steps"] == 4
     for part in PARTS:
         assert results["variants"][0][part]["bd_rate_equal_steps"] == {"mean": 0.0, "per_seed": [0.0]}
-    assert "hybrid K=3" in capsys.readouterr().out
-    figure = (tmp_path / "figure.svg").read_bytes()
-    assert b"hybrid K=3" in figure
+    assert "hybrid K=3" in capsys.readouterr().out and b"hybrid K=3" in (tmp_path / "figure.svg").read_bytes()
 
-    made = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").glob("*.json")}
+    made = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").glob("in*.json")}
     assert len(made) == 4 and not list((tmp_path / "runs").rglob("*.safetensors"))
     again = next(iter(made))
     again.unlink()
     script.main(arguments)
-    changed = {path for path, time in made.items() if path.stat().st_mtime_ns != time}
-    assert changed == {again}
+    assert {path for path, time in made.items() if path.stat().st_mtime_ns != time} == {again}
     with pytest.raises(UsageError, match="made with other settings; remove it, or keep runs in another folder"):
-        script.main([*arguments, "--steps", "5"])
+        script.main([*arguments, "--steps", "24"])
 
     (tmp_path / "figure.svg").unlink()
     script.main([*arguments, "--runs", "nowhere", "--prepared", "nowhere", "--draw"])
     assert (tmp_path / "figure.svg").read_bytes().startswith(b"<?xml")
 
 
-def test_without_the_anchor_nothing_is_trained(script, arguments):
-    with pytest.raises(UsageError, match="--variants lacks 'directional'"):
-        script.main([*arguments, "--variants", "hybrid K=3"])
-
-
 def test_budgets_grow_with_the_minutes(script):
+    study = load_study(Path(SCRIPT).parent / "study.toml")
     half = Namespace(minutes=script.MINUTES / 2, steps=None)
-    assert script.budget(half, "intra").seconds == script.BUDGETS["intra"].seconds / 2
-    assert script.budget(half, "inter").steps == script.BUDGETS["inter"].steps // 2
-    assert script.budget(Namespace(minutes=script.MINUTES, steps=7), "intra").steps == 7
+    assert script.budget(study, half, "intra") == {"steps": 700, "seconds": 145.0}
+    assert script.budget(study, Namespace(minutes=script.MINUTES, steps=7), "inter") == {"steps": 7, "seconds": 390.0}
 
 
-@pytest.mark.slow
-def test_time_ends_first_where_it_is_short_and_steps_where_there_are_few(job):
-    short = run_job(job)
-    assert short["equal_time"]["steps"] == 1 and short["equal_steps"]["steps"] == 4
-    long = run_job(job._replace(seed=2, budget=Budget(1, 2.0)))
-    assert long["equal_steps"]["steps"] == 1 < long["equal_time"]["steps"]
-    assert long["equal_steps"]["seconds"] < 2.0 <= long["equal_time"]["seconds"] + 1.0
-    assert finished(job) == short
+@pytest.mark.parametrize(
+    "wrong", [["--jobs", "0"], ["--minutes", "-1"], ["--steps", "-4"], ["--set", "setings.x=1"], ["--set", "seeds"]]
+)
+def test_what_cannot_be_is_refused(script, small, wrong):
+    with pytest.raises(UsageError, match="must be greater than 0|not a change of .*study.toml"):
+        script.main([*small, *wrong])
 
 
-def test_the_rate_of_learning_stays_since_the_end_is_open(job):
-    assert job.settings.train.rate_last == job.settings.train.rate
-    assert job._replace(part="intra").settings.data.frames == 1
-
-
-def test_a_job_is_its_variants_configuration(job):
-    for variant in VARIANTS:
-        model = job._replace(variant=variant).settings.model
-        kind = variant.name.replace("gated Chebyshev", "gated").split()[0].lower()
+def test_a_job_is_its_variants_configuration(jobs):
+    for job in jobs:
+        name, model = job.variant.name, job.settings.model
+        kind = name.replace("gated Chebyshev", "gated").split()[0].lower()
         assert model.kinds == (kind,) * 2 and model.stem == kind
-        assert kind == ANCHOR or f"K={model.cheb_order}" in variant.name
-        assert model.neighbors == (20 if "k=20" in variant.name else 8)
-    assert len({job._replace(variant=variant).name for variant in VARIANTS}) == len(VARIANTS)
+        assert kind == ANCHOR or f"K={model.cheb_order}" in name
+        assert model.neighbors == (20 if "k=20" in name else 8)
+        assert job.settings.train.rate_last == job.settings.train.rate  # since the end is open
+        assert job._replace(part="intra").settings.data.frames == 1
+    assert len({job.name for job in jobs}) == len(jobs) == 7
 
 
-def test_what_is_alike_begins_alike(job):
+def test_variants_begin_alike_behind_the_same_i_frames(jobs):
     """Else luck in the entropy coder's first weights would count for or against a convolution."""
-    models = [Run(job._replace(variant=variant)).trainer.model for variant in (VARIANTS[0], VARIANTS[-1])]
+    models = [Run(job).trainer.model for job in (jobs[0], jobs[-1])]
     one, two = (dict(model.inter.named_parameters()) for model in models)
     same = {name for name in one.keys() & two.keys() if one[name].shape == two[name].shape}
     assert all(torch.equal(one[name], two[name]) for name in same)
     assert {name for name in one if "hyperprior" in name or "gain" in name} <= same
     assert "g_a.layers.0.weight" not in same
+    ((x, quality),) = next(make_trainer(jobs[0])._steps())
+    first, second = (model.intra(x[:, 0].float(), quality.float())[0] for model in models)
+    assert torch.equal(first.x_hat, second.x_hat) and torch.equal(first.fine, second.fine)
 
 
 def test_held_out_patches_are_the_same_every_time(clips):
@@ -168,70 +147,43 @@ def coded_tree(model: SphereDVC, tree: MotionTree, references: References) -> by
     return writer.finish()
 
 
-@pytest.mark.parametrize("part", PARTS)
-def test_what_is_measured_is_the_rate_of_rounded_latents_and_psnr(job, part):
-    run = Run(job._replace(part=part))
+def test_i_frames_are_measured_by_the_rate_of_rounded_latents_and_psnr(jobs):
+    run = Run(jobs[0]._replace(part="intra"))
     model, (sample, *_) = run.trainer.model.eval(), run.samples
-    (point,) = measure(model, part, [sample], [3.0])
-    films, npix = len(sample.x), sample.x.shape[2]
-    quality, trees_bytes = torch.full((films,), 3.0), []
+    (point,) = measure(model, "intra", [sample], [3.0])
     with torch.no_grad():
-        if part == "intra":
-            target, (picture, rate) = sample.x[:, 0], model.intra(sample.x[:, 0], quality, straight=True)
-            x_hat, rates = picture.x_hat, [rate]
-        else:
-            picture, _ = model.intra(sample.x[:, 0], quality + model.config.intra_step)
-            references = References(model.inter.begin(*picture))
-            target, trees = sample.x[:, 1], model.inter.find_motion(sample.x[:, 1], references, motion_lmbda(quality))
-            out = model.inter(target, references, Motion.of(trees), quality, True)
-            x_hat, rates = out.x_hat, [out.rate]
-            trees_bytes = [coded_tree(model, tree, references) for tree in trees]
-    bits = (sum(float(rate.bits) for rate in rates) + 8 * sum(map(len, trees_bytes))) / (films * npix)
-    decibels = -10 * np.log10(((target - x_hat).double() ** 2).mean(1).numpy())
-    assert point.quality == 3.0 and point.bits_per_node == pytest.approx(bits, rel=1e-5)
-    assert point.psnr == pytest.approx((decibels @ [6, 1, 1]).mean() / 8, abs=1e-4)
-    decibels = -10 * ErpError(sample.block, 4 * sample.block.nside)(target, x_hat).log10().numpy()
-    assert point.ws_psnr == pytest.approx((decibels @ [6, 1, 1]).mean() / 8, abs=1e-4)
-    assert point.frame == PARTS.index(part)
+        picture, rate = model.intra(sample.x[:, 0], torch.full((len(sample.x),), 3.0), straight=True)
+    compare(point, sample, 0, picture.x_hat, float(rate.bits))
 
 
-def test_each_p_frame_is_measured_behind_the_one_before(job):
-    run = Run(job._replace(frames=3))
+def test_each_p_frame_is_measured_behind_the_one_before_with_its_motion(jobs):
+    run = Run(jobs[0]._replace(study=jobs[0].study._replace(frames=3)))
     model, (sample, *_) = run.trainer.model.eval(), run.samples
-    one, two = measure(model, "inter", [sample], [3.0])
-    assert (one.frame, two.frame) == (1, 2) and sample.x.shape[1] == 3
-    assert [one] == measure(model, "inter", [sample._replace(x=sample.x[:, :2])], [3.0])
+    points = measure(model, "inter", [sample], [3.0])
+    assert points[:1] == measure(model, "inter", [sample._replace(x=sample.x[:, :2])], [3.0])
     quality = torch.full((len(sample.x),), 3.0)
     with torch.no_grad():
         picture, _ = model.intra(sample.x[:, 0], quality + model.config.intra_step)
         states = [model.inter.begin(*picture)]
-        for frame in (1, 2):
+        for frame, point in zip((1, 2), points, strict=True):
             x, references = sample.x[:, frame], anchors_of(states)
-            motion = Motion.of(model.inter.find_motion(x, references, motion_lmbda(quality)))
-            out = model.inter(x, references, motion, quality, straight=True)
+            trees = model.inter.find_motion(x, references, motion_lmbda(quality))
+            out = model.inter(x, references, Motion.of(trees), quality, straight=True)
             states.append(references.after(out.x_hat, out.fine))
+            motion = 8 * sum(len(coded_tree(model, tree, references)) for tree in trees)
+            compare(point, sample, frame, out.x_hat, float(out.rate.bits) + motion)
         assert references.distances == (-1, -2)
-        x_hat = out.x_hat
-    decibels = -10 * np.log10(((sample.x[:, 2] - x_hat).double() ** 2).mean(1).numpy())
-    assert two.psnr == pytest.approx((decibels @ [6, 1, 1]).mean() / 8, abs=1e-4)
 
 
-@pytest.mark.parametrize("wrong", [["--seeds", "0"], ["--jobs", "0"], ["--minutes", "-1"], ["--steps", "-4"]], ids=str)
-def test_nothing_less_than_one_is_asked_for(script, arguments, wrong):
-    with pytest.raises(UsageError, match="must be greater than 0"):
-        script.main([*arguments, *wrong])
-
-
-def test_every_variant_is_trained_behind_the_same_i_frames(job):
-    pictures = []
-    for variant in VARIANTS[:4]:
-        settings = job._replace(variant=variant).settings
-        trainer = Trainer(settings, job.folder, job.films, torch.device("cpu"), 0)
-        stand_in = BlockIntra(trainer.model.config, trainer.model.pyramid)
-        ((x, quality),) = next(trainer._steps())
-        pictures.append(stand_in(x[:, 0].float(), quality.float())[0])
-    for picture in pictures[1:]:
-        assert torch.equal(picture.x_hat, pictures[0].x_hat) and torch.equal(picture.fine, pictures[0].fine)
+def compare(point, sample, frame: int, x_hat: torch.Tensor, bits: float) -> None:
+    """Compare a measured point with what its definition says."""
+    target = sample.x[:, frame]
+    assert point.quality == 3.0 and point.frame == frame
+    assert point.bits_per_node == pytest.approx(bits / target[..., 0].numel(), rel=1e-5)
+    decibels = -10 * np.log10(((target - x_hat).double() ** 2).mean(1).numpy())
+    assert point.psnr == pytest.approx((decibels @ [6, 1, 1]).mean() / 8, abs=1e-4)
+    decibels = -10 * ErpError(sample.block, 4 * sample.block.nside)(target, x_hat).log10().numpy()
+    assert point.ws_psnr == pytest.approx((decibels @ [6, 1, 1]).mean() / 8, abs=1e-4)
 
 
 def test_i_frames_that_stand_in_are_better_at_higher_quality_and_learn_nothing(narrow):
@@ -249,52 +201,48 @@ def test_i_frames_that_stand_in_are_better_at_higher_quality_and_learn_nothing(n
     assert errors[0] > errors[1] > errors[2] and errors[0] < 0.01
 
 
-def run_of(name: str, part: str, seed: int, factor: float) -> dict:
-    points = [{"quality": q, "bits_per_node": factor * 0.1 * 2 ** (q / 2), "psnr": 30 + 1.5 * q} for q in QUALITIES]
-    moment = {"steps": 10, "seconds": 2.0, "points": points}
-    return {"variant": name, "part": part, "seed": seed, "equal_steps": moment, "equal_time": moment}
+@pytest.mark.slow
+def test_several_run_side_by_side():
+    assert sorted(run_all(math.sqrt, [1.0, 4.0, 9.0], 2)) == [1.0, 2.0, 3.0]
+    with pytest.raises(ValueError, match="math domain error"):
+        list(run_all(math.sqrt, [1.0, -1.0], 2))
 
 
-def rows(names: list[str]) -> list[dict]:
-    both = {"intra": 10, "inter": 20}
-    return [
-        {"name": name, "config": ModelConfig().to_dict(), "parameters": both, "milliseconds": both} for name in names
-    ]
+def points_of(factor: float, shift: float = 0.0) -> list[dict]:
+    return [{"quality": q, "bits_per_node": factor * 2 ** (q / 2), "psnr": 30 + shift + 1.5 * q} for q in QUALITIES]
 
 
-def test_bd_rates_are_against_the_anchor_of_the_same_seed(tmp_path):
-    factors = {(ANCHOR, 1): 1.0, (ANCHOR, 2): 2.0, ("other", 1): 1.1, ("other", 2): 2.4}
-    runs = [run_of(name, part, seed, factor) for (name, seed), factor in factors.items() for part in PARTS]
-    results = bring_together(rows([ANCHOR, "other"]), runs, ANCHOR, "", {"nside": 64})
-    anchor, other = results["variants"]
-    assert anchor["intra"]["bd_rate_equal_time"] == {"mean": 0.0, "per_seed": [0.0, 0.0]}
-    assert other["inter"]["bd_rate_equal_steps"] == {"mean": 15.0, "per_seed": [10.0, 20.0]}
-    assert "+15.0 %" in convolution_table(results)
-    plot_ablation(results, tmp_path / "figure.png")
-    assert (tmp_path / "figure.png").stat().st_size > 10_000
+def test_bd_rates_are_against_the_anchor_of_the_same_seed():
+    anchors, others = {1: points_of(1.0), 2: points_of(2.0)}, {1: points_of(1.1), 2: points_of(2.4), 3: points_of(9)}
+    assert bd_rates(anchors, others) == {"mean": 15.0, "per_seed": [10.0, 20.0]}
+    assert in_percent(bd_rates(anchors, others)) == "+15.0 ± 5.0 %"
+    apart = bd_rates(anchors, {1: points_of(1.1), 2: points_of(2.4, shift=90.0)})  # no common range
+    assert apart == {"mean": None, "per_seed": [10.0, None]} and in_percent(apart) == "-"
 
 
-def test_a_bd_rate_that_cannot_be_had_is_left_out(tmp_path):
-    runs = [run_of(name, part, 1, 1.0) for name in (ANCHOR, "other") for part in PARTS]
-    for point in runs[2]["equal_steps"]["points"]:
-        point["psnr"] += 90  # no common range
-    results = bring_together(rows([ANCHOR, "other"]), runs, ANCHOR, "", {"nside": 64})
-    assert results["variants"][1]["intra"]["bd_rate_equal_steps"] == {"mean": None, "per_seed": [None]}
-    plot_ablation(results, tmp_path / "figure.svg")
+def test_results_of_convolutions_are_brought_together_and_drawn(script, tmp_path):
+    steps = {(part, name): {"equal_steps": 4, "equal_time": 20} for part in PARTS for name in (ANCHOR, "other")}
+    rows = [{"name": name, "milliseconds": dict.fromkeys(PARTS, 10)} for name in (ANCHOR, "other")]
+    runs = [
+        {"variant": name, "part": part, "seed": seed, "moments": [
+            {"steps": 4, "points": points_of(factor)}, {"steps": 20, "points": points_of(factor, 90 * (factor - 1))}
+        ]}
+        for (name, seed), factor in {(ANCHOR, 1): 1.0, (ANCHOR, 2): 1.0, ("other", 1): 1.1, ("other", 2): 1.2}.items()
+        for part in PARTS
+    ]  # fmt: skip
+    variants = script.bring_together(rows, runs, steps, ANCHOR)
+    assert variants[1]["inter"]["bd_rate_equal_steps"] == {"mean": 15.0, "per_seed": [10.0, 20.0]}
+    assert variants[1]["inter"]["bd_rate_equal_time"]["mean"] is None
+    script.plot({"settings": {"nside": 64, "anchor": ANCHOR}, "variants": variants}, tmp_path / "figure.svg")
     text = (tmp_path / "figure.svg").read_text()
     assert text.count(">other<") == 2 and text.count(">directional<") == 4
 
 
-def test_what_cannot_be_drawn_is_refused(tmp_path):
+def test_what_cannot_be_drawn_is_refused(script, small, tmp_path):
     with pytest.raises(UsageError, match="ends in neither .svg nor .png"):
-        plot_ablation({"variants": []}, tmp_path / "figure.pdf")
+        plot_panels([], tmp_path / "figure.pdf")
     with pytest.raises(UsageError, match="there is nothing to draw"):
-        plot_ablation({"variants": []}, tmp_path / "figure.svg")
+        plot_panels([[Panel("", "", [])]], tmp_path / "figure.svg")
     (tmp_path / "other.json").write_text('{"name": "sphere-dvc"}')
-    with pytest.raises(UsageError, match="holds no results of an ablation"):
-        read_ablation(tmp_path / "other.json", "convolutions")
-    (tmp_path / "broken.json").write_text("{")
-    with pytest.raises(UsageError, match="is no JSON file"):
-        read_ablation(tmp_path / "broken.json", "convolutions")
-    with pytest.raises(UsageError, match="No such file"):
-        read_ablation(tmp_path / "none.json", "convolutions")
+    with pytest.raises(UsageError, match="holds no results of this study"):
+        script.main([*small, "--draw", "--out", str(tmp_path / "other.json")])

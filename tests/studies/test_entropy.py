@@ -5,18 +5,13 @@ from __future__ import annotations
 import copy
 import json
 import math
-import pickle
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import torch
-from support import load_script, same_signals
 
 from deepsphere_codec.data.patches import PatchSettings
-from deepsphere_codec.data.prepare import prepare_films
 from deepsphere_codec.entropy.exact import ExactConv
 from deepsphere_codec.entropy.hyperprior import FINE, Hyperprior
 from deepsphere_codec.errors import UsageError
@@ -32,14 +27,12 @@ from deepsphere_codec.sphere import HealpixGrid
 from deepsphere_codec.sphere.patch import PatchGrid
 from deepsphere_codec.training.order import anchors_of
 from deepsphere_codec.training.stored_trees import motion_lmbda
-from studies.ablation.jobs import run_all
-from studies.entropy.ablation import (
-    FULL,
-    VARIANTS,
+from studies.ablation.study import load_study
+from studies.entropy.hyperpriors import (
+    Change,
     Job,
     RelaxedConv,
     Site,
-    Variant,
     build,
     coded,
     measure,
@@ -49,14 +42,15 @@ from studies.entropy.ablation import (
 )
 from studies.entropy.latents import PARTS, QUALITIES, Latents, Place, Plan, collect, places, record
 
+STUDY = load_study(Path(__file__).resolve().parents[2] / "studies" / "entropy" / "study.toml")
+FULL = STUDY.anchor
 BLOCK = PatchGrid(128, 3, 0, 64, 64)
-BY_NAME = {variant.name: variant for variant in VARIANTS}
+CHANGES = {variant.name: Change(**variant.changes) for variant in STUDY.variants}
 
 
 @pytest.fixture(scope="module")
-def script() -> Iterator[ModuleType]:
-    with same_signals():
-        yield load_script("studies/entropy")
+def script(study_script):
+    return study_script("entropy")
 
 
 @pytest.fixture(scope="module")
@@ -87,15 +81,9 @@ def model(config: ModelConfig, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 @pytest.fixture(scope="module")
-def films(film: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Prepared, to measure on."""
-    folder = tmp_path_factory.mktemp("films")
-    prepare_films(film.parent, folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def plan(model: Path, config: ModelConfig, clips: Path, films: Path, tmp_path_factory: pytest.TempPathFactory) -> Plan:
+def plan(
+    model: Path, config: ModelConfig, clips: Path, test_films: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Plan:
     """Two steps on next to no samples."""
     identity = load_model(model)
     return Plan(
@@ -104,14 +92,11 @@ def plan(model: Path, config: ModelConfig, clips: Path, films: Path, tmp_path_fa
         weights_hash=identity.weights_hash,
         config=config,
         films=clips,
-        clips=films,
+        clips=test_films,
         folder=tmp_path_factory.mktemp("runs"),
         data=PatchSettings(128, 64, 3),
-        places=1,
-        chains=2,
-        singles=3,
-        steps=2,
-        batch=2,
+        sampling={"places": 1, "chains": 2, "singles": 3},
+        training={"steps": 2, "batch": 2, "rate": 3e-3, "rate_muon": 1e-2},
     )
 
 
@@ -119,18 +104,19 @@ def plan(model: Path, config: ModelConfig, clips: Path, films: Path, tmp_path_fa
 def two_places(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> list[Place]:
     """One to train on and one to measure at, and no others; recorded."""
     two = places(plan)[:2]
-    monkeypatch.setattr("studies.entropy.ablation.places", lambda plan: two)
+    monkeypatch.setattr("studies.entropy.hyperpriors.places", lambda plan: two)
     for place in two:
         collect(place)
     return two
 
 
 @pytest.fixture
-def arguments(model: Path, clips: Path, film: Path, tmp_path: Path) -> list[str]:
-    folders = ["--prepared", str(clips), "--clips", str(film.parent), "--runs", str(tmp_path / "runs")]
-    sizes = ["--nside", "128", "--side", "64", "--frames", "3", "--places", "1", "--chains", "2", "--singles", "2"]
+def arguments(model: Path, clips: Path, test_films: Path, tmp_path: Path) -> list[str]:
+    sizes = ["data={nside=128, side=64, frames=3}", "sampling={places=1, chains=2, singles=2}"]
+    folders = ["--prepared", str(clips), "--prepared-test", str(test_films), "--runs", str(tmp_path / "runs")]
     budget = ["--seeds", "1", "--steps", "2", "--jobs", "1", "--out", str(tmp_path / "out" / "entropy.json")]
-    return ["--model", str(model), *folders, *sizes, *budget]
+    changes = [word for size in sizes for word in ("--set", f"settings.{size}")]
+    return ["--model", str(model), *folders, *changes, *budget]
 
 
 def random_latents(count: int = 3, channels: int = 8, context: int = 24 + MOTION_CHANNELS + 1) -> Latents:
@@ -152,12 +138,12 @@ def spread(hyperprior: Hyperprior) -> Hyperprior:
 
 
 @pytest.fixture
-def made(config: ModelConfig) -> Callable[[Variant], Hyperprior]:
+def made(config: ModelConfig) -> Callable[[str], Hyperprior]:
     """The hyperprior of a variant, alike but for what the variant changes."""
 
-    def make(variant: Variant) -> Hyperprior:
+    def make(name: str) -> Hyperprior:
         torch.manual_seed(2)
-        return spread(build(config, Site(BLOCK, random_latents()), variant))
+        return spread(build(config, Site(BLOCK, random_latents()), CHANGES[name]))
 
     return make
 
@@ -170,49 +156,33 @@ def test_records_trains_and_compares_and_goes_on_where_it_was(script, arguments,
     settings = results["settings"]
     assert settings["model"] == "tiny" and settings["weights_hash"] == load_model(model).weights_hash
     assert settings["clips"] == ["film"] and settings["seeds"] == [1] and settings["steps"] == 2
-    assert [row["name"] for row in results["variants"]] == [variant.name for variant in VARIANTS]
+    assert [row["name"] for row in results["variants"]] == list(STUDY.by_name)
     for row in results["variants"]:
-        assert row["seed"] == 1 and list(row["latents"]) == [p for p in PARTS if p in BY_NAME[row["name"]].parts]
+        assert row["seed"] == 1 and list(row["latents"]) == list(STUDY.by_name[row["name"]].parts)
         for points in row["latents"].values():
             assert [point["quality"] for point in points] == list(QUALITIES)
             assert all(point["bits_per_node"] > 0 and math.isfinite(point["rounding_db"] or 0) for point in points)
     assert list(results["own"]["latents"]) == list(PARTS)
-    assert list(results["savings"]) == [variant.name for variant in VARIANTS if variant.name != FULL]
+    assert list(results["savings"]) == [name for name in STUDY.by_name if name != "full"]
     for name, saving in results["savings"].items():
-        assert list(saving) == list(BY_NAME[name].parts)
+        assert list(saving) == list(STUDY.by_name[name].parts)
         for part, each in saving.items():
             assert each["percent"] == pytest.approx(each["per_seed"][0]) and len(each["per_quality"]) == 4
             assert part in PARTS and "rounding_db" in each
     text = capsys.readouterr().out
-    assert all(variant.name in text for variant in VARIANTS)
+    assert all(name in text for name in STUDY.by_name)
 
     kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").iterdir() if path.is_file()}
-    assert len(kept) == 7 + sum(len(variant.parts) for variant in VARIANTS)
+    assert len(kept) == 7 + sum(len(variant.parts) for variant in STUDY.variants)
     again = tmp_path / "runs" / "residual-in-one-step-1.json"
     again.unlink()
     script.main(arguments)
     assert {path for path, time in kept.items() if path.stat().st_mtime_ns != time} == {again}
     assert json.loads((tmp_path / "out" / "entropy.json").read_text())["savings"] == results["savings"]
-    with pytest.raises(UsageError, match="was made with other settings; remove it, or keep runs elsewhere"):
+    with pytest.raises(UsageError, match="was made with other settings; remove it, or keep runs in another folder"):
         script.main([*arguments, "--steps", "3"])
     with pytest.raises(UsageError, match="latents-train-00.safetensors was made with other settings"):
-        script.main([*arguments, "--chains", "3"])
-
-
-def test_without_the_full_one_nothing_is_trained(script, arguments):
-    with pytest.raises(UsageError, match="--variants lacks 'full'"):
-        script.main([*arguments, "--variants", "in one step"])
-
-
-@pytest.mark.parametrize("name", ["seeds", "jobs", "minutes", "steps", "places", "chains"])
-def test_numbers_that_cannot_be_are_refused(script, arguments, name):
-    with pytest.raises(UsageError, match=f"--{name} is -1.*: must be greater than 0"):
-        script.main([*arguments, f"--{name}", "-1"])
-
-
-def test_steps_grow_with_the_minutes(script, arguments):
-    without_steps = [*arguments[: arguments.index("--steps")], "--minutes", str(script.MINUTES / 2)]
-    assert script.make_plan(script.parse(without_steps)).steps == script.STEPS // 2
+        script.main([*arguments, "--set", "settings.sampling.chains=3"])
 
 
 def test_savings_are_against_the_full_one_of_the_same_seed(script):
@@ -223,8 +193,8 @@ def test_savings_are_against_the_full_one_of_the_same_seed(script):
         }
         return {"name": name, "seed": seed, "latents": latents}
 
-    rows = [row(FULL, 1, 1.0, 9.0), row(FULL, 2, 2.0, 9.5), row("other", 1, 1.1, 8.8), row("other", 2, 2.6, None)]
-    savings = script.savings(rows, [FULL, "other"])
+    rows = [row("full", 1, 1.0, 9.0), row("full", 2, 2.0, 9.5), row("other", 1, 1.1, 8.8), row("other", 2, 2.6, None)]
+    savings = script.savings(rows, "full")
     assert savings["other"]["intra"] == {
         "percent": 20.0,
         "per_seed": [10.0, 30.0],
@@ -269,9 +239,9 @@ def test_there_are_places_to_train_on_and_places_to_measure_at(plan):
 
 def test_latents_are_kept_for_every_place(plan, two_places):
     train, _ = two_places
-    ((_, intra),) = Job(plan, VARIANTS[0], "intra", 1).sites("train")
+    ((_, intra),) = Job(plan, FULL, "intra", 1).sites("train")
     assert len(intra.y) == 2 + 3 and intra.context.shape[-1] == 1
-    job = Job(plan, VARIANTS[0], "residual", 1)
+    job = Job(plan, FULL, "residual", 1)
     ((_, seen),), ((block, held),) = job.sites("train"), job.sites("test")
     assert len(seen.y) == 2 * 2 and block.nside == 128 and seen.context.dtype == torch.int8
     assert sorted(set(held.quality.tolist())) == list(QUALITIES) and len(held.y) == 4 * 2
@@ -279,34 +249,27 @@ def test_latents_are_kept_for_every_place(plan, two_places):
     before = train.path.stat().st_mtime_ns
     assert collect(train) == train.path and train.path.stat().st_mtime_ns == before
     with pytest.raises(UsageError, match="was made with other settings"):
-        collect(Place(replace(plan, weights_hash="another"), "train", 0))
+        collect(Place(plan._replace(weights_hash="another"), "train", 0))
 
 
 def test_a_run_is_the_same_again(plan, two_places):
-    job = Job(plan, VARIANTS[0], "residual", 1)
+    job = Job(plan, FULL, "residual", 1)
     first = run_job(job)
     assert run_job(job) == first
     job.result.unlink()
     assert run_job(job) == first
     other = run_job(job._replace(seed=2))
     assert other["points"] != first["points"]
-    assert list(run_all(run_job, [job, job._replace(seed=2)], 1)) == [first, other]
-
-
-@pytest.mark.slow
-def test_several_run_side_by_side():
-    assert sorted(run_all(math.sqrt, [1.0, 4.0, 9.0], 2)) == [1.0, 2.0, 3.0]
-    with pytest.raises(ValueError, match="math domain error"):
-        list(run_all(math.sqrt, [1.0, -1.0], 2))
 
 
 def test_the_models_own_hyperprior_is_measured_on_the_same_samples(plan, two_places, config):
     network = load_model(plan.model).network(64)
     for part, codec in zip(PARTS, codecs(network), strict=True):
-        sites = Job(plan, VARIANTS[0], part, 1).sites("test")
+        job = Job(plan, FULL, part, 1)
+        sites = job.sites("test")
         patchwise = build(config, sites[0])
         patchwise.load_state_dict(dict(codec.hyperprior.named_parameters()), strict=False)
-        assert measure_own(plan, part) == measure(patchwise, config, sites)
+        assert measure_own(job) == measure(patchwise, config, sites)
 
 
 def test_without_memory_the_memory_changes_nothing(config, made):
@@ -314,15 +277,14 @@ def test_without_memory_the_memory_changes_nothing(config, made):
     context = latents.context.clone()
     context[..., : -1 - MOTION_CHANNELS] = random_latents().context[..., : -1 - MOTION_CHANNELS]
     others = latents._replace(context=context)
-    full, without = BY_NAME[FULL], BY_NAME["without memory"]
     rates = {}
-    for variant in (full, without):
+    for variant in ("full", "without memory"):
         hyperprior = made(variant)
         for name, given in (("one", latents), ("other", others)):
-            context = variant.remember(given.context, 8)
-            rates[variant.name, name] = float(coded(hyperprior, config, BLOCK, given._replace(context=context))[1])
-    assert rates[without.name, "one"] == rates[without.name, "other"]
-    assert rates[full.name, "one"] != rates[full.name, "other"]
+            context = CHANGES[variant].remember(given.context, 8)
+            rates[variant, name] = float(coded(hyperprior, config, BLOCK, given._replace(context=context))[1])
+    assert rates["without memory", "one"] == rates["without memory", "other"]
+    assert rates["full", "one"] != rates["full", "other"]
 
 
 @pytest.mark.parametrize(
@@ -337,12 +299,12 @@ def test_without_memory_the_memory_changes_nothing(config, made):
 )
 def test_of_a_context_the_rest_is_left(name, left_out):
     context = random_latents().context
-    left, expected = BY_NAME[name].remember(context, 8), context.clone()
+    left, expected = CHANGES[name].remember(context, 8), context.clone()
     for first, last in left_out:
         expected[..., first:last] = 0
     assert torch.equal(left, expected) and left.any()
     told = torch.full((1, 16, 1), 40).to(torch.int8)  # of an I-frame
-    assert torch.equal(BY_NAME[name].remember(told, 8), told) == ("quality" not in name and name != "as before")
+    assert torch.equal(CHANGES[name].remember(told, 8), told) == ("quality" not in name and name != "as before")
 
 
 def distributions(hyperprior: Hyperprior, y: torch.Tensor, z: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
@@ -362,20 +324,20 @@ def distributions(hyperprior: Hyperprior, y: torch.Tensor, z: torch.Tensor, cont
 
 def test_in_one_step_no_decoded_latents_are_looked_at(made):
     latents, z = random_latents(), torch.randn(3, 1, 4)
-    for name, blind in (("in one step", True), (FULL, False)):
-        hyperprior = made(BY_NAME[name])
+    for name, blind in (("in one step", True), ("full", False)):
+        hyperprior = made(name)
         one, other = (distributions(hyperprior, y, z, latents.context) for y in (latents.y, -3 * latents.y))
         assert torch.equal(one, other) == blind, name
 
 
 def test_without_means_all_are_zero_and_stay_so(config, made):
-    hyperprior = made(BY_NAME["without means"])
+    hyperprior = made("without means")
     latents = random_latents()
     y_hat, _ = coded(hyperprior, config, BLOCK, latents)
     assert torch.equal(y_hat, latents.y.round())
     means = [part.mean for part in (hyperprior.hyper, *hyperprior.slices)]
     assert not any(p.requires_grad or p.any() for mean in means for p in mean.parameters())
-    full, _ = coded(made(BY_NAME[FULL]), config, BLOCK, latents)
+    full, _ = coded(made("full"), config, BLOCK, latents)
     assert not torch.equal(full, full.round())
 
 
@@ -400,12 +362,8 @@ def test_the_relaxed_twin_does_not_round_and_learns_alike():
     assert torch.allclose(conv.weight.grad, twin.weight.grad)
 
 
-def test_every_variant_can_be_sent_to_another_process():
-    assert [pickle.loads(pickle.dumps(variant)).name for variant in VARIANTS] == list(BY_NAME)
-
-
 def test_everything_exact_is_relaxed_and_begins_alike(config, made):
-    exact, relaxed = made(BY_NAME[FULL]), made(BY_NAME["floating point"])
+    exact, relaxed = made("full"), made("floating point")
     assert not any(isinstance(module, ExactConv) for module in relaxed.modules())
     twins = [module for module in relaxed.modules() if isinstance(module, RelaxedConv)]
     assert len(twins) == sum(isinstance(module, ExactConv) for module in exact.modules())
@@ -421,12 +379,12 @@ def test_everything_exact_is_relaxed_and_begins_alike(config, made):
 def test_every_variant_learns(config):
     """Gradients reach all but what the variant goes without."""
     latents = random_latents()
-    for variant in VARIANTS:
+    for name, change in CHANGES.items():
         torch.manual_seed(2)
-        hyperprior = build(config, Site(BLOCK, latents), variant)
-        given = latents._replace(context=variant.remember(latents.context, 8))
+        hyperprior = build(config, Site(BLOCK, latents), change)
+        given = latents._replace(context=change.remember(latents.context, 8))
         coded(hyperprior, config, BLOCK, given)[1].backward()
-        still = {name for name, p in hyperprior.named_parameters() if p.grad is None or not p.grad.any()}
+        still = {each for each, p in hyperprior.named_parameters() if p.grad is None or not p.grad.any()}
         absent = {
             "without means": ("hyper.mean.", *(f"slices.{number}.mean." for number in range(4))),
             "hyper-latents alone": ("up.",),
@@ -435,17 +393,17 @@ def test_every_variant_learns(config):
         }
         # A block has one node of z, which sees none beside it; nothing is decoded after the last slice.
         nowhere = ("hyper.around.weight", "hyper.embed.", f"slices.{len(hyperprior.slices) - 1}.embed.")
-        assert all(name.startswith((*nowhere, *absent.get(variant.name, ()))) for name in still), (variant.name, still)
+        assert all(each.startswith((*nowhere, *absent.get(name, ()))) for each in still), (name, still)
 
 
 def test_rounding_is_measured_on_what_is_scaled_back(config, made):
     latents = random_latents()
     site = Site(BLOCK, Latents(*(torch.cat([field] * 4) for field in latents)))
     site = Site(BLOCK, site.latents._replace(quality=torch.tensor(QUALITIES).repeat_interleave(3)))
-    points = measure(made(BY_NAME["without means"]), config, [site])
+    points = measure(made("without means"), config, [site])
     signal, error = latents.step * latents.y, latents.step * (latents.y.round() - latents.y)
     expected = 10 * math.log10(float(signal.square().sum() / error.square().sum()))
     assert [point["quality"] for point in points] == list(QUALITIES)
     assert all(point["rounding_db"] == pytest.approx(expected, abs=1e-3) for point in points)
     silent = site.latents._replace(y=torch.zeros_like(site.latents.y))
-    assert measure(made(BY_NAME["without means"]), config, [Site(BLOCK, silent)])[0]["rounding_db"] is None
+    assert measure(made("without means"), config, [Site(BLOCK, silent)])[0]["rounding_db"] is None

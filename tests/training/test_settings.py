@@ -16,7 +16,8 @@ from deepsphere_codec.training.schedule import Schedule
 from deepsphere_codec.training.settings import TrainSettings, load_settings, load_stages
 
 FOLDER = Path(__file__).resolve().parents[2] / "configs"
-CONFIGS = [path for path in sorted(FOLDER.glob("*.toml")) if not is_ssf2020(path, [])]
+FILES = [*sorted(FOLDER.glob("*.toml")), FOLDER.parent / "studies" / "fair" / "fair-sphere.toml"]
+CONFIGS = [path for path in FILES if not is_ssf2020(path, [])]
 
 
 def written(folder: Path, text: str) -> Path:

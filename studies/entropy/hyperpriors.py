@@ -1,19 +1,16 @@
-"""What each part of the entropy parameters is worth, at equal picture.
+"""Hyperpriors that go without one part of the entropy parameters, trained alone on latents that were recorded.
 
-A model's transforms, gains and motion stand still. The latents that they make of patches of films are kept, with what
-the entropy parameters are told of them. Then a `Hyperprior` alone is trained on them from scratch for each variant,
-with the same start, samples and noise, and the bits of patches of other films are compared.
+Each variant begins with the same weights, samples and noise.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import re
-from collections.abc import Callable, Sequence
-from functools import lru_cache, partial
+from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -23,19 +20,20 @@ from torch import Tensor, nn
 
 from deepsphere_codec.entropy.exact import ExactConv, with_gradient_of
 from deepsphere_codec.entropy.hyperprior import EMBEDDED, SLICES, Hyperprior, SliceParameters
-from deepsphere_codec.errors import CodecError, UsageError
+from deepsphere_codec.errors import CodecError
+from deepsphere_codec.evaluation.json_file import write_json
 from deepsphere_codec.layers import RescaledLaplacian
 from deepsphere_codec.layers.nine_taps import nine_taps
 from deepsphere_codec.models.config import ModelConfig
 from deepsphere_codec.models.motion_context import MOTION_CHANNELS
 from deepsphere_codec.models.pyramid import COARSEST_DEPTH, LATENT_DEPTH, Pyramid
-from deepsphere_codec.runtime.atomic import atomic_output
 from deepsphere_codec.sphere.patch import PatchGrid
 from deepsphere_codec.training.optimizer import make_optimizer
 from deepsphere_codec.training.schedule import Schedule
-from studies.entropy.latents import CODECS, PARTS, QUALITIES, Latents, Plan, places, weights_of
+from studies.ablation.runs import kept_result, slug
+from studies.ablation.study import Json, Variant
+from studies.entropy.latents import CODECS, QUALITIES, Latents, Plan, places, weights_of
 
-FULL = "full"
 WARMUP = 100
 _DEPTHS = range(LATENT_DEPTH, COARSEST_DEPTH + 1)
 
@@ -69,12 +67,8 @@ class RelaxedConv(nn.Module):
         return with_gradient_of(bounded, bounded + 0.01 * (total - bounded))
 
 
-def as_it_is(hyperprior: Hyperprior) -> None:
-    """Nothing changes."""
-
-
 def in_one_step(hyperprior: Hyperprior) -> None:
-    """All nodes belong to the first half: none sees latents of its own slice beside it."""
+    """Put all nodes in the first half: none sees latents of its own slice beside it."""
     hyperprior.anchors.fill_(True)
     hyperprior.hyper_anchors.fill_(True)
 
@@ -94,7 +88,7 @@ def in_five_steps(hyperprior: Hyperprior) -> None:
 
 
 def without_means(hyperprior: Hyperprior) -> None:
-    """All means are zero, and nothing learns from them."""
+    """Keep all means at zero, where nothing learns from them."""
     for part in (hyperprior.hyper, *hyperprior.slices):
         assert isinstance(part, SliceParameters)
         for p in part.mean.parameters():
@@ -102,14 +96,14 @@ def without_means(hyperprior: Hyperprior) -> None:
 
 
 def hyper_latents_alone(hyperprior: Hyperprior) -> None:
-    """Hyper-latents know neither the context nor one another: each channel has one distribution."""
+    """Give each channel of the hyper-latents one distribution, without context or neighbours."""
     hyperprior.hyper_anchors.fill_(True)
     for p in hyperprior.up.parameters():
         p.requires_grad_(False).zero_()
 
 
 def relax(module: nn.Module) -> None:
-    """Every `ExactConv` inside becomes a `RelaxedConv`."""
+    """Put a `RelaxedConv` in place of every `ExactConv` inside."""
     for name, child in list(module.named_children()):
         if isinstance(child, ExactConv):
             module.add_module(name, RelaxedConv(child))
@@ -117,70 +111,49 @@ def relax(module: nn.Module) -> None:
             relax(child)
 
 
-Remembered = Callable[[Tensor, int], Tensor]
+CHANGES = {
+    change.__name__: change
+    for change in (in_one_step, in_three_steps, in_five_steps, without_means, hyper_latents_alone, relax)
+}
 
 
-def all_of_it(context: Tensor, channels: int) -> Tensor:
-    return context
-
-
-def without(*left_out: str) -> Remembered:
-    """Zeros in place of some parts of a context.
-
-    Args:
-        left_out: Of "last" (latents of the frame before), "older" (their activity, and the I-frame's magnitudes),
-            "motion" and "quality".
-    """
-    return partial(_zeroed, left_out=left_out)  # which can be sent to another process
-
-
-def _zeroed(context: Tensor, channels: int, left_out: Sequence[str]) -> Tensor:
-    end = context.shape[-1]
-    motion = max(0, end - 1 - MOTION_CHANNELS)  # an I-frame's context is the quality alone
-    ends = {"last": (0, min(channels, motion)), "older": (min(channels, motion), motion)}
-    ends |= {"motion": (motion, end - 1), "quality": (end - 1, end)}
-    context = context.clone()
-    for name in left_out:
-        first, last = ends[name]
-        context[..., first:last] = 0
-    return context
-
-
-class Variant(NamedTuple):
-    """One choice.
+class Change(NamedTuple):
+    """Changes of one variant, as study.toml names them.
 
     Attributes:
-        change: What is done to a hyperprior before it is trained.
-        remember: What is left of a context (which comes with the channels of y).
-        parts: Where it is another than the full one.
+        change: Name of a function that changes a hyperprior before it is trained, "" for none.
+        left_out: Parts of the context that are zero: "last" (latents of the frame before), "older" (their activity,
+            and the I-frame's magnitudes), "motion" and "quality".
         hidden: Width of the networks; None for the model's.
-        shares: Of the slices in the channels.
+        shares: Shares of the slices in the channels.
     """
 
-    name: str
-    change: Callable[[Hyperprior], None] = as_it_is
-    remember: Remembered = all_of_it
-    parts: tuple[str, ...] = PARTS
+    change: str = ""
+    left_out: Sequence[str] = ()
     hidden: int | None = None
-    shares: tuple[float, ...] = SLICES
+    shares: Sequence[float] = SLICES
+
+    def remember(self, context: Tensor, channels: int) -> Tensor:
+        """Return a context without what is left out; `channels` are those of y."""
+        end = context.shape[-1]
+        motion = max(0, end - 1 - MOTION_CHANNELS)  # an I-frame's context is the quality alone
+        ends = {"last": (0, min(channels, motion)), "older": (min(channels, motion), motion)}
+        ends |= {"motion": (motion, end - 1), "quality": (end - 1, end)}
+        context = context.clone()
+        for name in self.left_out:
+            first, last = ends[name]
+            context[..., first:last] = 0
+        return context
 
 
-VARIANTS = (
-    Variant(FULL),
-    Variant("48 channels wide", hidden=48),
-    Variant("one slice", shares=(1.0,)),
-    Variant("hyper-latents alone", hyper_latents_alone),
-    Variant("without memory", remember=without("last", "older"), parts=PARTS[1:]),
-    Variant("memory of the last frame only", remember=without("older"), parts=PARTS[1:]),
-    Variant("without the motion", remember=without("motion"), parts=PARTS[1:]),
-    Variant("without the quality", remember=without("quality")),
-    Variant("in one step", in_one_step),
-    Variant("the first slice in three steps", in_three_steps),
-    Variant("the first slice in five steps", in_five_steps),
-    Variant("without means", without_means),
-    Variant("as before", hyper_latents_alone, without("motion", "quality"), hidden=48, shares=(1.0,)),
-    Variant("floating point", relax),
-)
+FULL = Change()
+
+
+class Site(NamedTuple):
+    """Block of the sphere, and the latents to train on or to measure at there."""
+
+    block: PatchGrid
+    latents: Latents
 
 
 class Job(NamedTuple):
@@ -193,35 +166,28 @@ class Job(NamedTuple):
 
     @property
     def result(self) -> Path:
-        slug = re.sub("[^a-z0-9]+", "-", self.variant.name.lower())
-        return self.plan.folder / f"{self.part}-{slug}-{self.seed}.json"
+        """File of the result."""
+        return self.plan.folder / f"{self.part}-{slug(self.variant.name)}-{self.seed}.json"
 
     @property
-    def heading(self) -> dict[str, Any]:
-        """What the result begins with; a result of other settings is not this job's."""
+    def heading(self) -> Json:
+        """Beginning of the result; one with other settings is not this job's."""
         settings = json.loads(json.dumps(self.plan.settings))
         return {"variant": self.variant.name, "part": self.part, "seed": self.seed, "settings": settings}
 
     def sites(self, role: str) -> list[Site]:
-        """The samples, with what this variant leaves of their contexts."""
+        """Read the samples, with what this variant leaves of their contexts."""
         return [self._site(place.path) for place in places(self.plan) if place.role == role]
 
     def _site(self, path: Path) -> Site:
         with safe_open(path, "pt") as file:
             block = PatchGrid(**json.loads(file.metadata()["block"]))
             latents = Latents(*(file.get_tensor(f"{self.part}.{name}") for name in Latents._fields))
-        context = self.variant.remember(latents.context, latents.y.shape[-1])
+        context = Change(**self.variant.changes).remember(latents.context, latents.y.shape[-1])
         return Site(block, latents._replace(context=context))
 
 
-class Site(NamedTuple):
-    """What is trained on, or measured at, on one block."""
-
-    block: PatchGrid
-    latents: Latents
-
-
-def run_job(job: Job) -> dict[str, Any]:
+def run_job(job: Job) -> Json:
     """Train, measure, and write the result, unless it is there.
 
     Returns:
@@ -230,58 +196,58 @@ def run_job(job: Job) -> dict[str, Any]:
         UsageError: the job ran before with other settings.
         CodecError: the rate is no longer a number.
     """
-    if job.result.exists():
-        found = json.loads(job.result.read_text(encoding="utf-8"))
-        if any(found.get(key) != value for key, value in job.heading.items()):
-            raise UsageError(f"{job.result} was made with other settings; remove it, or keep runs elsewhere")
+    if found := kept_result(job):
         return found
     torch.manual_seed(job.seed)
     sites = job.sites("train")
-    hyperprior = build(job.plan.config, sites[0], job.variant)
+    hyperprior = build(job.plan.config, sites[0], Change(**job.variant.changes))
     train(hyperprior, job, sites)
     result = {**job.heading, "points": measure(hyperprior, job.plan.config, job.sites("test"))}
-    with atomic_output(job.result, force=True) as place:
-        place.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    write_json(job.result, result)
     return result
 
 
-def build(config: ModelConfig, site: Site, variant: Variant = VARIANTS[0]) -> Hyperprior:
+def build(config: ModelConfig, site: Site, change: Change = FULL) -> Hyperprior:
     """Make a hyperprior like the model's but for what the variant changes, with weights to begin with."""
     at = Pyramid(site.block, config.neighbors).at
     channels, context = site.latents.y.shape[-1], site.latents.context.shape[-1]
     fine, middle, coarse = (at[depth] for depth in _DEPTHS)
-    sizes = channels, config.hyper_channels, variant.hidden or config.hyper_hidden, context
-    hyperprior = Hyperprior(*sizes, fine, middle, coarse, variant.shares)
-    with torch.no_grad():
-        variant.change(hyperprior)
+    sizes = channels, config.hyper_channels, change.hidden or config.hyper_hidden, context
+    hyperprior = Hyperprior(*sizes, fine, middle, coarse, tuple(change.shares))
+    if change.change:
+        with torch.no_grad():
+            CHANGES[change.change](hyperprior)
     return hyperprior
 
 
-def measure_own(plan: Plan, part: str) -> list[dict[str, float | None]]:
-    """The model's own hyperprior at the same places: tells how far a training from scratch comes."""
-    weights, sites = weights_of(plan.model), Job(plan, VARIANTS[0], part, 0).sites("test")
+def measure_own(job: Job) -> list[Json]:
+    """Measure the model's own hyperprior at the same places: tells how far a training from scratch comes."""
+    plan, sites = job.plan, job.sites("test")
+    weights = weights_of(plan.model)
     hyperprior = build(plan.config, sites[0])
     for name, p in hyperprior.named_parameters():
-        p.detach().copy_(weights[f"{CODECS[part]}.hyperprior.{name}"])
+        p.detach().copy_(weights[f"{CODECS[job.part]}.hyperprior.{name}"])
     return measure(hyperprior, plan.config, sites)
 
 
 def train(hyperprior: Hyperprior, job: Job, sites: Sequence[Site]) -> None:
-    """A step sees samples of one site; which these are, and the noise, follow from seed and step."""
-    plan = job.plan
+    """Train; a step sees samples of one site, and which these are, and the noise, follow from seed and step."""
+    plan, batch = job.plan, job.plan.training["batch"]
     learned = [p for p in hyperprior.parameters() if p.requires_grad]
-    schedule = Schedule(optimizer="muon", rate=plan.rate, rate_muon=plan.rate_muon)
+    schedule = Schedule(optimizer="muon", rate=plan.training["rate"], rate_muon=plan.training["rate_muon"])
     optimizer = make_optimizer(hyperprior, learned, schedule)
     hyperprior.train()
-    for step in range(plan.steps):
+    for step in range(plan.training["steps"]):
         torch.manual_seed(job.seed * 1_000_003 + step)
         for group in optimizer.param_groups:
             group["lr"] = _rate(plan, step) * group["relative_rate"]
         block, latents = sites[int(torch.randint(len(sites), ()))]
-        _, bits = coded(hyperprior, plan.config, block, latents.at(torch.randint(len(latents.y), (plan.batch,))))
-        loss = bits / (plan.batch * block.npix)
+        _, bits = coded(hyperprior, plan.config, block, latents.at(torch.randint(len(latents.y), (batch,))))
+        loss = bits / (batch * block.npix)
         if not math.isfinite(loss.item()):
-            raise CodecError(f"{job.result.stem}: the rate is {loss.item()} at step {step}; use another --rate")
+            raise CodecError(
+                f"{job.result.stem}: the rate is {loss.item()} at step {step}; use another settings.training.rate"
+            )
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_([p for p in learned if p.grad is not None], 1.0)
@@ -289,13 +255,14 @@ def train(hyperprior: Hyperprior, job: Job, sites: Sequence[Site]) -> None:
 
 
 def _rate(plan: Plan, step: int) -> float:
-    return plan.rate * min((step + 1) / WARMUP, 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * step / plan.steps)))
+    done = step / plan.training["steps"]
+    return plan.training["rate"] * min((step + 1) / WARMUP, 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
 
 
 def coded(
     hyperprior: Hyperprior, config: ModelConfig, block: PatchGrid, latents: Latents
 ) -> tuple[Float[Tensor, "n latent m"], Tensor]:
-    """What is decoded, and the bits; of noisy latents in training, of rounded ones otherwise."""
+    """Return what is decoded, and the bits: of noisy latents in training, of rounded ones otherwise."""
     for layer, laplacian in zip(hyperprior.h_a, _laplacians(block, config.neighbors), strict=True):
         layer.laplacian = laplacian
     y_hat, rate = hyperprior(latents.y, latents.context.float(), straight=not hyperprior.training)
@@ -309,8 +276,8 @@ def _laplacians(block: PatchGrid, neighbors: int) -> list[RescaledLaplacian]:
 
 
 @torch.no_grad()
-def measure(hyperprior: Hyperprior, config: ModelConfig, sites: Sequence[Site]) -> list[dict[str, float | None]]:
-    """Bits per node of the signal and frame, and the signal-to-noise ratio of the latents, scaled back, in dB.
+def measure(hyperprior: Hyperprior, config: ModelConfig, sites: Sequence[Site]) -> list[Json]:
+    """Measure bits per node of the signal and frame, and the signal-to-noise ratio of the latents, scaled back, in dB.
 
     The latter says how far rounding takes the synthesis' input from what the analysis gave; null where there is none.
     """
