@@ -73,7 +73,7 @@ def ring():
 def test_a_registered_convolution_is_made_by_its_name(at, ring):
     assert sphere_conv("ring", 3, 5, at, 2) == ring(3, 5, at, 2) == (3, 5, at, 2)
     config = ModelConfig(kinds=("ring", "chebyshev"), stem="ring")
-    assert ModelConfig.from_dict(config.to_dict()) == config and config.stem == "ring"
+    assert ModelConfig(**config.to_dict()) == config and config.stem == "ring"
     with pytest.raises(ValueError, match="'ring' is registered already: choose another name"):
         register_convolution("ring")(ring)
     assert sphere_conv("ring", 1, 1, at) == (1, 1, at, 3), "the first one stays"
