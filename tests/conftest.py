@@ -3,19 +3,48 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
+import jaxtyping
 import pytest
+import shapes
 import torch
 
+shapes.install()
+
 ROOT = Path(__file__).resolve().parents[1]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many tests were skipped, and why."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    if skipped:
+        terminalreporter.section(f"{len(skipped)} skipped")
+        for reason, count in Counter(map(_reason, skipped)).most_common():
+            terminalreporter.write_line(f"{count:5}  {reason}")
+
+
+def _reason(report: pytest.TestReport) -> str:
+    """Why a test was skipped, without pytest's own word before it."""
+    _, _, said = report.longrepr  # file, line, reason
+    return said.removeprefix("Skipped: ").splitlines()[0]
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _few_threads() -> None:
     """Those of two processors, shared with another process where tests run side by side."""
     torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)
+
+
+@pytest.fixture
+def unchecked_shapes() -> Iterator[None]:
+    """For a test that hands over a wrong shape on purpose, to see it refused."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture(scope="session")

@@ -140,7 +140,7 @@ class TreePrediction(nn.Module):
 
     def _looked_up(
         self,
-        layers: Sequence[Float[Tensor, "batch layers*npix 3"]],
+        layers: Sequence[Float[Tensor, "batch rows 3"]],
         fields: Int[Tensor, "batch nodes 6"],
         turns: Sequence[Float[Tensor, "npix 3"]],
         nodes: Int[Tensor, " nodes"] | None = None,
@@ -161,7 +161,7 @@ class TreePrediction(nn.Module):
 
     def _look_up(
         self,
-        layers: Float[Tensor, "batch layers*npix 3"],
+        layers: Float[Tensor, "batch rows 3"],
         vectors: Int[Tensor, "batch nodes 2"],
         blur: Int[Tensor, "batch nodes"],
         turn: Tensor | None,
