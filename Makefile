@@ -18,10 +18,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test lint quick docs fuzz report report-full fair setup setup-test clean
+.PHONY: demo test lint quick docs fuzz report report-full fair setup-test clean
 .DELETE_ON_ERROR:
 
-demo: setup
+demo: $(VENV)/stamp-report
 	$(BIN)/python scripts/demo.py $(if $(VIDEO),--video "$(VIDEO)")
 
 # Two at a time, file by file.
@@ -105,8 +105,7 @@ fair: $(VENV)/stamp-report
 	$(call measure,out/fair/clips,8,results/fair)
 	$(call report,results/fair,out/fair/report.html,results/fair.json,--default fair-sphere)
 
-setup: $(VENV)/stamp-package
-setup-test: $(VENV)/stamp-dev $(VENV)/stamp-scatter
+setup-test: $(VENV)/stamp-dev
 
 $(VENV)/stamp-venv:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is older than 3.11: make PYTHON=..."; exit 1; }
@@ -118,8 +117,8 @@ $(VENV)/stamp-package: pyproject.toml constraints.txt | $(VENV)/stamp-venv
 	$(PIP) install --constraint constraints.txt --editable .
 	@touch $@
 
-$(VENV)/stamp-dev: $(VENV)/stamp-package
-	$(PIP) install --constraint constraints.txt --editable ".[dev,report,ray]"
+$(VENV)/stamp-dev: $(VENV)/stamp-package $(VENV)/stamp-scatter # the extra [pyg] finds torch-scatter there
+	$(PIP) install --constraint constraints.txt --editable ".[dev,graphs,pyg,report,train,ray]"
 	@touch $@
 
 $(VENV)/stamp-report: $(VENV)/stamp-package

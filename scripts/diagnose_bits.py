@@ -26,15 +26,17 @@ import torch
 
 from deepsphere_codec.cli.arguments import usable_device
 from deepsphere_codec.errors import UsageError
-from deepsphere_codec.evaluation.diagnosis.figure import plot_diagnosis
-from deepsphere_codec.evaluation.diagnosis.measure import FRAMES, Options, Progress, diagnose
 from deepsphere_codec.evaluation.diagnosis.record import read_diagnosis, write_diagnosis
 from deepsphere_codec.evaluation.diagnosis.tables import diagnosis_tables, first_p_table, table_text
-from deepsphere_codec.evaluation.plots import figure_path
-from deepsphere_codec.evaluation.script import check_positive, run
+from deepsphere_codec.evaluation.script import check_positive, imports_of_script, run
 from deepsphere_codec.models import DEFAULT_MODEL, load_model
 from deepsphere_codec.runtime.memory import keep_freed_memory
 from deepsphere_codec.video.clips import find_clips
+
+with imports_of_script():
+    from deepsphere_codec.evaluation.diagnosis.figure import plot_diagnosis
+    from deepsphere_codec.evaluation.diagnosis.measure import FRAMES, Options, Progress, diagnose
+    from deepsphere_codec.evaluation.plots import figure_path
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:

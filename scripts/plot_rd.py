@@ -14,12 +14,14 @@ import sys
 from pathlib import Path
 
 from deepsphere_codec.errors import UsageError
-from deepsphere_codec.evaluation.bdtable import bd_table
-from deepsphere_codec.evaluation.bootstrap import METRICS, bd_intervals
-from deepsphere_codec.evaluation.curves import CEILING, CUBEMAP_CEILING
-from deepsphere_codec.evaluation.plots import plot_clips, plot_mean
 from deepsphere_codec.evaluation.results import KEYS, Results, is_results_file, read_results
-from deepsphere_codec.evaluation.script import report_missing, run
+from deepsphere_codec.evaluation.script import imports_of_script, report_missing, run
+
+with imports_of_script():
+    from deepsphere_codec.evaluation.bdtable import bd_table
+    from deepsphere_codec.evaluation.bootstrap import METRICS, bd_intervals
+    from deepsphere_codec.evaluation.curves import CEILING, CUBEMAP_CEILING
+    from deepsphere_codec.evaluation.plots import plot_clips, plot_mean
 
 METRIC_KEYS = {KEYS[name]: name for name in METRICS}
 

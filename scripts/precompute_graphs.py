@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Make the graphs of the sphere and write one file per resolution.
+"""Make the graphs of the sphere through PyGSP, check them against healpy, and write one file per resolution.
 
     scripts/precompute_graphs.py --nside 8 16 32 64 128 256
 
 Those in graphs/ come with the package; others are made on first use and kept in the user's cache, so this is needed
-only to make a file anew (--rebuild) or to have the large ones at hand beforehand.
+only to make a file anew (--rebuild) or to have the large ones at hand beforehand. Needs the extra [graphs].
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from deepsphere_codec.evaluation.script import run
-from deepsphere_codec.graph import SphereGraph, compute_graph
+from deepsphere_codec.graph import SphereGraph
+from deepsphere_codec.graph.oracle import make_graph
 from deepsphere_codec.graph.store import file_name, read_graph, write_graph
 
 GRAPHS = Path(__file__).resolve().parents[1] / "graphs"
@@ -45,7 +46,7 @@ def prepare(path: Path, nside: int, neighbors: int, rebuild: bool) -> SphereGrap
     if path.exists() and not rebuild:
         return read_graph(path, nside, neighbors)
     with tqdm(total=100, desc=f"nside {nside}", unit="%", leave=False) as bar:
-        graph = compute_graph(nside, neighbors, on_progress=lambda done, _: bar.update(done - bar.n))
+        graph = make_graph(nside, neighbors, on_progress=lambda done, _: bar.update(done - bar.n))
     write_graph(graph, path)
     return graph
 

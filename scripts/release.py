@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -27,7 +28,8 @@ from deepsphere_codec.models.zoo import save_model
 from deepsphere_codec.training.checkpoint import load_checkpoint, read_state
 from deepsphere_codec.training.settings import load_stages
 
-FOLDER = Path(__file__).parents[1] / "deepsphere_codec" / "models" / "weights"
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / "deepsphere_codec" / "models" / "weights"
 LICENCE = (
     "Research use. Trained on footage of which some is CC BY-NC-SA 4.0 and some comes from research pages "
     "that state no licence."
@@ -82,6 +84,7 @@ def release(args: argparse.Namespace) -> None:
         "training": _before(states) | {name: _training(state) for name, state in states.items()},
     }
     save_model(args.out / args.name, args.name, network, card)
+    shutil.copy(ROOT / "LICENSE-weights", args.out / args.name)
     print(f"{args.name}: {complexity(config).in_words()}")
 
 
@@ -105,6 +108,7 @@ def release_ssf2020(args: argparse.Namespace) -> None:
             "stages": list(trained),
         }
         save_ssf(args.out / args.name / f"quality-{stage.train.quality}", network, stage.train.quality, card)
+        shutil.copy(ROOT / "LICENSE-weights", args.out / args.name)
     if not trained:
         raise UsageError(f"{args.runs} holds no checkpoint of {args.config}; train it first")
 

@@ -19,9 +19,11 @@ from deepsphere_codec.runtime.threads import spin_briefly
 spin_briefly()
 
 from deepsphere_codec.errors import CodecError, UsageError  # noqa: E402
-from deepsphere_codec.evaluation.report.build import ANCHOR, FRAMES, Request, make_report  # noqa: E402
-from deepsphere_codec.evaluation.script import check_positive, run  # noqa: E402
+from deepsphere_codec.evaluation.script import check_positive, imports_of_script, run  # noqa: E402
 from deepsphere_codec.models import DEFAULT_MODEL  # noqa: E402
+
+with imports_of_script():
+    from deepsphere_codec.evaluation.report.build import ANCHOR, FRAMES, Request, make_report
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:

@@ -3,14 +3,34 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
+import jaxtyping
 import pytest
+import shapes
 import torch
 
+shapes.install()
+
 ROOT = Path(__file__).resolve().parents[1]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many tests were skipped, and why."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    if skipped:
+        terminalreporter.section(f"{len(skipped)} skipped")
+        for reason, count in Counter(map(_reason, skipped)).most_common():
+            terminalreporter.write_line(f"{count:5}  {reason}")
+
+
+def _reason(report: pytest.TestReport) -> str:
+    """Why a test was skipped, without pytest's own word before it."""
+    _, _, said = report.longrepr  # file, line, reason
+    return said.removeprefix("Skipped: ").splitlines()[0]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -28,6 +48,14 @@ def _cache_of_this_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DEEPSPHERE_CACHE", str(folder / "cache"))
         yield
+
+
+@pytest.fixture
+def unchecked_shapes() -> Iterator[None]:
+    """For a test that hands over a wrong shape on purpose, to see it refused."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture(scope="session")

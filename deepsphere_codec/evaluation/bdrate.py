@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import bjontegaard
 import numpy as np
 
 from deepsphere_codec.evaluation.results import Point, Results
+from deepsphere_codec.runtime.extras import optional_imports
+
+with optional_imports():
+    import bjontegaard
 
 MIN_OVERLAP = 0.8  # below it, a BD-rate speaks for a part of the curves only and says so
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
 from deepsphere_codec.evaluation.results import Point, Results
 from deepsphere_codec.figures.style import GRID, SOFT
+from deepsphere_codec.runtime.extras import optional_imports
+
+with optional_imports():
+    from matplotlib.axes import Axes
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 CEILING, CUBEMAP_CEILING = "ceiling", "cubemap-ceiling"
 # Classical codecs stay in cool greys and blues, so that the eye goes to the models.

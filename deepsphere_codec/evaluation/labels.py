@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-
 from deepsphere_codec.evaluation.curves import Curve
 from deepsphere_codec.evaluation.results import Point
+from deepsphere_codec.runtime.extras import optional_imports
+
+with optional_imports():
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 LABEL_POINTS = 13.0  # least distance of two labels
 

@@ -7,11 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-
 from deepsphere_codec.errors import UsageError
 from deepsphere_codec.evaluation.curves import (
     CEILING,
@@ -27,6 +22,13 @@ from deepsphere_codec.evaluation.curves import (
 from deepsphere_codec.evaluation.labels import label_ends
 from deepsphere_codec.evaluation.results import Results
 from deepsphere_codec.figures.style import SOFT, STYLE
+from deepsphere_codec.runtime.extras import optional_imports
+
+with optional_imports():
+    import matplotlib
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
 _SUFFIXES = (".svg", ".png")
 X_LABEL, Y_LABEL = "bits per pixel of the ERP source", "WS-PSNR-YUV in dB (6:1:1)"

@@ -11,6 +11,7 @@ from typing import TextIO
 from deepsphere_codec.errors import CodecError, UsageError
 from deepsphere_codec.evaluation.evaluate import Measured, OnPoint
 from deepsphere_codec.evaluation.results import Missing, Results
+from deepsphere_codec.runtime.extras import optional_imports
 
 INCOMPLETE = 1
 INTERRUPTED = 130
@@ -26,7 +27,8 @@ def run(main: Callable[[], int | None], name: str = "", kept: str = POINTS_ARE_K
     """
     head = f"{name}: " if name else ""
     try:
-        return main() or 0
+        with optional_imports():
+            return main() or 0
     except CodecError as error:
         sys.stderr.write(f"{head}error: {error}\n")
         return error.exit_code
@@ -36,6 +38,17 @@ def run(main: Callable[[], int | None], name: str = "", kept: str = POINTS_ARE_K
     except KeyboardInterrupt:
         sys.stderr.write(f"{head}interrupted; {kept}\n")
         return INTERRUPTED
+
+
+@contextmanager
+def imports_of_script() -> Iterator[None]:
+    """Import inside what a script needs: an absent package ends the script, in one line on standard error."""
+    try:
+        with optional_imports():
+            yield
+    except UsageError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(error.exit_code)
 
 
 def check_positive(args: argparse.Namespace, *names: str) -> None:

@@ -6,9 +6,12 @@ import math
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int64
-from matplotlib.colors import hsv_to_rgb
 
+from deepsphere_codec.runtime.extras import optional_imports
 from deepsphere_codec.sphere import HealpixGrid, dir_to_face_xy
+
+with optional_imports():
+    from matplotlib.colors import hsv_to_rgb
 
 Directions = Float64[np.ndarray, "height width 3"]
 Colours = Float[np.ndarray, "*shape 3"]

@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -16,7 +17,11 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 from scipy.spatial import cKDTree
 
 from deepsphere_codec.errors import UsageError
+from deepsphere_codec.runtime.extras import optional_imports
 from deepsphere_codec.sphere.grid import HealpixGrid
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
 
 FORMAT_VERSION = 1
 """Of the graph itself and of its file; any change to how either is made is a new number."""
@@ -83,9 +88,32 @@ class SphereGraph:
 
     def laplacian(self) -> sparse.csr_matrix:
         """The combinatorial Laplacian D - A, [npix, npix], float64."""
-        adjacency = self.adjacency()
-        degree = np.asarray(adjacency.sum(axis=1)).ravel()
-        return (sparse.diags(degree) - adjacency).tocsr()
+        return combinatorial_laplacian(self.adjacency())
+
+    def to_pyg(self) -> Data:
+        """The graph for PyTorch Geometric, each link once in either direction.
+
+        Returns:
+            `edge_index` int64 [2, links], `edge_weight` float32 [links], `pos` float32 [npix, 3] on the unit sphere.
+        Raises:
+            UsageError: torch-geometric is not installed.
+        """
+        with optional_imports():
+            from torch_geometric.data import Data
+        import torch
+
+        links = self.adjacency().tocoo()
+        return Data(
+            edge_index=torch.from_numpy(np.stack([links.col, links.row]).astype(np.int64)),
+            edge_weight=torch.from_numpy(links.data.astype(np.float32)),
+            pos=torch.from_numpy(HealpixGrid.cached(self.nside).centers.astype(np.float32)),
+        )
+
+
+def combinatorial_laplacian(adjacency: sparse.csr_matrix) -> sparse.csr_matrix:
+    """The combinatorial Laplacian D - A of a symmetric adjacency matrix, [npix, npix], float64."""
+    degree = np.asarray(adjacency.sum(axis=1)).ravel()
+    return (sparse.diags(degree) - adjacency).tocsr()
 
 
 def kernel_width(nside: int, k: int) -> float:
@@ -101,7 +129,13 @@ def kernel_width(nside: int, k: int) -> float:
     return _WIDTH_TABLE[k].get(nside, _WIDTH_RULES[k] / nside)
 
 
-def compute_graph(nside: int, k: int = 8, *, on_progress: Progress | None = None) -> SphereGraph:
+def compute_graph(
+    nside: int,
+    k: int = 8,
+    *,
+    laplacian: Callable[[sparse.csr_matrix], sparse.csr_matrix] = combinatorial_laplacian,
+    on_progress: Progress | None = None,
+) -> SphereGraph:
     """Make a graph from nothing, in float64, without looking at any file.
 
     Weights are A_ij = exp(-ln 2 |x_i - x_j|² / σ²), |.| the chord. k = 8 links the HEALPix neighbours, in their order
@@ -111,6 +145,7 @@ def compute_graph(nside: int, k: int = 8, *, on_progress: Progress | None = None
     Args:
         nside: HEALPix resolution, any integer >= 1.
         k: 8, 20 or 40.
+        laplacian: Makes D - A of the adjacency matrix, for `lmax`; the graphs that come with the package take PyGSP's.
         on_progress: Told (done, 100) as the work goes on.
     Returns:
         The graph; its weights are symmetric to the last bit.
@@ -127,19 +162,16 @@ def compute_graph(nside: int, k: int = 8, *, on_progress: Progress | None = None
     weights = _gaussian_weights(grid.centers, neighbors, width)
     report(30, 100)
     graph = SphereGraph(nside, k, width, math.inf, neighbors, weights)
-    lmax = round_up(largest_eigenvalue(graph.adjacency(), report) * (1 + _LMAX_MARGIN))
+    lmax = round_up(largest_eigenvalue(laplacian(graph.adjacency()), report) * (1 + _LMAX_MARGIN))
     report(100, 100)
     return SphereGraph(nside, k, width, lmax, neighbors, weights)
 
 
-def largest_eigenvalue(adjacency: sparse.csr_matrix, report: Progress | None = None) -> float:
-    """Largest eigenvalue of PyGSP's Laplacian of `adjacency`, by Lanczos with a fixed start, relative error < 1e-6.
+def largest_eigenvalue(laplacian: sparse.csr_matrix, report: Progress | None = None) -> float:
+    """Largest eigenvalue of a Laplacian, by Lanczos with a fixed start, relative error < 1e-6.
 
     PyGSP's own `estimate_lmax` starts from a random vector and stops at 5e-3, so it gives another number each time.
     """
-    from pygsp.graphs import Graph  # here: importing it takes longer than reading a graph
-
-    laplacian = Graph(adjacency).L.tocsr()
     size = laplacian.shape[0]
     expected_products = 100 + size // 4000  # only for the bar
     products = 0

@@ -127,13 +127,13 @@ def make_chart(grid: Grid) -> Chart:
     return PlaneChart(grid) if isinstance(grid, PlaneGrid) else FaceChart(grid)
 
 
-def exp_map(p: Float[Tensor, "*batch npix 3"], v: Float[Tensor, "*batch npix 3"]) -> Float[Tensor, "*batch npix 3"]:
+def exp_map(p: Float[Tensor, "*#batch npix 3"], v: Float[Tensor, "*#batch npix 3"]) -> Float[Tensor, "*#batch npix 3"]:
     """The point reached from p along the geodesic that leaves with v, |v| radians far; p itself for v = 0."""
     angle = v.square().sum(-1, keepdim=True).clamp_min(1e-20).sqrt()
     return torch.cos(angle) * p + (torch.sin(angle) / angle) * v
 
 
-def dir_to_face_position(q: Float[Tensor, "*batch npix 3"], nside: int) -> tuple[Tensor, Tensor]:
+def dir_to_face_position(q: Float[Tensor, "*#batch npix 3"], nside: int) -> tuple[Tensor, Tensor]:
     """Torch twin of `sphere.dir_to_face_xy`: face, and position [..., 2] in nodes, differentiable but at the poles."""
     x, y, z = q.unbind(-1)
     sin_theta = (x.square() + y.square()).clamp_min(1e-20).sqrt()

@@ -17,6 +17,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from deepsphere_codec.runtime.extras import optional_imports
+
 if TYPE_CHECKING:
     from deepsphere_codec.graph import PlaneGraph, SphereGraph
 
@@ -44,8 +46,9 @@ def product_csr(x: Float[Tensor, "rows c"], index: Int[Tensor, "rows k"], weight
 def product_scatter(
     x: Float[Tensor, "rows c"], index: Int[Tensor, "rows k"], weight: Float[Tensor, "rows k"]
 ) -> Tensor:
-    """Gather, then a segmented sum by torch-scatter (the extra `[scatter]`)."""
-    from torch_scatter import segment_csr
+    """Gather, then a segmented sum by torch-scatter (the extra `[pyg]`)."""
+    with optional_imports():
+        from torch_scatter import segment_csr
 
     rows, k = index.shape
     pointer = torch.arange(0, rows * k + 1, k, device=index.device)

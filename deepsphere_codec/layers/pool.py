@@ -6,11 +6,11 @@ length of a row has to be known: two rows of children become one of parents, whi
 
 from __future__ import annotations
 
-from jaxtyping import Float
+from jaxtyping import Num
 from torch import Tensor
 
 
-def fold_children(x: Float[Tensor, "batch npix c"], side: int) -> Float[Tensor, "batch parents c4"]:
+def fold_children(x: Num[Tensor, "batch npix c"], side: int) -> Num[Tensor, "batch parents c4"]:
     """Children become channels: [B, npix, C] → [B, npix / 4, 4 C], children in the order of `HealpixGrid.children`.
 
     Args:
@@ -21,7 +21,7 @@ def fold_children(x: Float[Tensor, "batch npix c"], side: int) -> Float[Tensor, 
     return blocks.permute(0, 1, 3, 2, 4, 5).reshape(batch, npix // 4, 4 * channels)
 
 
-def unfold_children(x: Float[Tensor, "batch npix c4"], side: int) -> Float[Tensor, "batch children c"]:
+def unfold_children(x: Num[Tensor, "batch npix c4"], side: int) -> Num[Tensor, "batch children c"]:
     """Channels become children, the inverse of `fold_children`: [B, npix, 4 C] → [B, 4 npix, C].
 
     Args:
@@ -32,12 +32,12 @@ def unfold_children(x: Float[Tensor, "batch npix c4"], side: int) -> Float[Tenso
     return blocks.permute(0, 1, 3, 2, 4, 5).reshape(batch, 4 * npix, channels4 // 4)
 
 
-def mean_pool(x: Float[Tensor, "batch npix c"], side: int) -> Float[Tensor, "batch parents c"]:
+def mean_pool(x: Num[Tensor, "batch npix c"], side: int) -> Num[Tensor, "batch parents c"]:
     """Mean of the four children."""
     batch, npix, channels = x.shape
     return fold_children(x, side).view(batch, npix // 4, 4, channels).mean(2)
 
 
-def unpool(x: Float[Tensor, "batch npix c"], side: int) -> Float[Tensor, "batch children c"]:
+def unpool(x: Num[Tensor, "batch npix c"], side: int) -> Num[Tensor, "batch children c"]:
     """Every child takes its parent's value."""
     return unfold_children(x.repeat(1, 1, 4), side)

@@ -59,7 +59,7 @@ class Warp(nn.Module):
 
     def forward(
         self,
-        x: Float[Tensor, "batch layers*npix c"],
+        x: Float[Tensor, "batch rows c"],
         v: Float[Tensor, "batch nodes 3"],
         layer: Int[Tensor, "batch nodes"] | None = None,
         nodes: Int[Tensor, " nodes"] | None = None,

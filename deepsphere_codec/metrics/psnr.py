@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int, Num
+from jaxtyping import Float, Float64, Num
 from torch import Tensor
 
 Pictures = Num[np.ndarray, "*batch h w"] | Num[Tensor, "*batch h w"]
@@ -125,7 +125,7 @@ def row_weights(height: int) -> Float[np.ndarray, " h"]:
 
 
 @lru_cache(maxsize=8)
-def fibonacci_counts(height: int, width: int) -> Int[np.ndarray, " h*w"]:
+def fibonacci_counts(height: int, width: int) -> Float64[np.ndarray, " {height}*{width}"]:
     """How many of the sphere's points have each ERP pixel, row by row, as their nearest."""
     index = np.arange(SPHERE_POINTS)
     z = 1 - (2 * index + 1) / SPHERE_POINTS

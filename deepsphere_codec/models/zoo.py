@@ -23,7 +23,9 @@ from deepsphere_codec.models.geometry import nside_multiple, whole_grid
 from deepsphere_codec.motion.contexts import MotionTables
 
 DEFAULT_MODEL = "sphere-dvc"
-_FOLDER = Path(__file__).parent / "weights"
+_FOLDERS = Path(__file__).parent / "weights", Path(__file__).parents[2] / "models"
+"""Where models are found by name: in the package, and in a checkout beside it."""
+
 _WEIGHTS, _CARD = "weights.safetensors", "card.json"
 _TABLE_ENDS = ("_cdf", "_length", "_offset")
 
@@ -99,7 +101,7 @@ def load_model(name: str | Path = DEFAULT_MODEL, device: str | torch.device = "c
     Raises:
         UsageError: no such model, or its files are damaged.
     """
-    folder = _FOLDER / name if (_FOLDER / name / _CARD).exists() else Path(name)
+    folder = next((place / name for place in _FOLDERS if (place / name / _CARD).exists()), Path(name))
     if not (folder / _CARD).exists():
         known = ", ".join(card["name"] for card in list_models()) or "none"
         raise UsageError(f"model {str(name)!r} is neither one of ours ({known}) nor a folder with {_CARD}")
@@ -108,8 +110,8 @@ def load_model(name: str | Path = DEFAULT_MODEL, device: str | torch.device = "c
 
 
 def list_models() -> list[dict[str, Any]]:
-    """The cards of the released models."""
-    return [json.loads(path.read_text()) for path in sorted(_FOLDER.glob(f"*/{_CARD}"))]
+    """The cards of the released models, and of those in a checkout's models/."""
+    return [json.loads(path.read_text()) for place in _FOLDERS for path in sorted(place.glob(f"*/{_CARD}"))]
 
 
 def save_model(folder: Path, name: str, network: SphereDVC, card: dict[str, Any]) -> None:

@@ -96,11 +96,11 @@ class TreePrediction(nn.Module):
 
     def forward(
         self,
-        references: Sequence[Float[Tensor, "batch npix 3"]],
+        references: Sequence[Float[Tensor, "batch npix c"]],
         motion: Motion,
         turns: Sequence[Float[Tensor, "npix 3"]] = (),
         overlap: bool = True,
-    ) -> Float[Tensor, "batch npix 3"]:
+    ) -> Float[Tensor, "batch npix c"]:
         """Predict a picture.
 
         Args:
@@ -140,11 +140,11 @@ class TreePrediction(nn.Module):
 
     def _looked_up(
         self,
-        layers: Sequence[Float[Tensor, "batch layers*npix 3"]],
+        layers: Sequence[Float[Tensor, "batch rows c"]],
         fields: Int[Tensor, "batch nodes 6"],
         turns: Sequence[Float[Tensor, "npix 3"]],
         nodes: Int[Tensor, " nodes"] | None = None,
-    ) -> Float[Tensor, "batch nodes 3"]:
+    ) -> Float[Tensor, "batch nodes c"]:
         """Nodes predicted with these fields; all of them where none are named."""
         mode, blur = fields[..., MODE], fields[..., BLUR]
         looked: list[Tensor] = []
@@ -161,13 +161,13 @@ class TreePrediction(nn.Module):
 
     def _look_up(
         self,
-        layers: Float[Tensor, "batch layers*npix 3"],
+        layers: Float[Tensor, "batch rows c"],
         vectors: Int[Tensor, "batch nodes 2"],
         blur: Int[Tensor, "batch nodes"],
         turn: Tensor | None,
         used: Bool[Tensor, "batch nodes"],
         nodes: Int[Tensor, " nodes"] | None,
-    ) -> Float[Tensor, "batch nodes 3"]:
+    ) -> Float[Tensor, "batch nodes c"]:
         """Nodes in one reference, at their blur levels; those that stay where they are, and others, as they are."""
         still = layers[:, : self.warp.npix] if nodes is None else pick(layers, nodes)
         moves = used if turn is not None else (vectors != 0).any(-1) | (blur > 0)
@@ -213,7 +213,7 @@ def binomial(x: Float[Tensor, "batch npix c"], padding: Padding) -> Float[Tensor
     return padding.flatten((rows[..., :-2, :] + 2 * rows[..., 1:-1, :] + rows[..., 2:, :]) / 4)
 
 
-def _check(v: Float[Tensor, "n 3"]) -> None:
+def _check(v: Float[Tensor, "*batch n 3"]) -> None:
     """Raise DamagedStream unless every vector is shorter than half a circle."""
     longest = float(v.square().sum(-1).max()) if len(v) else 0.0
     if not longest < torch.pi**2:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from deepsphere_codec.errors import CodecError, UsageError
+from deepsphere_codec.runtime.extras import optional_imports
 from deepsphere_codec.runtime.memory import keep_freed_memory
 from deepsphere_codec.runtime.workers import OnTasks, Work, in_order
 
@@ -32,7 +33,8 @@ def cluster_workers(work: Work, address: str, processors: int) -> Iterator[OnTas
         UsageError: Ray is not installed, or there is no cluster.
         CodecError: a task failed on several machines.
     """
-    ray = _ray()
+    with optional_imports():
+        import ray
     _join(ray, address)
     try:
         shared, key = [ray.put(work)], secrets.token_hex(8)  # in a list, so that not each task brings it
@@ -67,21 +69,15 @@ def _check_answers(address: str) -> None:
         socket.create_connection((host, int(port)), timeout=_SECONDS).close()
 
 
-def _ray() -> Any:
-    try:
-        import ray
-    except ImportError as error:
-        raise UsageError("--cluster needs Ray: pip install 'deepsphere-codec[ray]'") from error
-    return ray
-
-
 _doing: dict[str, Callable[[Any], Any]] = {}
 """By the key of the work; a process of the cluster may see several."""
 
 
 def _do(shared: list[Any], key: str, task: Any) -> Any:
     if key not in _doing:
+        import ray
+
         keep_freed_memory()
         _doing.clear()
-        _doing[key] = _ray().get(shared[0]).start()
+        _doing[key] = ray.get(shared[0]).start()
     return _doing[key](task)

@@ -71,7 +71,7 @@ def dir_to_face_xy(dirs: ArrayLike, nside: int) -> tuple[Int64[np.ndarray, "*sha
     polar = np.abs(z) >= 2.0 / 3.0
     face = np.where(polar, cap_face, face)
     u, v = np.where(polar, cap_u, u), np.where(polar, cap_v, v)
-    return face, u * nside - 0.5, v * nside - 0.5
+    return face, np.asarray(u * nside - 0.5), np.asarray(v * nside - 0.5)  # arrays for one direction, too
 
 
 def _equatorial_point(z: np.ndarray, lon: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

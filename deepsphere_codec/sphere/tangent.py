@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-Vectors = Float[Tensor, "*shape 3"]
+Vectors = Float[Tensor, "*#shape 3"]
 
 SMALL_SQUARE = 1e-3
 """Below this squared angle the Taylor series is used: its error is under 1e-16, and no root is taken of zero."""

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from pytorch_msssim import ms_ssim
 from torch import Tensor
 
 from deepsphere_codec.models.pyramid import Patch
+from deepsphere_codec.runtime.extras import optional_imports
 from deepsphere_codec.sphere import ErpGrid, ErpPatch, dir_to_face_xy, erp_directions
 from deepsphere_codec.sphere.patch import PatchGrid
 
@@ -88,6 +88,8 @@ def structural_error(x: Signal, x_hat: Signal) -> Planes:
 
     Source: Wang, Simoncelli, Bovik, 2003; scale of the trade-offs as in CompressAI.
     """
+    with optional_imports():
+        from pytorch_msssim import ms_ssim
     side = math.isqrt(x.shape[1])
     pictures = [
         signal.float().view(-1, side, side, 3).permute(0, 3, 1, 2).flatten(0, 1)[:, None] for signal in (x, x_hat)

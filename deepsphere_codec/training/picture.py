@@ -6,16 +6,9 @@ import io
 from collections.abc import Mapping
 from typing import NamedTuple
 
-import matplotlib
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import LogNorm
-from matplotlib.figure import Figure
-from matplotlib.patches import Circle
-from matplotlib.ticker import FuncFormatter
 
 from deepsphere_codec.figures.globes import (
     FILL,
@@ -30,8 +23,18 @@ from deepsphere_codec.figures.globes import (
     nside_of,
 )
 from deepsphere_codec.figures.style import GRID, SOFT, STYLE
+from deepsphere_codec.runtime.extras import optional_imports
 from deepsphere_codec.sphere import erp_directions
 from deepsphere_codec.sphere.erp import erp_positions, sample_erp
+
+with optional_imports():
+    import matplotlib
+    from matplotlib.axes import Axes
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import LogNorm
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Circle
+    from matplotlib.ticker import FuncFormatter
 
 BITS, HEAT = (1e-3, 1.0), "magma"  # of the colour bar, the same for every step, so that pictures can be compared
 

@@ -23,6 +23,7 @@ from deepsphere_codec.models.payload import Payload
 from deepsphere_codec.models.plane_on_sphere import seen_on_sphere
 from deepsphere_codec.models.zoo import fill
 from deepsphere_codec.runtime.atomic import atomic_output
+from deepsphere_codec.runtime.extras import optional_imports
 from deepsphere_codec.sphere import ErpGrid
 from deepsphere_codec.training.order import anchors_of
 from deepsphere_codec.training.picture import Scene, draw
@@ -239,10 +240,8 @@ def tensorboard(folder: Path) -> Any:
     Raises:
         UsageError: TensorBoard is not installed.
     """
-    try:
+    with optional_imports():
         from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise UsageError("TensorBoard is not installed: pip install deepsphere_codec[tensorboard]") from error
     return SummaryWriter(str(folder))
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 
 import numpy as np
 import pytest
 from pygsp.graphs import Graph
+from scipy import sparse
 
 from deepsphere_codec.errors import UsageError
-from deepsphere_codec.graph import compute_graph
+from deepsphere_codec.graph import compute_graph, oracle
 from deepsphere_codec.graph.laplacian import kernel_width, round_up
+from deepsphere_codec.graph.oracle import healpy_neighbors, make_graph
 from deepsphere_codec.sphere import HealpixGrid
 
 
@@ -91,6 +94,43 @@ def test_laplacian_is_pygsps():
     assert abs(graph.laplacian() - oracle.L).max() < 1e-14
     oracle.estimate_lmax()
     assert graph.lmax == pytest.approx(oracle.lmax, rel=0.011)  # PyGSP adds 1 %
+
+
+@pytest.mark.parametrize(("nside", "k"), [(1, 8), (3, 8), (12, 8), (30, 8), (48, 8), (8, 20), (6, 40)])
+def test_a_graph_made_without_pygsp_is_the_one_made_through_it(nside, k):
+    assert make_graph(nside, k).fingerprint == compute_graph(nside, k).fingerprint
+
+
+def test_neighbours_that_are_not_healpys_are_noticed(monkeypatch):
+    monkeypatch.setattr(oracle, "healpy_neighbors", lambda nside: healpy_neighbors(nside)[:, ::-1])
+    with pytest.raises(AssertionError, match="healpy"):
+        make_graph(2)
+
+
+@pytest.mark.parametrize("missing", ["pygsp", "healpy"])
+def test_what_makes_graphs_for_the_package_is_asked_for_in_one_line(missing, monkeypatch):
+    for name in [name for name in sys.modules if name.split(".")[0] == missing]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, missing, None)
+    assert compute_graph(2).nside == 2
+    with pytest.raises(UsageError, match=rf'^{missing} is not installed: pip install "deepsphere-codec\[graphs\]"$'):
+        make_graph(2)
+
+
+def test_a_graph_goes_to_pytorch_geometric():
+    graph = compute_graph(3)
+    data = graph.to_pyg()
+    data.validate()
+    assert data.num_nodes == graph.npix and data.is_undirected()
+    found = sparse.coo_matrix((data.edge_weight.double(), data.edge_index), shape=(graph.npix, graph.npix))
+    assert abs(found - graph.adjacency()).max() == 0
+    assert np.allclose(data.pos, HealpixGrid(3).centers, atol=1e-7)
+
+
+def test_pytorch_geometric_is_asked_for_in_one_line(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch_geometric.data", None)
+    with pytest.raises(UsageError, match=r'^torch_geometric is not installed: pip install "deepsphere-codec\[pyg\]"$'):
+        compute_graph(2).to_pyg()
 
 
 def test_a_graph_is_made_the_same_each_time():

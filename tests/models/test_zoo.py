@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from deepsphere_codec.entropy.exact import ExactConv
 from deepsphere_codec.errors import UsageError
 from deepsphere_codec.graph import build_graph
-from deepsphere_codec.models import References, SphereDVC, list_models, load_model, save_model
+from deepsphere_codec.models import References, SphereDVC, list_models, load_model, save_model, zoo
 from deepsphere_codec.models.zoo import tensors_hash
 from deepsphere_codec.sphere import HealpixGrid
 
@@ -56,6 +56,14 @@ def test_the_card_says_what_the_files_are(saved, tiny):
     assert model.config == tiny
     assert model.card["weights_hash"] == model.weights_hash and model.card["tables_hash"] == model.tables_hash
     assert model.card["parameters"] == sum(p.numel() for p in model.network(64).parameters())
+
+
+def test_a_model_in_the_checkouts_folder_is_found_by_its_name(saved, monkeypatch):
+    with pytest.raises(UsageError, match="neither one of ours"):
+        load_model("mine")
+    monkeypatch.setattr(zoo, "_FOLDERS", (*zoo._FOLDERS, saved.parent))
+    assert load_model("mine").weights_hash == load_model(saved).weights_hash
+    assert [card["name"] for card in list_models()][-1] == "mine"
 
 
 def test_what_is_loaded_codes_as_what_was_saved(lively, saved, pictures):
@@ -300,7 +308,7 @@ def test_the_default_weights_are_small_enough_to_ship():
     import deepsphere_codec.models as package
 
     files = list((Path(package.__file__).parent / "weights" / "sphere-dvc").iterdir())
-    assert {file.name for file in files} == {WEIGHTS, CARD}
+    assert {file.name for file in files} - {"LICENSE-weights"} == {WEIGHTS, CARD}
     assert sum(file.stat().st_size for file in files) <= 16 * 2**20
 
 

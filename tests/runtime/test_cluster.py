@@ -132,6 +132,6 @@ def test_where_there_is_no_cluster(film: Path, tmp_path: Path, monkeypatch: pyte
     with pytest.raises(UsageError, match="there is no Ray cluster to be reached"):
         encode_video(film, tmp_path / "film.dsc", model=FakeModel(), cluster="127.0.0.1:1")
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(UsageError, match="--cluster needs Ray"):
+    with pytest.raises(UsageError, match=r'ray is not installed: pip install "deepsphere-codec\[ray\]"$'):
         encode_video(film, tmp_path / "film.dsc", model=FakeModel(), cluster="127.0.0.1:1")
     assert not (tmp_path / "film.dsc").exists()

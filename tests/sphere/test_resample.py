@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,8 +16,6 @@ from deepsphere_codec.sphere.erp import erp_area_weights
 from deepsphere_codec.sphere.fit import DAMPING
 
 Maker = Callable[..., ErpResampler]
-
-FOOTAGE = Path(os.environ.get("DEEPSPHERE_FOOTAGE", Path(__file__).parents[3] / "shared" / "data"))
 
 
 def ws_psnr(x: Tensor, x_hat: Tensor) -> list[float]:
@@ -187,12 +184,11 @@ def test_speed_at_1024_by_512(tmp_path: Path) -> None:
     assert min(seconds(lambda: tool.to_erp(x)) for _ in range(3)) < 0.1
 
 
-@pytest.mark.skipif(not (FOOTAGE / "test" / "video").is_dir(), reason="no footage: set DEEPSPHERE_FOOTAGE")
-def test_round_trip_of_footage(resampler: Maker) -> None:
+def test_round_trip_of_footage(resampler: Maker, footage: Path) -> None:
     """Luma of the first frame of each test clip: at least 50 dB at nside 256, 40 dB at nside 192, three iterations."""
     from deepsphere_codec.video import open_video
 
-    clips = sorted((FOOTAGE / "test" / "video").iterdir())
+    clips = sorted((footage / "test" / "video").iterdir())
     assert clips
     planes = []
     for clip in clips:
@@ -212,6 +208,7 @@ def test_refuses_sizes(height: int, width: int, tmp_path: Path) -> None:
         ErpResampler(height, width, 8, cache_dir=tmp_path)
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 def test_refuses_other_inputs(resampler: Maker, tmp_path: Path) -> None:
     tool = resampler(32, 64, 16)
     for picture in (torch.zeros(64, 32, 3), torch.zeros(32, 64), torch.zeros(32, 64, 3, dtype=torch.float64)):

@@ -210,6 +210,7 @@ def test_a_run_becomes_a_model_whose_card_says_what_was_done(script, staged, con
     assert script.main([*staged, *stopped]) == 0
     out = tmp_path / "models"
     assert load_script("release").main(["mine", str(configuration), "--out", str(out), "--hardware", "an abacus"]) == 0
+    assert (out / "mine" / "LICENSE-weights").read_bytes() == (SCRIPTS.parent / "LICENSE-weights").read_bytes()
     model = load_model(out / "mine")
     assert model.name == "mine" and model.card["hardware"] == "an abacus"
     told = model.card["training"]

@@ -284,8 +284,9 @@ def test_what_cannot_work_is_refused_before_the_first_step(films, tmp_path, chan
 
 
 def test_tensorboard_is_asked_for_in_one_line_where_it_is_missing(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    with pytest.raises(UsageError, match=r"pip install deepsphere_codec\[tensorboard\]$"):
+    monkeypatch.delitem(sys.modules, "torch.utils.tensorboard", raising=False)
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    with pytest.raises(UsageError, match=r'pip install "deepsphere-codec\[train\]"$'):
         validation.tensorboard(tmp_path)
 
 

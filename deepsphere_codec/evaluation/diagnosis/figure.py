@@ -6,16 +6,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
-import matplotlib
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-
 from deepsphere_codec.errors import UsageError
 from deepsphere_codec.evaluation.curves import ANCHOR_COLOURS, MODEL_COLOURS
 from deepsphere_codec.evaluation.diagnosis.record import ClipDiagnosis, Diagnosis, FrameDiagnosis, part_names
 from deepsphere_codec.evaluation.diagnosis.tables import INTER_COLUMNS, INTRA_COLUMNS, rival
 from deepsphere_codec.evaluation.plots import figure_path, save_figure
 from deepsphere_codec.figures.style import GRID, SOFT, STYLE
+from deepsphere_codec.runtime.extras import optional_imports
+
+with optional_imports():
+    import matplotlib
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _ROW, _TITLE, _LEGEND = 0.34, 0.4, 1.75  # inches: of a clip at a quality, above the panels, and below them
 _OTHER = "#c9a9a6"

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from deepsphere_codec import __version__
-from deepsphere_codec.errors import UsageError
 from deepsphere_codec.evaluation.anchors import ssf2020
 from deepsphere_codec.evaluation.report import tables
 from deepsphere_codec.evaluation.report.bd import BdTable, interval_text
@@ -15,6 +14,7 @@ from deepsphere_codec.evaluation.report.gather import Gap, Gathered, comes_along
 from deepsphere_codec.evaluation.report.look import Look, variable_of, variables
 from deepsphere_codec.evaluation.report.metric import Metric
 from deepsphere_codec.models.macs import COUNTED, Complexity
+from deepsphere_codec.runtime.extras import optional_imports
 
 if TYPE_CHECKING:
     from deepsphere_codec.evaluation.report.bits_part import BitsPart
@@ -81,10 +81,8 @@ def render(page: Page) -> str:
     Raises:
         UsageError: Jinja is not installed.
     """
-    try:
+    with optional_imports():
         from jinja2 import Environment, StrictUndefined
-    except ImportError as error:
-        raise UsageError("Jinja is not installed: pip install deepsphere-codec[report]") from error
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     template = environment.from_string((FOLDER / "template.html").read_text(encoding="utf-8"))
     return template.render(**_head(page), **_results(page), **_scene(page), **_method(page))

@@ -12,12 +12,15 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Float64, UInt8
-from PIL import Image
 
 from deepsphere_codec.metrics.psnr import MAX_DB
+from deepsphere_codec.runtime.extras import optional_imports
 from deepsphere_codec.sphere import viewport_directions
 from deepsphere_codec.sphere.erp import erp_positions, sample_erp
 from deepsphere_codec.video import YuvFrame, open_video, yuv_to_rgb
+
+with optional_imports():
+    from PIL import Image
 
 SIZE = (480, 640)  # height, width
 FIELD = 90.0  # degrees across
