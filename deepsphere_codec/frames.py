@@ -8,6 +8,13 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import UInt8
 
+LUMA_WEIGHTS = {
+    "bt601": (0.299, 0.114),
+    "bt709": (0.2126, 0.0722),
+    "bt2020": (0.2627, 0.0593),
+}
+"""Kr and Kb of each matrix. Source: ITU-R BT.601-7, BT.709-6, BT.2020-2 (non-constant luminance)."""
+
 
 class YuvFrame(NamedTuple):
     """One picture, 8 bits, 4:2:0: each chroma sample stands for 2x2 pixels."""

@@ -24,13 +24,15 @@ from deepsphere_codec.evaluation.anchors.ssf2020.trainer import SsfTrainer
 from deepsphere_codec.runtime.memory import keep_freed_memory
 from deepsphere_codec.runtime.progress import progress_bar
 from deepsphere_codec.training.checkpoint import read_state
-from deepsphere_codec.training.loop import Loop, Stage
+from deepsphere_codec.training.loop import Loop
 from deepsphere_codec.training.parallel import World, join_world, leave_world
-from deepsphere_codec.training.settings import GENERATED, load_stages
+from deepsphere_codec.training.settings import GENERATED, TrainSettings, load_stages
 from deepsphere_codec.training.trainer import Trainer
 
 if TYPE_CHECKING:
     from deepsphere_codec.training.validation import Validator
+
+Stage = TrainSettings | SsfSettings
 
 # What opens films and draws is imported where it is used: a machine that trains on prepared films need not have it.
 

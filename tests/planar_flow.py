@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from deepsphere_codec.evaluation.anchors.ssf2020.network import FlowUnit, PlanarFlow
+from deepsphere_codec.evaluation.anchors.ssf2020.network import PlanarFlow
 from deepsphere_codec.evaluation.anchors.ssf2020.weights import save_ssf
 
 
@@ -17,7 +17,7 @@ from deepsphere_codec.evaluation.anchors.ssf2020.weights import save_ssf
 def lively_network(seed: int) -> PlanarFlow:
     """Random weights whose latents are not all zero, and whose pictures show it."""
     torch.manual_seed(seed)
-    network = PlanarFlow(FlowUnit(128, 128)).eval()
+    network = PlanarFlow((128, 128)).eval()
     for transform in (network.img_encoder, network.res_encoder, network.motion_encoder):
         transform[-1].weight.mul_(100)
     for transform in (network.img_decoder, network.res_decoder):

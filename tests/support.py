@@ -249,7 +249,12 @@ def bare_weights(folder: Path, qualities: Iterable[int]) -> Path:
     for quality in qualities:
         place = folder / f"quality-{quality}"
         place.mkdir(parents=True)
-        card = {"name": "planar-ssf2020", "quality": quality, "flow_unit": [128, 128]}
+        card = {
+            "name": "planar-ssf2020",
+            "quality": quality,
+            "flow_unit": [128, 128],
+            "weights_hash": f"bare {quality}",
+        }
         (place / "card.json").write_text(json.dumps(card))
         save_file({"a": torch.full((2,), float(quality))}, place / "weights.safetensors")
     return folder

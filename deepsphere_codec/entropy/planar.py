@@ -11,9 +11,5 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from compressai.models.video.google import ScaleSpaceFlow
     from compressai.zoo.pretrained import load_pretrained as renamed_for_compressai
-    from compressai.zoo.video import model_urls
 
-ZOO_URLS: dict[str, dict[int, str]] = model_urls["ssf2020"]
-"""Where CompressAI's weights of ScaleSpaceFlow lie: by what they were trained for, then by quality."""
-
-__all__ = ["ZOO_URLS", "ScaleSpaceFlow", "backend", "renamed_for_compressai"]
+__all__ = ["ScaleSpaceFlow", "backend", "renamed_for_compressai"]

@@ -14,7 +14,7 @@ def complexity_of(model: str) -> Complexity:
         UsageError: there is no such model.
     """
     if model == NAME:
-        from deepsphere_codec.evaluation.anchors.ssf2020.macs import (
+        from deepsphere_codec.evaluation.anchors.ssf2020.network import (
             complexity as complexity_of_ssf2020,  # others need it not
         )
 

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -78,23 +78,15 @@ class ModelCodec:
         Raises:
             CodecError: a process failed; with its message and its exit code.
         """
-        with tempfile.TemporaryDirectory(prefix="deepsphere-") as folder:
-            stream, film = Path(folder, "coded.dsc"), keep or Path(folder, "decoded.mkv")
+
+        def code(stream: Path, film: Path) -> dict[str, Any]:
             encoded = self._run(clip, "encode", clip, stream, *self._encode_flags(quality))
             decoded = self._run(clip, "decode", stream, film, *self._common_flags())
-            info = self._run(clip, "info", stream)
-            size = stream.stat().st_size
-            comparison = compare_videos(clip, film, frames=(0, self._options.frames))
-        pixels = encoded["width"] * encoded["height"]
-        return Point(
-            quality=quality,
-            bpp=size * 8 / (comparison.frames * pixels),
-            **comparison.mean._asdict(),
-            bpp_i=_bpp_of_type(info, "I", pixels),
-            bpp_p=_bpp_of_type(info, "P", pixels),
-            encode_seconds=encoded["encode_seconds"],
-            decode_seconds=decoded["decode_seconds"],
-        )
+            info, pixels = self._run(clip, "info", stream), encoded["width"] * encoded["height"]
+            bpp = {f"bpp_{each.lower()}": _bpp_of_type(info, each, pixels) for each in ("I", "P")}
+            return encoded | {"decode_seconds": decoded["decode_seconds"]} | bpp
+
+        return measure_files(clip, quality, self._options.frames, code, keep)
 
     def _encode_flags(self, quality: float) -> list[str]:
         options = self._options
@@ -113,6 +105,36 @@ class ModelCodec:
 
     def _run(self, clip: Path, command: str, *arguments: str | Path) -> dict[str, Any]:
         return run_command([*self._command, command, *map(str, arguments), "--json"], f"{command} of {clip}")
+
+
+def measure_files(
+    clip: Path,
+    quality: float,
+    frames: int | None,
+    code: Callable[[Path, Path], Mapping[str, Any]],
+    keep: Path | None = None,
+) -> Point:
+    """Encode a clip into a file, decode the file, compare.
+
+    Args:
+        clip: The film.
+        quality: On the codec's own scale.
+        frames: Number of frames from the first; None for all.
+        code: Encodes into its first path and decodes to its second; returns "width", "height", "bpp_i", "bpp_p",
+            "encode_seconds" and "decode_seconds".
+        keep: Where to leave the decoded film (`.mkv`); nowhere unless given.
+    """
+    with tempfile.TemporaryDirectory(prefix="deepsphere-") as folder:
+        stream, film = Path(folder, "coded"), keep or Path(folder, "decoded.mkv")
+        report = code(stream, film)
+        size = stream.stat().st_size
+        comparison = compare_videos(clip, film, frames=(0, frames))
+    return Point(
+        quality=quality,
+        bpp=size * 8 / (comparison.frames * report["width"] * report["height"]),
+        **comparison.mean._asdict(),
+        **{key: report[key] for key in ("bpp_i", "bpp_p", "encode_seconds", "decode_seconds")},
+    )
 
 
 def run_command(line: Sequence[str], what: str) -> dict[str, Any]:

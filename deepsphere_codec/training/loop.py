@@ -8,7 +8,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import torch
 from torch import nn
@@ -17,19 +17,55 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset
 
 from deepsphere_codec.errors import CodecError
-from deepsphere_codec.evaluation.anchors.ssf2020.settings import SsfSchedule, SsfSettings
 from deepsphere_codec.models.dvc import SphereDVC
 from deepsphere_codec.training.checkpoint import load_checkpoint, save_checkpoint
 from deepsphere_codec.training.parallel import World
-from deepsphere_codec.training.schedule import Schedule
-from deepsphere_codec.training.settings import TrainSettings
 
 if TYPE_CHECKING:  # it draws and opens films, which a machine that only trains need not be able to
     from deepsphere_codec.training.validation import Validator
 
 LOG_EVERY = 20
-Stage = TrainSettings | SsfSettings
 Samples = TypeVar("Samples")
+
+
+class Pace(Protocol):
+    """Schedule of a stage as the loop needs it; see `Schedule` for what each field means."""
+
+    @property
+    def steps(self) -> int: ...
+    @property
+    def batch(self) -> int: ...
+    @property
+    def rate(self) -> float: ...
+    @property
+    def rate_last(self) -> float: ...
+    @property
+    def warmup(self) -> int: ...
+    @property
+    def fall(self) -> str: ...
+    @property
+    def ema(self) -> float: ...
+    @property
+    def clip(self) -> float: ...
+    @property
+    def checkpoint_minutes(self) -> float: ...
+
+
+class StageSettings(Protocol):
+    """Settings of a stage, whatever it trains; see `TrainSettings` for what each field means."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def films(self) -> str: ...
+    @property
+    def film_frames(self) -> int: ...
+    @property
+    def train(self) -> Pace: ...
+
+    def to_dict(self) -> dict[str, Any]:
+        """Values for the checkpoint, in JSON's types."""
+        ...
 
 
 class Loop(ABC, Generic[Samples]):
@@ -46,12 +82,12 @@ class Loop(ABC, Generic[Samples]):
         world: The processes that train together.
     """
 
-    settings: Stage
+    settings: StageSettings
     model: nn.Module
 
     def __init__(
         self,
-        settings: Stage,
+        settings: StageSettings,
         folder: Path,
         model: nn.Module,
         optimizer: Optimizer,
@@ -195,7 +231,7 @@ class Loop(ABC, Generic[Samples]):
             log(self.board, group, entry, self.step)
 
 
-def learning_rate(schedule: Schedule | SsfSchedule, step: int) -> float:
+def learning_rate(schedule: Pace, step: int) -> float:
     """Of a step, counted from 0: it rises over the warm-up, then falls as the schedule says."""
     if step < schedule.warmup:
         return schedule.rate * (step + 1) / schedule.warmup

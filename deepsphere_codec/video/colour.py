@@ -5,14 +5,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from deepsphere_codec.frames import VideoInfo, YuvFrame
-
-LUMA_WEIGHTS = {
-    "bt601": (0.299, 0.114),
-    "bt709": (0.2126, 0.0722),
-    "bt2020": (0.2627, 0.0593),
-}
-"""Kr and Kb of each matrix. Source: ITU-R BT.601-7, BT.709-6, BT.2020-2 (non-constant luminance)."""
+from deepsphere_codec.frames import LUMA_WEIGHTS, VideoInfo, YuvFrame
 
 Plane = Float[np.ndarray, "_ _"]
 

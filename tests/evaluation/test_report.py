@@ -232,8 +232,8 @@ def test_how_to_get_weights_is_said(tmp_path: Path, make_results: MakeResults) -
     planar, mine, ours = gather([tmp_path / "a.json"], ["planar-ssf2020", "my-model", "sphere-dvc"]).missing
     assert str(planar) == (
         "planar-ssf2020: no results; its weights do not come with the package: train them with "
-        "configs/planar-ssf2020.toml, or fetch CompressAI's: "
-        "python -m deepsphere_codec.evaluation.anchors.ssf2020 zoo models/planar-ssf2020"
+        "configs/planar-ssf2020.toml, or convert CompressAI's: "
+        "python -m deepsphere_codec.evaluation.anchors.ssf2020 convert FILE models/planar-ssf2020"
     )
     assert str(mine) == "my-model: no results; its weights do not come with the package"
     assert str(ours) == "sphere-dvc: no results"

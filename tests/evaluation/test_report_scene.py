@@ -11,8 +11,8 @@ from support import bare_weights, make_film
 
 from deepsphere_codec.errors import CodecError
 from deepsphere_codec.evaluation.anchors.ssf2020 import NAME
-from deepsphere_codec.evaluation.anchors.ssf2020.container import pack_strings, unpack
-from deepsphere_codec.evaluation.anchors.ssf2020.weights import hash_of
+from deepsphere_codec.evaluation.anchors.ssf2020.container import unpack
+from deepsphere_codec.evaluation.anchors.ssf2020.measure import SsfCodec
 from deepsphere_codec.evaluation.compare import compare_videos
 from deepsphere_codec.evaluation.report import coding
 from deepsphere_codec.evaluation.report.gather import Gathered
@@ -51,14 +51,14 @@ def test_the_planar_baseline_is_coded_by_its_own_command(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    gathered = measured(NAME, film, {"3": hash_of(weights / "quality-3"), "5": "another"})
+    gathered = measured(NAME, film, SsfCodec(weights).settings["weights_hash"] | {"5": "another"})
     scene = make_scene(gathered, film, FRAMES, tmp_path, weights.parent)
     assert not scene.left_out and not scene.missing
     (coded,) = scene.coded.values()
     data = coded.stream.read_bytes()
-    frames = unpack(data, "it")[1]
+    frames = unpack(data, "it").frames
     assert coded.kinds == "IPP" and coded.bpp == len(data) * 8 / (FRAMES * 128 * 64)
-    assert coded.frame_bytes == [len(pack_strings(each.strings)) for each in frames]
+    assert coded.frame_bytes == [len(each.payload) for each in frames]
     assert min(coded.frame_bytes) > 0 and sum(coded.frame_bytes) < len(data)
     shown = compare_videos(film, coded.film)
     assert coded.ws_psnr_yuv == [each.ws_psnr_yuv for each in shown.per_frame] and shown.frames == FRAMES
@@ -84,7 +84,7 @@ def test_a_quality_without_weights_is_missing(film: Path, bare: Path, tmp_path: 
 def test_weights_that_cannot_code_are_missing(film: Path, bare: Path, tmp_path: Path) -> None:
     bare_weights(bare / NAME, [3])
     (gap,) = make_scene(measured(NAME, film), film, FRAMES, tmp_path, bare).missing
-    assert "exit code 2" in gap.why and "holds other weights than planar-ssf2020's" in gap.why
+    assert "exit code 2" in gap.why and "does not hold weights of planar-ssf2020" in gap.why
 
 
 @pytest.mark.parametrize(("codec", "weights_hash"), [("sphere-dvc", "old"), (NAME, {"3": "old", "5": "old"})])

@@ -10,8 +10,8 @@ from typing import NamedTuple
 from deepsphere_codec.bitstream import StreamReader
 from deepsphere_codec.evaluation.anchors import ssf2020
 from deepsphere_codec.evaluation.anchors.classical import ANCHORS
-from deepsphere_codec.evaluation.anchors.ssf2020.container import pack_strings, unpack
-from deepsphere_codec.evaluation.anchors.ssf2020.measure import code_film
+from deepsphere_codec.evaluation.anchors.ssf2020.container import unpack
+from deepsphere_codec.evaluation.anchors.ssf2020.measure import SsfCodec
 from deepsphere_codec.evaluation.compare import compare_videos
 from deepsphere_codec.evaluation.model import COMMAND, run_command
 from deepsphere_codec.video import create_video, open_video
@@ -130,10 +130,10 @@ def _code_model(job: Job, folder: Path) -> tuple[int, str, list[int]]:
 
 def _code_planar(job: Job, folder: Path) -> tuple[int, str, list[int]]:
     stream = folder / job.stream
-    code_film(Path(job.clip), stream, folder / FILM, Path(job.model), job.frames)
+    SsfCodec(Path(job.model).parent, frames=job.frames).code(Path(job.clip), job.quality, stream, folder / FILM)
     data = stream.read_bytes()
-    frames = unpack(data, str(stream))[1]
-    return len(data), "".join(each.frame_type for each in frames), [len(pack_strings(each.strings)) for each in frames]
+    frames = unpack(data, str(stream)).frames
+    return len(data), "".join(each.frame_type for each in frames), [len(each.payload) for each in frames]
 
 
 def _code_anchor(job: Job, folder: Path) -> tuple[int, str, list[int]]:

@@ -1,4 +1,4 @@
-r"""The `.ssf` file: bytes only, standard library only. All numbers are little-endian, all checksums CRC-32.
+r"""The `.ssf` file. All numbers are little-endian, all checksums CRC-32.
 
 file     magic 89 53 53 46 0D 0A 1A 0A, version u16, length u32, header (`length` bytes), crc u32 of all before it;
          then the frames; nothing after them
@@ -15,179 +15,110 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from fractions import Fraction
 from typing import NamedTuple
 
+from deepsphere_codec.bitstream.cursor import Cursor, varint
+from deepsphere_codec.bitstream.layout import CRC, PROLOGUE, record_crc
 from deepsphere_codec.errors import DamagedStream, IncompatibleStream
+from deepsphere_codec.frames import LUMA_WEIGHTS, VideoInfo
 
 FORMAT_VERSION = 1
 STRINGS = {"I": 2, "P": 4}
 MAX_SIDE = 1 << 14
-"""Largest width or height: what a file asks for is allocated before its frames are read."""
+"""Largest width or height: the decoder allocates a picture of that size before it reads a frame."""
 
 _MAGIC = b"\x89SSF\r\n\x1a\n"
-_FRONT = struct.Struct("<8sHI")
-_CRC = struct.Struct("<I")
-_HEADER = struct.Struct("<8IB32s")
+_HEADER = struct.Struct("<8I?32s")
 _FRAME = struct.Struct("<BII")
-_FRAME_SEED = struct.Struct("<IIBI")
-_COUNTS = ("width", "height", "fps_num", "fps_den", "gop", "frames", "threads", "quality")
-
-
-@dataclass(frozen=True)
-class Header:
-    """What a file says of itself.
-
-    Attributes:
-        threads: That it was written with: other sums, other symbols.
-        weights_hash: SHA-256, hex, of the weights that wrote it; see `weights.weights_hash`.
-    Raises:
-        ValueError: a value that the file cannot hold.
-    """
-
-    width: int
-    height: int
-    fps_num: int
-    fps_den: int
-    gop: int
-    frames: int
-    threads: int
-    quality: int
-    full_range: bool
-    weights_hash: str
-    matrix: str
-
-    def __post_init__(self) -> None:
-        values = asdict(self)
-        for name in _COUNTS:
-            if not 0 < values[name] < 1 << 32:
-                raise ValueError(f"{name} is {values[name]}, expected 1 ... 2^32 - 1")
-        if max(self.width, self.height) > MAX_SIDE or self.width % 2 or self.height % 2:
-            raise ValueError(f"the size is {self.width}x{self.height}, expected even sides up to {MAX_SIDE}")
 
 
 class Frame(NamedTuple):
-    """One coded frame: "I" or "P", and the entropy coder's strings."""
+    """A coded frame: the entropy coder's strings, two of an I-frame, four of a P-frame."""
 
-    frame_type: str
-    strings: tuple[bytes, ...]
+    strings: Sequence[bytes]
+
+    @property
+    def frame_type(self) -> str:
+        """ "I" or "P"."""
+        return "I" if len(self.strings) == STRINGS["I"] else "P"
+
+    @property
+    def payload(self) -> bytes:
+        """The strings in one, as the file holds them."""
+        return b"".join([*(varint(len(string)) for string in self.strings[:-1]), *self.strings])
 
 
-def pack(header: Header, frames: Sequence[Frame]) -> bytes:
-    """The whole file."""
-    values = asdict(header)
-    counts = (values[name] for name in _COUNTS)
-    body = _HEADER.pack(*counts, header.full_range, bytes.fromhex(header.weights_hash)) + header.matrix.encode()
-    front = _FRONT.pack(_MAGIC, FORMAT_VERSION, len(body)) + body
+class SsfFile(NamedTuple):
+    """Contents of a file.
+
+    Attributes:
+        threads: Number of threads that wrote it: another number sums in another order, to other symbols.
+        weights_hash: SHA-256, hex, of the weights that wrote it; see `weights.weights_hash`.
+    """
+
+    info: VideoInfo
+    gop: int
+    threads: int
+    quality: int
+    weights_hash: str
+    frames: Sequence[Frame]
+
+
+def pack(file: SsfFile) -> bytes:
+    """Serialise a whole file."""
+    info, frames = file.info, file.frames
+    numbers = info.width, info.height, *info.fps.as_integer_ratio(), file.gop, len(frames), file.threads, file.quality
+    body = _HEADER.pack(*numbers, info.full_range, bytes.fromhex(file.weights_hash)) + info.matrix.encode()
+    front = PROLOGUE.pack(_MAGIC, FORMAT_VERSION, len(body)) + body
     crc = zlib.crc32(front)
-    parts = [front, _CRC.pack(crc)]
+    parts = [front, CRC.pack(crc)]
     for number, frame in enumerate(frames):
-        payload = pack_strings(frame.strings)
-        kind = ord(frame.frame_type)
-        parts += [_FRAME.pack(kind, len(payload), _frame_crc(crc, number, kind, payload)), payload]
+        kind, payload = ord(frame.frame_type), frame.payload
+        parts += [_FRAME.pack(kind, len(payload), record_crc(crc, number, kind, payload)), payload]
     return b"".join(parts)
 
 
-def unpack(data: bytes, name: str) -> tuple[Header, list[Frame]]:
-    """Header and frames of a file; `name` is for messages.
+def unpack(data: bytes, name: str) -> SsfFile:
+    """Parse and check a whole file.
 
+    Args:
+        data: Bytes of the file.
+        name: Name of the file, for messages.
     Raises:
         DamagedStream: it is no `.ssf` file, truncated, or altered.
         IncompatibleStream: its format is newer than this package.
     """
-    header, crc, offset = _unpack_front(data, name)
-    frames = []
-    for number in range(header.frames):
-        place = f"{name}: frame {number} at byte {offset}"
-        if len(data) < offset + _FRAME.size:
-            raise DamagedStream(f"{place} is cut short: the file ends at byte {len(data)}")
-        kind, length, frame_crc = _FRAME.unpack_from(data, offset)
-        start, offset = offset + _FRAME.size, offset + _FRAME.size + length
-        payload = data[start:offset]
-        if len(payload) < length or _frame_crc(crc, number, kind, payload) != frame_crc:
-            raise DamagedStream(f"{place} is cut short or altered: its checksum differs")
-        frames.append(_frame(chr(kind), payload, number % header.gop == 0, place))
-    if offset != len(data):
-        raise DamagedStream(f"{name}: {len(data) - offset} bytes follow the last frame")
-    return header, frames
-
-
-def pack_strings(strings: Sequence[bytes]) -> bytes:
-    """Strings in one; that there are as many is known where they are read."""
-    return b"".join([*(_leb128(len(string)) for string in strings[:-1]), *strings])
-
-
-def unpack_strings(payload: bytes, count: int) -> tuple[bytes, ...]:
-    """The strings that `pack_strings` made one of.
-
-    Raises:
-        ValueError: it made none such.
-    """
-    lengths, offset = [], 0
-    for _ in range(count - 1):
-        length, offset = _read_leb128(payload, offset)
-        lengths.append(length)
-    lengths.append(len(payload) - offset - sum(lengths))
-    if lengths[-1] < 0:
-        raise ValueError("its strings are longer than it is")
-    strings = []
-    for length in lengths:
-        strings.append(payload[offset : offset + length])
-        offset += length
-    return tuple(strings)
-
-
-def _unpack_front(data: bytes, name: str) -> tuple[Header, int, int]:
-    """The header, its checksum, and where the frames begin."""
     if not data.startswith(_MAGIC):
         raise DamagedStream(f"{name}: not an .ssf file: it begins with {data[:8].hex(' ') or 'nothing'}")
-    if len(data) < _FRONT.size:
-        raise DamagedStream(f"{name}: the header is cut short: the file ends at byte {len(data)}")
-    _, version, length = _FRONT.unpack_from(data)
-    end = _FRONT.size + length
-    if len(data) < end + _CRC.size or zlib.crc32(data[:end]) != _CRC.unpack_from(data, end)[0]:
-        raise DamagedStream(f"{name}: the header is cut short or altered: its checksum differs")
-    if version != FORMAT_VERSION:
-        raise IncompatibleStream(f"{name}: version {version} of the format, this installation reads {FORMAT_VERSION}")
+    cursor = Cursor(data)
     try:
-        *counts, full_range, digest = _HEADER.unpack_from(data[:end], _FRONT.size)
-        matrix = data[_FRONT.size + _HEADER.size : end].decode()
-        sizes = dict(zip(_COUNTS, counts, strict=True))
-        header = Header(**sizes, full_range=bool(full_range), weights_hash=digest.hex(), matrix=matrix)
+        _, version, length = cursor.unpack(PROLOGUE)
+        body, crc = cursor.take(length), zlib.crc32(data[: PROLOGUE.size + length])
+        if cursor.unpack(CRC) != (crc,):
+            raise ValueError("the header's checksum differs")
+        if version != FORMAT_VERSION:
+            raise IncompatibleStream(f"{name}: version {version} of the format, expected {FORMAT_VERSION}")
+        *numbers, full_range, weights_hash = _HEADER.unpack_from(body)
+        width, height, fps_num, fps_den, gop, count, threads, quality = numbers
+        matrix = body[_HEADER.size :].decode()
+        if not all(numbers) or max(width, height) > MAX_SIDE or width % 2 or height % 2 or matrix not in LUMA_WEIGHTS:
+            raise ValueError(f"the header holds {numbers}, {matrix!r}: no such file was ever written")
+        info = VideoInfo(width, height, Fraction(fps_num, fps_den), count, full_range, matrix)
+        frames = [_unpack_frame(cursor, crc, number, gop) for number in range(count)]
+        cursor.end()
     except (struct.error, ValueError) as error:
-        raise DamagedStream(f"{name}: the header is not one that was ever written: {error}") from error
-    return header, zlib.crc32(data[:end]), end + _CRC.size
+        raise DamagedStream(f"{name} is cut short or altered: {error}") from error
+    return SsfFile(info, gop, threads, quality, weights_hash.hex(), frames)
 
 
-def _frame(frame_type: str, payload: bytes, first_of_gop: bool, place: str) -> Frame:
-    if frame_type != ("I" if first_of_gop else "P"):
-        raise DamagedStream(f"{place} is of type {frame_type!r}, which is not due there")
-    try:
-        return Frame(frame_type, unpack_strings(payload, STRINGS[frame_type]))
-    except ValueError as error:
-        raise DamagedStream(f"{place} is not one that was ever written: {error}") from error
-
-
-def _frame_crc(header_crc: int, number: int, kind: int, payload: bytes) -> int:
-    return zlib.crc32(payload, zlib.crc32(_FRAME_SEED.pack(header_crc, number, kind, len(payload))))
-
-
-def _leb128(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes([*out, value])
-
-
-def _read_leb128(data: bytes, offset: int) -> tuple[int, int]:
-    """The number, and where what follows it begins."""
-    value = 0
-    for shift in range(0, 35, 7):
-        if offset >= len(data):
-            break
-        byte = data[offset]
-        value, offset = value | (byte & 0x7F) << shift, offset + 1
-        if byte < 0x80:
-            return value, offset
-    raise ValueError("a length in it has no end")
+def _unpack_frame(cursor: Cursor, header_crc: int, number: int, gop: int) -> Frame:
+    kind, length, crc = cursor.unpack(_FRAME)
+    payload = cursor.take(length)
+    if crc != record_crc(header_crc, number, kind, payload):
+        raise ValueError(f"the checksum of frame {number} differs")
+    if chr(kind) != (due := "P" if number % gop else "I"):
+        raise ValueError(f"frame {number} is of type {chr(kind)!r}, expected {due!r}")
+    strings = Cursor(payload)
+    lengths = [strings.varint() for _ in range(STRINGS[due] - 1)]
+    return Frame([*map(strings.take, lengths), strings.rest()])

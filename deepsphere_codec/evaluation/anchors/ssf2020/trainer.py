@@ -1,23 +1,27 @@
-"""Trains CompressAI's ScaleSpaceFlow: what a step of it learns from, and what it minimises."""
+"""Training of CompressAI's ScaleSpaceFlow on patches of ERP pictures."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
+from torch import Tensor
 from torch.optim import Adam
 
 from deepsphere_codec.data.planar import PlanarDataset, PlanarSample
 from deepsphere_codec.errors import UsageError
-from deepsphere_codec.evaluation.anchors.ssf2020.loss import SsfObjective
-from deepsphere_codec.evaluation.anchors.ssf2020.network import FlowUnit, PlanarFlow
-from deepsphere_codec.evaluation.anchors.ssf2020.settings import SsfSchedule, SsfSettings
+from deepsphere_codec.evaluation.anchors.ssf2020.coding import ColourSpace
+from deepsphere_codec.evaluation.anchors.ssf2020.network import PlanarFlow
+from deepsphere_codec.evaluation.anchors.ssf2020.settings import SsfSettings
+from deepsphere_codec.models.quality import PLANE_WEIGHTS, lmbda_of
+from deepsphere_codec.runtime.quick import in_bfloat16
 from deepsphere_codec.training.checkpoint import load_checkpoint
 from deepsphere_codec.training.loop import Loop
 from deepsphere_codec.training.parallel import World
+
+MEAN_WEIGHT = 2 / math.pi  # of cos(latitude), over an ERP picture
 
 
 class SsfTrainer(Loop[PlanarSample]):
@@ -47,37 +51,61 @@ class SsfTrainer(Loop[PlanarSample]):
         model = network_of(settings).to(device).train()
         if schedule.start:
             load_checkpoint(Path(schedule.start), model)
-        optimizer = Adam(_groups(model, schedule), lr=schedule.rate)
-        super().__init__(settings, folder, model, optimizer, device, workers, world)
-        self.objective = SsfObjective(model, schedule.quality, schedule.precision)
+        named = dict(model.named_parameters())
+        quantiles = [named.pop(name) for name in list(named) if name.endswith(".quantiles")]
+        groups = [
+            {"params": list(named.values()), "relative_rate": 1.0},
+            {"params": quantiles, "lr": schedule.aux_rate},  # they have a loss and a rate of their own
+        ]
+        super().__init__(settings, folder, model, Adam(groups, lr=schedule.rate), device, workers, world)
 
     def _steps(self) -> Iterator[PlanarSample]:
         schedule = self.settings.train
         return self._batches(self.dataset, (step * schedule.batch for step in range(self.step, schedule.steps)))
 
     def _gradients(self, samples: PlanarSample) -> dict[str, float]:
-        torch.manual_seed(self.settings.train.seed * 1_000_003 + self.step)
-        x, weights = samples.x.to(self.device), samples.weights.to(self.device)
-        loss = self.objective(samples._replace(x=x, weights=weights))
-        (loss.total + loss.aux).backward()  # of one, the quantiles have no gradient, of the other, nothing else has
-        return {
-            "loss": float(loss.total.detach()),
-            "bits_per_pixel": loss.bits,
-            "bits_motion": loss.bits_motion,
-            "psnr-y": -10 * math.log10(loss.mse_y),
-            "aux": float(loss.aux.detach()),
-        }
+        schedule = self.settings.train
+        torch.manual_seed(schedule.seed * 1_000_003 + self.step)
+        samples = samples._replace(x=samples.x.to(self.device), weights=samples.weights.to(self.device))
+        losses = losses_of(self.model, samples, schedule.quality, schedule.precision)
+        (losses["loss"] + losses["aux"]).backward()  # the quantiles have no gradient of the one, all else none of aux
+        told = {name: float(value.detach()) for name, value in losses.items()}
+        return told | {"psnr-y": -10 * math.log10(told.pop("mse-y"))}
 
 
 def network_of(settings: SsfSettings) -> PlanarFlow:
-    """As it is trained, and as it will code: its flow counts in the pixels of these patches."""
-    return PlanarFlow(FlowUnit(settings.data.columns, settings.data.rows))
+    """Make the network of a run, whose flow counts in the pixels of the run's patches."""
+    return PlanarFlow((settings.data.columns, settings.data.rows))
 
 
-def _groups(network: PlanarFlow, schedule: SsfSchedule) -> list[dict[str, Any]]:
-    """Transforms and entropy models, and the quantiles, which have a loss and a rate of their own."""
-    named = list(network.named_parameters())
-    return [
-        {"params": [p for name, p in named if not name.endswith(".quantiles")], "relative_rate": 1.0},
-        {"params": [p for name, p in named if name.endswith(".quantiles")], "lr": schedule.aux_rate},
-    ]
+def losses_of(network: PlanarFlow, sample: PlanarSample, quality: float, precision: str) -> dict[str, Tensor]:
+    """Rate and distortion of a batch, as our own models count them.
+
+    The network sees RGB; the error is that of what WS-PSNR-YUV measures: of Y, Cb, Cr as 6:1:1, by solid angle. A patch
+    counts as much as it takes of the sphere; patches anywhere count 1 in the mean. All frames count alike.
+
+    Args:
+        network: In training or evaluation mode.
+        sample: Batch: x [batch, frames, 3, rows, columns], weights [batch, rows].
+        quality: Trade-off.
+        precision: Number format of the transforms, as `Schedule.precision`.
+    Returns:
+        "loss", bits per pixel + lmbda · 255² · error; "aux", the loss of the entropy bottlenecks' quantiles; and parts
+        of the loss: "bits_per_pixel", "bits_motion" and "mse-y".
+    """
+    x, space = sample.x, ColourSpace()  # prepared films are BT.709, limited range
+    with torch.autocast(x.device.type, torch.bfloat16, enabled=in_bfloat16(precision, x.device.type)):
+        out = network(list(space.to_rgb(x).unbind(1)))
+    x_hat = space.from_rgb(torch.stack([frame.float() for frame in out["x_hat"]], 1))
+    share = (sample.weights / MEAN_WEIGHT)[:, None, None, :, None]
+    planes = ((x - x_hat).square() * share).mean((0, 1, 3, 4))
+    bits = {"keyframe": x.new_zeros(()), "motion": x.new_zeros(()), "residual": x.new_zeros(())}
+    for frame in out["likelihoods"]:
+        for part, likelihoods in frame.items():
+            bits[part] = bits[part] + sum(-p.float().log2().sum() for p in likelihoods.values())
+    pixels = x.shape[0] * x.shape[1] * x.shape[-2] * x.shape[-1]
+    rate = torch.stack([each / pixels for each in bits.values()]).sum()
+    loss = lmbda_of(quality) * 255**2 * (planes @ planes.new_tensor(PLANE_WEIGHTS)) + rate
+    aux = torch.stack(network.aux_loss()).sum()
+    parts = {"bits_per_pixel": rate, "bits_motion": bits["motion"] / pixels, "mse-y": planes[0]}
+    return {"loss": loss, "aux": aux, **parts}

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from deepsphere_codec.evaluation.anchors.ssf2020 import NAME
-from deepsphere_codec.evaluation.anchors.ssf2020.macs import complexity
+from deepsphere_codec.evaluation.anchors.ssf2020.network import complexity
 from deepsphere_codec.evaluation.complexity import complexity_of
 
 TAPS, LEVELS = 25, [1 / 4**n for n in range(8)]  # values to a pixel, after so many halvings of the sides
