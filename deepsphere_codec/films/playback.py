@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from deepsphere_codec.bitstream import Frame, Other, StreamReader
+from deepsphere_codec.bitstream import CodedFrame, Other, StreamReader
 from deepsphere_codec.errors import DamagedStream
 from deepsphere_codec.films.gops import DecodedFrame
 from deepsphere_codec.video import VideoInfo, YuvFrame
 
-Decode = Callable[[Iterable[Frame | Other]], Iterator[DecodedFrame | Other]]
+Decode = Callable[[Iterable[CodedFrame | Other]], Iterator[DecodedFrame | Other]]
 
 
 class Shown(NamedTuple):
@@ -75,9 +75,8 @@ class Playback:
             if decoded.picture is None:
                 continue
             frame = decoded.frame
-            time = frame.number if frame.time is None else frame.time
-            yield from self._stand_ins(frame.number - due, decoded.picture, time)
-            yield self._at(decoded.picture, time)
+            yield from self._stand_ins(frame.number - due, decoded.picture, frame.ticks)
+            yield self._at(decoded.picture, frame.ticks)
             due = frame.number + 1
         if self._keep_going and self._last is not None:
             yield from self._stand_ins(self._end(due) - due, self._last.picture)
@@ -95,7 +94,7 @@ class Playback:
                 raise told from damage
             self.damages.append(told)
 
-    def _records(self) -> Iterator[Frame | Other]:
+    def _records(self) -> Iterator[CodedFrame | Other]:
         on_damage = self.damages.append if self._keep_going else None
         return self._stream.records(self._first, self._stop, on_damage=on_damage)
 
