@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from deepsphere_codec.data.augment import Direction, Rotation, fade_contrast, fly, jitter_colours
-from deepsphere_codec.data.patches import PLACES, Clip, check_clip_settings, draw_clip, open_films, stream
+from deepsphere_codec.data.patches import PLACES, Clip, PatchSample, check_clip_settings, draw_clip, open_films, stream
 from deepsphere_codec.data.sampling import sample_film
 from deepsphere_codec.errors import UsageError
 from deepsphere_codec.sphere import ErpPatch
@@ -227,7 +227,7 @@ class PlanarPatches(Dataset):
         )
         return ErpPatch(s.height, s.width, row, column, s.rows, s.columns)
 
-    def __getitem__(self, index: int) -> tuple[Float[Tensor, "frames npix 3"], float]:
+    def __getitem__(self, index: int) -> PatchSample:
         block = self.block(index // self.batch)
         sample = self.drawn.sample(index, Place(block.row, block.column))
-        return sample.x.flatten(2).transpose(1, 2).contiguous(), sample.quality
+        return PatchSample(sample.x.flatten(2).transpose(1, 2).contiguous(), sample.quality, block)

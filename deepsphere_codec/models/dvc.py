@@ -20,7 +20,7 @@ from deepsphere_codec.models.inter import InterCodec, Seen
 from deepsphere_codec.models.intra import IntraCodec, Picture
 from deepsphere_codec.models.memory import QualityMap, References, State
 from deepsphere_codec.models.payload import Payload
-from deepsphere_codec.models.pyramid import COARSEST_DEPTH, LATENT_DEPTH, Pyramid
+from deepsphere_codec.models.pyramid import COARSEST_DEPTH, LATENT_DEPTH, Patch, Pyramid
 from deepsphere_codec.models.quality import PLANE_WEIGHTS, at_depth, inter_quality, intra_quality, lmbda_of
 from deepsphere_codec.models.quality_map import MAP_STEP, mapped, read_map, write_map
 from deepsphere_codec.motion.contexts import MotionTables
@@ -54,6 +54,12 @@ class SphereDVC(nn.Module):
         self.pyramid = Pyramid(grid, config.neighbors)
         self.intra = IntraCodec(config, self.pyramid)
         self.inter = InterCodec(config, self.pyramid)
+
+    def place(self, patch: Patch) -> None:
+        """Move to another patch of the same size; where it is the present one, nothing is done."""
+        if patch != self.pyramid.grids[0]:
+            self.pyramid.place(patch)
+            self.inter.place()
 
     @torch.no_grad()
     def encode_intra(

@@ -144,13 +144,22 @@ class Loop(ABC, Generic[Samples]):
             state = {"step": self.step, "cpu_seconds": self.cpu_seconds, "settings": self.settings.to_dict()}
             save_checkpoint(self.checkpoint, self.model, self.optimizer, state, self.average)
 
-    def _batches(self, dataset: Dataset, firsts: Iterable[int]) -> Iterator[Any]:
-        """Of as many samples as the schedule says; each begins at one of `firsts`."""
+    def _batches(
+        self, dataset: Dataset, firsts: Iterable[int], collate: Callable[[list[Any]], Any] | None = None
+    ) -> Iterator[Any]:
+        """Batches of as many samples as the schedule says, each beginning at one of `firsts`.
+
+        Args:
+            dataset: Makes the samples.
+            firsts: Number of each batch's first sample.
+            collate: Makes a batch of samples; torch's own unless given.
+        """
         batch = self.settings.train.batch
         batches = (range(first, first + batch) for first in firsts)  # as they are needed: there may be many
         loader = DataLoader(
             dataset,
             batch_sampler=batches,  # type: ignore[arg-type]
+            collate_fn=collate,
             num_workers=self.workers,
             prefetch_factor=4 if self.workers else None,
         )

@@ -169,7 +169,7 @@ class Run:
         shutil.rmtree(job.folder / job.name, ignore_errors=True)  # of a run that did not come to its end
         self.trainer = Trainer(job.settings, job.folder / job.name, job.films, torch.device("cpu"), workers=0)
         model = self.trainer.model
-        data, block = job.origin.data, self.trainer.block
+        data, block = job.origin.data, model.pyramid.grids[0]
         assert isinstance(data, PatchSettings) and isinstance(block, PatchGrid), "variants are of the sphere"
         _begin_alike(model, job, block)
         if job.part == "inter":

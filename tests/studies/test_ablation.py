@@ -228,8 +228,8 @@ def test_every_variant_is_trained_behind_the_same_i_frames(job):
         settings = job._replace(variant=variant).settings
         trainer = Trainer(settings, job.folder, job.films, torch.device("cpu"), 0)
         stand_in = BlockIntra(trainer.model.config, trainer.model.pyramid)
-        ((x, quality),) = next(trainer._steps())
-        pictures.append(stand_in(x[:, 0].float(), quality.float())[0])
+        (batch,) = next(trainer._steps())
+        pictures.append(stand_in(batch.x[:, 0], batch.quality)[0])
     for picture in pictures[1:]:
         assert torch.equal(picture.x_hat, pictures[0].x_hat) and torch.equal(picture.fine, pictures[0].fine)
 

@@ -167,7 +167,7 @@ def test_patches_of_a_step_share_their_place(clips):
     blocks = [data.block(step) for step in range(60)]
     assert all(blocks[step] == blocks[step - step % 3] for step in range(60))
     assert {block.row for block in blocks} == {0, 64, 128, 192} and {block.column % 64 for block in blocks} == {0}
-    x, quality = data[7]
+    x, quality, _ = data[7]
     assert x.shape == (1, 64 * 128, 3) and 1 <= quality <= 8 and torch.equal(data[7][0], x)
     there = data.drawn.sample(7, data.drawn.place(7)._replace(row=data.block(3).row, column=data.block(3).column))
     assert torch.equal(x, there.x.flatten(2).transpose(1, 2))
