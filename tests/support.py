@@ -27,7 +27,7 @@ from deepsphere_codec.bitstream import SPANS, CodedFrame, StreamReader
 from deepsphere_codec.codec import VideoEncoder
 from deepsphere_codec.errors import UsageError
 from deepsphere_codec.gop.grouping import Grouping, groups_of
-from deepsphere_codec.gop.lookahead import Look, Lookahead
+from deepsphere_codec.gop.lookahead import Lookahead, SmallPicture
 from deepsphere_codec.models import ModelConfig, References
 from deepsphere_codec.sphere import HealpixGrid, log_map, rotation_from_vector
 from deepsphere_codec.video import TimedFrame, VideoInfo, YuvFrame, create_video
@@ -162,13 +162,13 @@ class Spans:
     def __init__(self, span: int = 8) -> None:
         self.span = self.depth = span
 
-    def look(self, frame: YuvFrame) -> Look:
-        return Look(*3 * [np.zeros((1, 1), np.float32)])
+    def look(self, frame: YuvFrame) -> SmallPicture:
+        return SmallPicture(*3 * [np.zeros((1, 1), np.float32)])
 
-    def is_cut(self, before: Sequence[Look], after: Sequence[Look]) -> bool:
+    def is_cut(self, before: Sequence[SmallPicture], after: Sequence[SmallPicture]) -> bool:
         return False
 
-    def choose_span(self, looks: Sequence[Look]) -> int:
+    def choose_span(self, looks: Sequence[SmallPicture]) -> int:
         return max(span for span in SPANS if span <= min(self.span, len(looks) - 1))
 
 

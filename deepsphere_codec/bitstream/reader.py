@@ -12,7 +12,7 @@ from deepsphere_codec.bitstream.header import Header
 from deepsphere_codec.bitstream.layout import BETWEEN, END, FRAME_RECORDS, KEYFRAME, MIN_FRAME
 from deepsphere_codec.bitstream.order import PictureOrder
 from deepsphere_codec.bitstream.records import CodedFrame, End, Gop, Other, unpack_frame
-from deepsphere_codec.bitstream.source import Record, Source
+from deepsphere_codec.bitstream.source import ByteSource, RawRecord
 from deepsphere_codec.errors import DamagedStream, IncompatibleStream, UsageError
 
 OnDamage = Callable[[DamagedStream], None]
@@ -45,7 +45,7 @@ class StreamReader:
         self._end: End | None = None
         self._ahead: Iterator[_Step] | None = None
         try:
-            self._source = Source(file, str(getattr(file, "name", "the stream")))
+            self._source = ByteSource(file, str(getattr(file, "name", "the stream")))
             if self._source.size is not None:
                 self._read_end(strict)
         except BaseException:
@@ -224,7 +224,7 @@ class _Walk:
         search_from: Offset from which the next sound I-frame is to be looked for, after a damage.
     """
 
-    def __init__(self, source: Source, gop: Gop | None) -> None:
+    def __init__(self, source: ByteSource, gop: Gop | None) -> None:
         self._source = source
         self.offset = self.search_from = gop.offset if gop else source.first
         self._order = PictureOrder(gop.number if gop else 0)
@@ -264,7 +264,7 @@ class _Walk:
             self._gops.append(Gop(frame.number, frame.offset))
         return frame
 
-    def _frame(self, record: Record) -> CodedFrame:
+    def _frame(self, record: RawRecord) -> CodedFrame:
         due, expected = self._order.due, self._order.frames
         try:
             frame = unpack_frame(record.kind, record.body, self._order, self._source.header.timed, record.offset)
@@ -279,7 +279,7 @@ class _Walk:
         """The largest number that a frame of a file of this size may have; else a number makes a film endless."""
         return (self._source.size or 0) // MIN_FRAME
 
-    def _check_end(self, record: Record) -> None:
+    def _check_end(self, record: RawRecord) -> None:
         end = self._source.end_of(record)
         if end.frames != self._order.frames or (self._whole and list(end.gops) != self._gops):
             raise self._source.damaged(f"the end record at byte {record.offset} contradicts the records")

@@ -42,7 +42,7 @@ from deepsphere_codec.sphere.patch import PatchGrid
 __all__ = [
     "Clip",
     "PLACES",
-    "ClipSettings",
+    "SampleSettings",
     "PatchBatch",
     "PatchDataset",
     "PatchSample",
@@ -103,7 +103,7 @@ class PatchSettings:
         check_clip_settings(self)
 
 
-class ClipSettings(Protocol):
+class SampleSettings(Protocol):
     """What may be chosen about clips; `PatchSettings` says what each means."""
 
     @property
@@ -128,7 +128,7 @@ class ClipSettings(Protocol):
     def fade(self) -> float: ...
 
 
-def check_clip_settings(s: ClipSettings) -> None:
+def check_clip_settings(s: SampleSettings) -> None:
     """Refuse settings that cannot work.
 
     Raises:
@@ -211,7 +211,7 @@ def stream(seed: Sequence[int], name: str) -> np.random.Generator:
     return np.random.default_rng([*seed, 1 + _STREAMS.index(name)])
 
 
-def draw_clip(films: Sequence[Film], settings: ClipSettings, seed: Sequence[int]) -> Clip:
+def draw_clip(films: Sequence[Film], settings: SampleSettings, seed: Sequence[int]) -> Clip:
     """A clip of one of the films, or one of the panoramas (films of a single frame).
 
     Args:
@@ -236,7 +236,7 @@ def draw_clip(films: Sequence[Film], settings: ClipSettings, seed: Sequence[int]
     return Clip(frames, turn, mirror, toward, steps, panorama, quality=float(rng.uniform(1, 8)))
 
 
-def _some_frames(film: Film, s: ClipSettings, rng: np.random.Generator, gaps: np.random.Generator) -> Film:
+def _some_frames(film: Film, s: SampleSettings, rng: np.random.Generator, gaps: np.random.Generator) -> Film:
     """As many as a sample has, from anywhere; the gap between them is drawn as large as the film has room for."""
     room = (len(film) - 1) // max(1, s.frames - 1)
     gap = int(gaps.integers(1, max(1, min(s.gap, room)) + 1))

@@ -23,7 +23,7 @@ from deepsphere_codec.gop.lookahead import ContentLookahead, LowDelay
 from deepsphere_codec.models import DEFAULT_MODEL, LoadedModel
 from deepsphere_codec.runtime.atomic import atomic_output, resumable_output
 from deepsphere_codec.runtime.progress import Progress
-from deepsphere_codec.runtime.workers import Place, thread_count, workers_at
+from deepsphere_codec.runtime.workers import Placement, thread_count, workers_at
 from deepsphere_codec.video import (
     FrameRange,
     TimedFrame,
@@ -98,7 +98,7 @@ def encode_video(
         UsageError: an argument is out of range, the input cannot be read or has no frames, the output exists, or what
             is to be resumed was written from another film or otherwise.
     """
-    input, place = Path(input), Place(workers, cluster, threads)
+    input, place = Path(input), Placement(workers, cluster, threads)
     check_quality(quality)  # before anything slow
     grey = None if quality_map is None else read_grey(quality_map)
     _check_not_input(input, output)
@@ -177,7 +177,7 @@ def _begun(file: BinaryIO, name: str) -> Partial | None:
 
 
 @contextmanager
-def _encoding(work: EncodeWork, place: Place) -> Iterator[tuple[VideoEncoder, Encode]]:
+def _encoding(work: EncodeWork, place: Placement) -> Iterator[tuple[VideoEncoder, Encode]]:
     """An encoder of this process, and what codes groups, here, as they come, or elsewhere, GOP by GOP."""
     if place.is_here:
         encoder = work.encoder()

@@ -16,7 +16,7 @@ from deepsphere_codec.data.planar import PlanarPatches, PlanarSettings
 from deepsphere_codec.errors import UsageError
 from deepsphere_codec.figures.globes import movement
 from deepsphere_codec.models import ModelConfig, load_model
-from deepsphere_codec.models.bits import Inside
+from deepsphere_codec.models.bits import FrameContents
 from deepsphere_codec.models.plane_on_sphere import seen_on_sphere
 from deepsphere_codec.sphere import ErpGrid, ErpPatch, HealpixGrid
 from deepsphere_codec.training.distortion import make_distortion, squared_error
@@ -152,7 +152,7 @@ def test_what_a_plane_holds_is_seen_on_the_sphere():
     grid = ErpGrid(128, 256)
     motion = np.tile([-math.radians(2.0), 0.0, 0.0], (grid.npix, 1))  # it leads back to where the content was
     motion[: grid.npix // 2, :2] = 0.0, math.radians(-3.0)  # in the north: down from above, that is, to the south
-    seen = seen_on_sphere(Inside(motion, np.ones(grid.npix // 256)), grid)
+    seen = seen_on_sphere(FrameContents(motion, np.ones(grid.npix // 256)), grid)
     sphere = HealpixGrid.cached(64)
     moves, cos_lat = movement(seen.motion), np.hypot(*sphere.centers.T[:2])
     north = sphere.centers[:, 2] > 0.02
