@@ -13,7 +13,7 @@ from torch import Tensor
 from deepsphere_codec.entropy.coder import BEYOND, begins_well
 from deepsphere_codec.errors import DamagedStream
 from deepsphere_codec.evaluation.anchors.ssf2020.colour import ColourSpace, from_rgb, to_rgb
-from deepsphere_codec.evaluation.anchors.ssf2020.container import Frame, Header
+from deepsphere_codec.evaluation.anchors.ssf2020.container import Frame, SsfHeader
 from deepsphere_codec.evaluation.anchors.ssf2020.network import MULTIPLE, PlanarFlow
 from deepsphere_codec.sphere import chroma_down, chroma_up
 from deepsphere_codec.video import VideoInfo, YuvFrame
@@ -122,7 +122,7 @@ class SsfDecoder:
         return self.pictures.to_frame(self.x_ref)
 
 
-def film_info(header: Header) -> VideoInfo:
+def film_info(header: SsfHeader) -> VideoInfo:
     """Of the film that a file holds.
 
     Raises:

@@ -35,7 +35,7 @@ _COUNTS = ("width", "height", "fps_num", "fps_den", "gop", "frames", "threads", 
 
 
 @dataclass(frozen=True)
-class Header:
+class SsfHeader:
     """What a file says of itself.
 
     Attributes:
@@ -73,7 +73,7 @@ class Frame(NamedTuple):
     strings: tuple[bytes, ...]
 
 
-def pack(header: Header, frames: Sequence[Frame]) -> bytes:
+def pack(header: SsfHeader, frames: Sequence[Frame]) -> bytes:
     """The whole file."""
     values = asdict(header)
     counts = (values[name] for name in _COUNTS)
@@ -88,7 +88,7 @@ def pack(header: Header, frames: Sequence[Frame]) -> bytes:
     return b"".join(parts)
 
 
-def unpack(data: bytes, name: str) -> tuple[Header, list[Frame]]:
+def unpack(data: bytes, name: str) -> tuple[SsfHeader, list[Frame]]:
     """Header and frames of a file; `name` is for messages.
 
     Raises:
@@ -137,7 +137,7 @@ def unpack_strings(payload: bytes, count: int) -> tuple[bytes, ...]:
     return tuple(strings)
 
 
-def _unpack_front(data: bytes, name: str) -> tuple[Header, int, int]:
+def _unpack_front(data: bytes, name: str) -> tuple[SsfHeader, int, int]:
     """The header, its checksum, and where the frames begin."""
     if not data.startswith(_MAGIC):
         raise DamagedStream(f"{name}: not an .ssf file: it begins with {data[:8].hex(' ') or 'nothing'}")
@@ -153,7 +153,7 @@ def _unpack_front(data: bytes, name: str) -> tuple[Header, int, int]:
         *counts, full_range, digest = _HEADER.unpack_from(data[:end], _FRONT.size)
         matrix = data[_FRONT.size + _HEADER.size : end].decode()
         sizes = dict(zip(_COUNTS, counts, strict=True))
-        header = Header(**sizes, full_range=bool(full_range), weights_hash=digest.hex(), matrix=matrix)
+        header = SsfHeader(**sizes, full_range=bool(full_range), weights_hash=digest.hex(), matrix=matrix)
     except (struct.error, ValueError) as error:
         raise DamagedStream(f"{name}: the header is not one that was ever written: {error}") from error
     return header, zlib.crc32(data[:end]), end + _CRC.size

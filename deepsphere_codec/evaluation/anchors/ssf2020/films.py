@@ -13,7 +13,7 @@ import torch
 
 from deepsphere_codec.errors import IncompatibleStream, UsageError
 from deepsphere_codec.evaluation.anchors.ssf2020.coding import Picture, SsfDecoder, SsfEncoder, film_info
-from deepsphere_codec.evaluation.anchors.ssf2020.container import Frame, Header, pack, unpack
+from deepsphere_codec.evaluation.anchors.ssf2020.container import Frame, SsfHeader, pack, unpack
 from deepsphere_codec.evaluation.anchors.ssf2020.weights import RELEASED, LoadedSsf, load_ssf, quality_folders
 from deepsphere_codec.runtime.atomic import atomic_output
 from deepsphere_codec.runtime.progress import Progress
@@ -29,7 +29,7 @@ class OfType(NamedTuple):
     bytes: int
 
 
-class EncodeReport(NamedTuple):
+class SsfEncodeReport(NamedTuple):
     """What an encode did.
 
     Attributes:
@@ -50,7 +50,7 @@ class EncodeReport(NamedTuple):
     pictures: str
 
 
-class DecodeReport(NamedTuple):
+class SsfDecodeReport(NamedTuple):
     """What a decode did; `pictures` is that of the encode if it went right."""
 
     frames: int
@@ -71,7 +71,7 @@ def encode_film(
     threads: int = 1,
     force: bool = False,
     on_progress: Progress | None = None,
-) -> EncodeReport:
+) -> SsfEncodeReport:
     """Code a film into an `.ssf` file, which appears whole or not at all.
 
     Args:
@@ -103,7 +103,7 @@ def encode_film(
         place.write_bytes(data)
     info = reader.info
     bpp = len(data) * 8 / (len(coded) * info.width * info.height)
-    return EncodeReport(
+    return SsfEncodeReport(
         frames=len(coded),
         width=info.width,
         height=info.height,
@@ -125,7 +125,7 @@ def decode_film(
     threads: int | None = None,
     force: bool = False,
     on_progress: Progress | None = None,
-) -> DecodeReport:
+) -> SsfDecodeReport:
     """Decode an `.ssf` file into a film, which appears whole or not at all.
 
     Args:
@@ -149,7 +149,7 @@ def decode_film(
             if on_progress:
                 on_progress(done, len(frames))
         seconds = time.perf_counter() - start
-    return DecodeReport(len(frames), info.width, info.height, seconds, digest.hexdigest())
+    return SsfDecodeReport(len(frames), info.width, info.height, seconds, digest.hexdigest())
 
 
 def _folder_of(weights: Path, quality: int | None) -> Path:
@@ -161,7 +161,7 @@ def _folder_of(weights: Path, quality: int | None) -> Path:
     return found[quality]
 
 
-def _weights_of(header: Header, weights: Path, input: Path) -> LoadedSsf:
+def _weights_of(header: SsfHeader, weights: Path, input: Path) -> LoadedSsf:
     try:
         found = quality_folders(weights)
     except UsageError as error:
@@ -177,9 +177,9 @@ def _weights_of(header: Header, weights: Path, input: Path) -> LoadedSsf:
     return loaded
 
 
-def _header(info: VideoInfo, loaded: LoadedSsf, frames: int, gop: int, threads: int) -> Header:
+def _header(info: VideoInfo, loaded: LoadedSsf, frames: int, gop: int, threads: int) -> SsfHeader:
     try:
-        return Header(
+        return SsfHeader(
             width=info.width,
             height=info.height,
             fps_num=info.fps.numerator,

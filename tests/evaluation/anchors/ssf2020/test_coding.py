@@ -22,7 +22,7 @@ from deepsphere_codec.evaluation.anchors.ssf2020 import NAME
 from deepsphere_codec.evaluation.anchors.ssf2020.__main__ import main
 from deepsphere_codec.evaluation.anchors.ssf2020.coding import Pictures, SsfDecoder, SsfEncoder, film_info
 from deepsphere_codec.evaluation.anchors.ssf2020.container import Frame, pack, unpack
-from deepsphere_codec.evaluation.anchors.ssf2020.films import EncodeReport, encode_film
+from deepsphere_codec.evaluation.anchors.ssf2020.films import SsfEncodeReport, encode_film
 from deepsphere_codec.evaluation.anchors.ssf2020.network import FlowUnit, PlanarFlow
 from deepsphere_codec.evaluation.anchors.ssf2020.weights import (
     hash_of,
@@ -41,7 +41,7 @@ def network(weights: Path) -> PlanarFlow:
 
 
 @pytest.fixture(scope="module")
-def coded(weights: Path, small_film: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, EncodeReport]:
+def coded(weights: Path, small_film: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, SsfEncodeReport]:
     """The film as a file with a GOP of 2, and what was said of it."""
     path = tmp_path_factory.mktemp("coded") / "film.ssf"
     return path, encode_film(small_film, path, weights=weights, gop=2)

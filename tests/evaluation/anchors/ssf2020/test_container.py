@@ -14,14 +14,14 @@ from deepsphere_codec.errors import DamagedStream, IncompatibleStream
 from deepsphere_codec.evaluation.anchors.ssf2020 import container
 from deepsphere_codec.evaluation.anchors.ssf2020.container import (
     Frame,
-    Header,
+    SsfHeader,
     pack,
     pack_strings,
     unpack,
     unpack_strings,
 )
 
-HEADER = Header(1024, 512, 30000, 1001, 2, 3, 1, 7, True, "a1" * 32, "bt709")
+HEADER = SsfHeader(1024, 512, 30000, 1001, 2, 3, 1, 7, True, "a1" * 32, "bt709")
 FRAMES = [
     Frame("I", (b"picture" * 30, b"hyper")),
     Frame("P", (b"", b"m", b"r" * 20000, b"")),
