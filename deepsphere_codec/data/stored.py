@@ -29,6 +29,7 @@ class StoredSamples(Dataset):
         count: Samples that are kept.
         folder: Where they are kept, in a folder of their own: other settings or films have another.
     Attributes:
+        films: That the samples are drawn from.
         folder: That folder.
         period: Steps after which the samples come again.
     Raises:
@@ -39,7 +40,7 @@ class StoredSamples(Dataset):
         if count < 1 or count % drawn.batch:
             raise UsageError(f"train.kept is {count}: expected a multiple of the {drawn.batch} samples of a step")
         self.drawn, self.count, self.period = drawn, count, count // drawn.batch
-        self.folder = folder / _name(drawn)
+        self.films, self.folder = drawn.films, folder / _name(drawn)
 
     def block(self, step: int) -> Patch:
         """The block of a step."""

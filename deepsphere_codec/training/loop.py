@@ -6,7 +6,7 @@ import json
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset
 
+from deepsphere_codec.data.sampling import Film, describe_films
 from deepsphere_codec.errors import CodecError
 from deepsphere_codec.evaluation.anchors.ssf2020.settings import SsfSchedule, SsfSettings
 from deepsphere_codec.models.dvc import SphereDVC
@@ -62,6 +63,8 @@ class Loop(ABC, Generic[Samples]):
         self.settings, self.folder, self.model, self.optimizer = settings, folder, model, optimizer
         self.device, self.workers, self.world = device, workers, world
         self.average = _running_mean(model, settings.train.ema)
+        self.films: Sequence[Film] = ()
+        """Those that it learns from, for the checkpoint to tell of."""
         self.step = 0
         self.cpu_seconds = 0.0
         """Of this process, for all steps so far and the samples that it made for them; not of validations."""
@@ -141,7 +144,9 @@ class Loop(ABC, Generic[Samples]):
     def save(self) -> None:
         """Write the checkpoint."""
         if self.world.first:
-            state = {"step": self.step, "cpu_seconds": self.cpu_seconds, "settings": self.settings.to_dict()}
+            footage = describe_films(self.films)
+            state = {"step": self.step, "cpu_seconds": self.cpu_seconds, "footage": footage}
+            state["settings"] = self.settings.to_dict()
             save_checkpoint(self.checkpoint, self.model, self.optimizer, state, self.average)
 
     def _batches(

@@ -63,6 +63,7 @@ class Trainer(Loop[list[PatchBatch]]):
                 begin_from(Path(start), model, only)
         optimizer = make_optimizer(model, _trained(model, part), schedule)
         super().__init__(settings, folder, model, optimizer, device, workers, world)
+        self.films = self.dataset.films
         self.objective: nn.Module = Objective(model, schedule)
         stored = self.dataset if isinstance(self.dataset, StoredSamples) and "inter" in part.codecs else None
         self.trees = StoredTrees(stored.folder, model.inter, schedule.batch) if stored else None

@@ -145,6 +145,7 @@ def test_the_checkpoint_tells_the_step_and_the_settings(make):
     with safe_open(trainer.checkpoint, "pt") as file:
         state = json.loads(file.metadata()["state"])
     assert state.pop("cpu_seconds") == trainer.cpu_seconds > 0
+    assert state.pop("footage") == {"clips": 2, "panoramas": 1, "frames": 6, "width": 64}
     assert state == {"step": 1, "settings": json.loads(json.dumps(trainer.settings.to_dict()))}
 
 

@@ -49,6 +49,7 @@ class SsfTrainer(Loop[PlanarSample]):
             load_checkpoint(Path(schedule.start), model)
         optimizer = Adam(_groups(model, schedule), lr=schedule.rate)
         super().__init__(settings, folder, model, optimizer, device, workers, world)
+        self.films = self.dataset.films
         self.objective = SsfObjective(model, schedule.quality, schedule.precision)
 
     def _steps(self) -> Iterator[PlanarSample]:
