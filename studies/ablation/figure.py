@@ -15,6 +15,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from matplotlib.transforms import Bbox
 
 from deepsphere_codec.errors import UsageError
+from deepsphere_codec.evaluation.labels import LabelledPoint, label_points
 from deepsphere_codec.evaluation.plots import figure_path, save_figure
 from deepsphere_codec.figures.style import GRID, SOFT, STYLE
 from studies.ablation.tables import PARTS
@@ -24,11 +25,6 @@ TITLES = {"equal_steps": "after equal steps", "equal_time": "after equal trainin
 FRAMES = {"intra": "I-frames", "inter": "P-frames"}
 COLOURS = {"directional": "#323f4b", "chebyshev": "#2b6cb0", "gated": "#2a9d8f", "hybrid": "#d1495b"}
 MARKER = 7.0  # across, in points
-RIGHT = ((8, 0, "left"), (6, 10, "left"), (6, -10, "left"))
-LEFT = ((-8, 0, "right"), (-6, 10, "right"), (-6, -10, "right"))
-PLACES = (*RIGHT[:1], (0, 12, "center"), (0, -12, "center"), *RIGHT[1:], *LEFT)
-"""Of a label beside its dot, in points: the first that is free is taken; else the same, further off."""
-FURTHER = (1.0, 1.5, 2.2, 3.0)
 
 
 class Dot(NamedTuple):
@@ -64,7 +60,9 @@ def plot_ablation(results: dict[str, Any], path: str | Path) -> None:
         figure.suptitle(_title(results), x=0.02, ha="left", fontsize=11, fontweight="bold")
         figure.draw_without_rendering()  # the scales are settled now
         for axes, (part, moment) in zip(grid.flat, [(p, m) for p in PARTS for m in MOMENTS], strict=True):
-            _label(axes, _dots(results, part, moment))
+            dots = _dots(results, part, moment)
+            points = [LabelledPoint(dot.name, dot.milliseconds, dot.rate, COLOURS[dot.family[0]]) for dot in dots]
+            label_points(axes, points, _obstacles(axes, dots))
         save_figure(figure, path)
 
 
@@ -95,28 +93,6 @@ def _draw(axes: Axes, dots: Sequence[Dot]) -> None:
     axes.margins(0.16, 0.14)
     axes.xaxis.set_major_locator(MaxNLocator(6))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:+g} %" if value else "0 %"))
-
-
-def _label(axes: Axes, dots: Sequence[Dot]) -> None:
-    """Names beside the dots, where nothing else is; where there is no room at all, colour and other panels tell."""
-    inside, taken = axes.get_window_extent(), _obstacles(axes, dots)
-    for dot in dots:
-        for dx, dy, side in [(dx * far, dy * far, side) for far in FURTHER for dx, dy, side in PLACES]:
-            text = axes.annotate(
-                dot.name,
-                (dot.milliseconds, dot.rate),
-                (dx, dy),
-                textcoords="offset points",
-                ha=side,
-                va="center_baseline",
-                fontsize=9,
-                color=COLOURS[dot.family[0]],
-            )
-            place = text.get_window_extent()
-            if inside.x0 <= place.x0 and place.x1 <= inside.x1 and not any(place.overlaps(each) for each in taken):
-                taken.append(place)
-                break
-            text.remove()
 
 
 def _obstacles(axes: Axes, dots: Sequence[Dot]) -> list[Bbox]:
