@@ -272,7 +272,7 @@ def test_a_step_of_two_shares_is_the_mean_of_both(make):
     for share in range(2):
         trainer.optimizer.zero_grad(set_to_none=True)
         torch.manual_seed((trainer.settings.train.seed * 1_000_003) * 2 + share)
-        loss = trainer.objective(samples[share][0], samples[share][1].float(), 0)
+        loss = trainer.objective(samples[share])
         loss.total.backward()
         losses.append(float(loss.total.detach()))
         alone.append({name: p.grad.clone() for name, p in trainer.model.intra.named_parameters() if p.grad is not None})
