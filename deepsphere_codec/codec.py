@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from deepsphere_codec.bitstream import FORMAT_VERSION, LIMITS, Frame, Header, PictureOrder, Position, most_nside
+from deepsphere_codec.bitstream import FORMAT_VERSION, LIMITS, CodedFrame, Header, PictureOrder, Position, most_nside
 from deepsphere_codec.errors import DamagedStream, UsageError
 from deepsphere_codec.gop.grouping import Group, Grouping
 from deepsphere_codec.gop.lookahead import ContentLookahead, Lookahead
@@ -32,22 +31,6 @@ CHECK_MASK = 0xFFFF
 Resampler = ErpResampler | ErpPixels | ErpScaler
 
 
-class EncodedFrame(NamedTuple):
-    """A coded picture.
-
-    Attributes:
-        position: Its place in the order of coding; numbers count from the encoder's first frame.
-        payload: Bytes for its record.
-        x_hat: What the decoder will have, bit for bit on the same machine.
-        check: Of the latents, which it must have on any machine.
-    """
-
-    position: Position
-    payload: bytes
-    x_hat: Float[Tensor, "1 npix 3"]
-    check: int
-
-
 class VideoEncoder:
     """Turns frames in order of display into coded ones in order of coding, in GOPs that the look-ahead divides.
 
@@ -60,6 +43,10 @@ class VideoEncoder:
         lookahead: Finds cuts, and chooses how many frames form a group; `LowDelay` codes each as soon as it is there.
         quality_map: ERP picture, 128 as asked, 16 a whole quality; None for the same quality everywhere.
         preset: "fast", "medium" or "slow": how long the encoder searches; the decoder need not know.
+    Attributes:
+        header: Of the stream.
+        x_hat: Signal of the frame coded last as the decoder will have it, bit for bit on the same machine; None before
+            the first.
     Raises:
         UsageError: quality, nside or gop_size out of range, or a size that 4:2:0 on a sphere cannot have.
     """
@@ -123,23 +110,25 @@ class VideoEncoder:
         self._iterations = 1 if preset == "fast" else FIT_ITERATIONS
         self._grouping = Grouping(gop_size, lookahead or ContentLookahead())
         self._order, self._pictures = PictureOrder(), ReferenceBuffer()
+        self.x_hat: Float[Tensor, "1 npix 3"] | None = None
 
-    def encode(self, frame: YuvFrame) -> list[EncodedFrame]:
+    def encode(self, frame: YuvFrame, pts: int = 0) -> list[CodedFrame]:
         """Take the next frame in order of display.
 
         Args:
             frame: Its picture.
+            pts: When it is shown, in ticks; it counts where the film's frames have times.
         Returns:
             What is coded with it, in order of coding; nothing while frames are waited for.
         """
-        groups = self._grouping.push(TimedFrame(frame, 0))
+        groups = self._grouping.push(TimedFrame(frame, pts))
         return [coded for group in groups for coded in self.encode_group(group)]
 
-    def flush(self) -> list[EncodedFrame]:
+    def flush(self) -> list[CodedFrame]:
         """Code all frames that are left; the next one begins a GOP."""
         return [coded for group in self._grouping.flush() for coded in self.encode_group(group)]
 
-    def encode_group(self, group: Group) -> Iterator[EncodedFrame]:
+    def encode_group(self, group: Group) -> Iterator[CodedFrame]:
         """Code a group that was divided elsewhere.
 
         Args:
@@ -150,11 +139,11 @@ class VideoEncoder:
         start = self._order.frames
         for kind in ("I" if group.is_key else "P", *"B" * (len(group.frames) - 1)):
             position = self._order.next(kind, len(group.frames) if kind == "P" else 1)
-            yield self._encode(position, group.frames[position.number - start].frame)
+            yield self._encode(position, group.frames[position.number - start])
 
     @torch.inference_mode()
-    def _encode(self, position: Position, frame: YuvFrame) -> EncodedFrame:
-        x = signal_from_frame(frame, self._resampler, self._iterations).to(self._device)
+    def _encode(self, position: Position, frame: TimedFrame) -> CodedFrame:
+        x = signal_from_frame(frame.frame, self._resampler, self._iterations).to(self._device)
         quality = self.header.quality
         if position.kind == "I":
             coded = self._network.encode_intra(x, quality, self._map)
@@ -162,11 +151,9 @@ class VideoEncoder:
             references = self._pictures.references(position)
             coded = self._network.encode_inter(x, references, quality, position.layer, self._map, self._effort)
         self._pictures.keep(position, coded.state)
-        return EncodedFrame(position, coded.payload, coded.state.x_hat, coded.state.check & CHECK_MASK)
-
-    def reconstruction(self, x_hat: Float[Tensor, "1 npix 3"]) -> YuvFrame:
-        """The frame that the decoder will show for x_hat."""
-        return frame_from_signal(x_hat, self._resampler)
+        self.x_hat = coded.state.x_hat
+        time = frame.pts if self.header.timed else None
+        return CodedFrame(position, coded.payload, coded.state.check & CHECK_MASK, time)
 
 
 class VideoDecoder:
@@ -189,7 +176,7 @@ class VideoDecoder:
         self._resampler = make_resampler(model.geometry, self.info.height, self.info.width, header.nside)
         self._pictures = ReferenceBuffer()
 
-    def show(self, frames: Iterable[Frame]) -> Iterator[YuvFrame]:
+    def show(self, frames: Iterable[CodedFrame]) -> Iterator[YuvFrame]:
         """Decode records to pictures.
 
         Args:

@@ -248,9 +248,9 @@ def training(results: dict) -> list[str]:
     lines = [
         f"The same codec with one choice of training changed at a time, {steps} steps of {settings['batch']} samples"
         f"{_over_seeds(variants)}, estimated rate on patches of the test clips. BD-rate against the {anchor} "
-        "(studies/training/study.toml), over nodes, over ERP pixels weighted by area (as WS-PSNR is), and, over nodes, of a "
-        "second P-frame behind the first. Patches count with their borders, which a training with a margin does not "
-        "learn. Seconds are those of one core per step:",
+        "(studies/training/study.toml), over nodes, over ERP pixels weighted by area (as WS-PSNR is), and, over nodes, "
+        "of a second P-frame behind the first. Patches count with their borders, which a training with a margin does "
+        "not learn. Seconds are those of one core per step:",
         "",
         "| change | I, nodes | I, ERP | P, nodes | P, ERP | second P | s, I | s, P |",
         "|---" * 8 + "|",

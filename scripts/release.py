@@ -26,7 +26,7 @@ from deepsphere_codec.models.geometry import nside_multiple, whole_grid
 from deepsphere_codec.models.macs import complexity
 from deepsphere_codec.models.zoo import save_model
 from deepsphere_codec.training.checkpoint import load_checkpoint, read_state
-from deepsphere_codec.training.settings import load_stages
+from deepsphere_codec.training.settings import GENERATED, load_stages
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "deepsphere_codec" / "models" / "weights"
@@ -78,7 +78,7 @@ def release(args: argparse.Namespace) -> None:
     load_checkpoint(paths[-1], network)
     card = {
         "licence": LICENCE,
-        "data": f"{_footage(settings['film_frames'])}; {_patches(settings['data'])}",
+        "data": f"{_footage(list(states.values()))}; {_patches(settings['data'])}",
         "hardware": args.hardware,
         "commit": environment().get("commit"),
         "training": _before(states) | {name: _training(state) for name, state in states.items()},
@@ -101,7 +101,7 @@ def release_ssf2020(args: argparse.Namespace) -> None:
         load_checkpoint(path, network)
         card = {
             "licence": LICENCE,
-            "data": f"{_footage(stage.film_frames)}; patches of {stage.data.columns}×{stage.data.rows} pixels",
+            "data": f"{_footage([state])}; patches of {stage.data.columns}×{stage.data.rows} pixels",
             "hardware": args.hardware,
             "training": state["settings"]["train"]
             | {"steps": state["step"], **_time(state), "frames": stage.data.frames},
@@ -113,8 +113,16 @@ def release_ssf2020(args: argparse.Namespace) -> None:
         raise UsageError(f"{args.runs} holds no checkpoint of {args.config}; train it first")
 
 
-def _footage(frames: int) -> str:
-    return f"64 clips of {frames} frames of 360° video and 44 panoramas, 1024×512"
+def _footage(states: list[dict]) -> str:
+    """Films that the stages were trained on, in words; the most where stages differ."""
+    told = [state["footage"] for state in states if "footage" in state]
+    if not told:  # a checkpoint of version 0.1
+        return "films that the checkpoint does not tell of"
+    most = {key: max(each[key] for each in told) for key in told[0]}
+    kind = "generated 360° video" if states[-1]["settings"]["films"] == GENERATED else "360° video"
+    panoramas = f" and {most['panoramas']} panorama{'s' * (most['panoramas'] > 1)}" if most["panoramas"] else ""
+    clips = f"{most['clips']} clips of {most['frames']} frames of {kind}"
+    return f"{clips}{panoramas}, {most['width']}×{most['width'] // 2}"
 
 
 def _before(states: dict[str, dict]) -> dict:

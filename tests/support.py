@@ -23,12 +23,14 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from deepsphere_codec.bitstream import SPANS, StreamReader
+from deepsphere_codec.bitstream import SPANS, CodedFrame, StreamReader
+from deepsphere_codec.codec import VideoEncoder
 from deepsphere_codec.errors import UsageError
-from deepsphere_codec.gop.lookahead import Look
+from deepsphere_codec.gop.grouping import Grouping, groups_of
+from deepsphere_codec.gop.lookahead import Lookahead, SmallPicture
 from deepsphere_codec.models import ModelConfig, References
 from deepsphere_codec.sphere import HealpixGrid, log_map, rotation_from_vector
-from deepsphere_codec.video import VideoInfo, YuvFrame, create_video
+from deepsphere_codec.video import TimedFrame, VideoInfo, YuvFrame, create_video
 
 T = TypeVar("T")
 OnThreads = Callable[[int, Callable[[], T]], T]
@@ -160,13 +162,13 @@ class Spans:
     def __init__(self, span: int = 8) -> None:
         self.span = self.depth = span
 
-    def look(self, frame: YuvFrame) -> Look:
-        return Look(*3 * [np.zeros((1, 1), np.float32)])
+    def look(self, frame: YuvFrame) -> SmallPicture:
+        return SmallPicture(*3 * [np.zeros((1, 1), np.float32)])
 
-    def is_cut(self, before: Sequence[Look], after: Sequence[Look]) -> bool:
+    def is_cut(self, before: Sequence[SmallPicture], after: Sequence[SmallPicture]) -> bool:
         return False
 
-    def choose_span(self, looks: Sequence[Look]) -> int:
+    def choose_span(self, looks: Sequence[SmallPicture]) -> int:
         return max(span for span in SPANS if span <= min(self.span, len(looks) - 1))
 
 
@@ -211,6 +213,17 @@ def make_frame(width: int, height: int, number: int = 0) -> YuvFrame:
     waves = [np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat) + 0 * lon]
     y, u, v = (np.round(125 + 90 * wave).astype(np.uint8) for wave in waves)
     return YuvFrame(y, u[::2, ::2].copy(), v[::2, ::2].copy())
+
+
+def coded_with_signals(
+    encoder: VideoEncoder, frames: Iterable[YuvFrame], lookahead: Lookahead
+) -> Iterator[tuple[CodedFrame, torch.Tensor]]:
+    """The coded frames of a film of its own, each with the signal that the encoder refers to afterwards."""
+    timed = (TimedFrame(frame, number) for number, frame in enumerate(frames))
+    for group in groups_of(timed, Grouping(encoder.header.gop_size, lookahead)):
+        for coded in encoder.encode_group(group):
+            assert encoder.x_hat is not None
+            yield coded, encoder.x_hat
 
 
 def make_grey(path: Path, pixels: np.ndarray, pixel_format: str = "gray") -> Path:

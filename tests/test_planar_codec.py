@@ -9,13 +9,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from fractions import Fraction
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from support import TINY, FakeModel, Spans, make_frame, one_thread
+from support import TINY, FakeModel, Spans, coded_with_signals, make_frame, one_thread
 
 from deepsphere_codec.bitstream import StreamReader, StreamWriter
 from deepsphere_codec.cli import main
@@ -75,8 +74,9 @@ def test_another_process_decodes_what_the_encoder_kept(folder: Path, model: Load
     asked = ["--quality", "5", "--frames", "0:3", "--threads", "1", "--low-delay"]
     assert main(["encode", str(film), str(tmp_path / "o.dsc"), "--model", str(folder), *asked]) == 0
     with open_video(film, frames=(0, 3)) as reader:
-        encoder = VideoEncoder(model, reader.info, quality=5.0, lookahead=LowDelay())
-        kept = [encoder.reconstruction(coded.x_hat) for frame in reader for coded in encoder.encode(frame)]
+        encoder = VideoEncoder(model, reader.info, quality=5.0)
+        decoder = VideoDecoder(encoder.header, model)
+        kept = [decoder.frame(x_hat) for _, x_hat in coded_with_signals(encoder, reader, LowDelay())]
     for threads in ("1", "2"):
         arguments = ["decode", tmp_path / "o.dsc", tmp_path / f"{threads}.mkv", "--threads", threads]
         line = [sys.executable, "-m", "deepsphere_codec", *map(str, arguments), "--model", str(folder)]
@@ -108,7 +108,8 @@ def test_a_film_of_another_size_is_scaled_on_the_way(model: LoadedModel, size, n
     (coded,) = encoder.encode(frame)
     decoder = VideoDecoder(encoder.header, model)
     shown = decoder.frame(decoder.decode(coded.position, coded.payload, coded.check))
-    assert coded.x_hat.shape[1] == 8 * encoder.header.nside**2 and shown.y.shape == frame.y.shape
+    assert encoder.x_hat is not None and encoder.x_hat.shape[1] == 8 * encoder.header.nside**2
+    assert shown.y.shape == frame.y.shape
     assert psnr(frame, shown) > 30
 
 
@@ -126,21 +127,23 @@ def psnr(frame: YuvFrame, frame_hat: YuvFrame) -> float:
 
 
 def test_random_access_begins_at_an_i_frame(model: LoadedModel) -> None:
-    encoder = VideoEncoder(model, INFO, gop_size=2, lookahead=LowDelay())
-    coded = [coded for number in range(4) for coded in encoder.encode(make_frame(256, 128, 4 * number))]
+    encoder = VideoEncoder(model, INFO, gop_size=2)
+    frames = [make_frame(256, 128, 4 * number) for number in range(4)]
+    coded = list(coded_with_signals(encoder, frames, LowDelay()))
     decoder = VideoDecoder(encoder.header, copy.copy(model))
-    for frame in coded[2:]:
-        assert torch.equal(decoder.decode(frame.position, frame.payload), frame.x_hat)
+    for frame, x_hat in coded[2:]:
+        assert torch.equal(decoder.decode(frame.position, frame.payload), x_hat)
 
 
 def test_groups_are_decoded_as_they_were_coded(model: LoadedModel) -> None:
     """With a network's own states as references, from the bytes of a file, in order of display."""
-    encoder, file, kept = VideoEncoder(model, INFO, lookahead=Spans(4)), io.BytesIO(), {}
+    encoder, file, kept = VideoEncoder(model, INFO), io.BytesIO(), {}
+    decoder = VideoDecoder(encoder.header, model)
     frames = [make_frame(256, 128, 4 * number) for number in range(6)]
     with StreamWriter(file, encoder.header) as writer:
-        for coded in [*chain(*map(encoder.encode, frames)), *encoder.flush()]:
-            writer.write(coded.position.kind, coded.payload, coded.check, span=coded.position.span)
-            kept[coded.position.number] = encoder.reconstruction(coded.x_hat)
+        for coded, x_hat in coded_with_signals(encoder, frames, Spans(4)):
+            writer.write(coded.kind, coded.payload, coded.check, span=coded.position.span)
+            kept[coded.number] = decoder.frame(x_hat)
     assert list(kept) == [0, 4, 2, 1, 3, 5]
     with StreamReader(io.BytesIO(file.getvalue())) as reader:
         shown = list(VideoDecoder(encoder.header, model).show(reader.frames()))

@@ -5,14 +5,14 @@ from deepsphere_codec.bitstream.layout import record_size
 from deepsphere_codec.bitstream.order import SPANS, PictureOrder, Position
 from deepsphere_codec.bitstream.partial import Partial, read_partial
 from deepsphere_codec.bitstream.reader import StreamReader
-from deepsphere_codec.bitstream.records import Frame, Other
+from deepsphere_codec.bitstream.records import CodedFrame, Other
 from deepsphere_codec.bitstream.writer import StreamWriter
 
 __all__ = [
     "FORMAT_VERSION",
     "LIMITS",
     "SPANS",
-    "Frame",
+    "CodedFrame",
     "Header",
     "Other",
     "Partial",

@@ -9,7 +9,7 @@ from typing import BinaryIO, NamedTuple
 from deepsphere_codec.bitstream.header import Header
 from deepsphere_codec.bitstream.layout import KEYFRAME, MAGIC, record_size
 from deepsphere_codec.bitstream.reader import StreamReader
-from deepsphere_codec.bitstream.records import Frame, Gop, Other
+from deepsphere_codec.bitstream.records import CodedFrame, Gop, Other
 from deepsphere_codec.errors import DamagedStream
 
 
@@ -27,7 +27,7 @@ class Partial(NamedTuple):
     header: Header
     preface: Sequence[Other]
     gops: Sequence[Gop]
-    keyframe: Frame
+    keyframe: CodedFrame
     frames: int
     size: int
     beside: int
@@ -55,7 +55,7 @@ def read_partial(file: BinaryIO) -> Partial | None:
     preface = stream.preface()
     gops: list[Gop] = []
     whole: Partial | None = None
-    keyframe: Frame | None = None
+    keyframe: CodedFrame | None = None
     beside = 0
     for record in _sound_records(stream):
         if isinstance(record, Other):
@@ -69,6 +69,6 @@ def read_partial(file: BinaryIO) -> Partial | None:
     return whole and whole._replace(gops=gops[:-1])
 
 
-def _sound_records(stream: StreamReader) -> Iterator[Frame | Other]:
+def _sound_records(stream: StreamReader) -> Iterator[CodedFrame | Other]:
     with suppress(DamagedStream):
         yield from stream.records()

@@ -11,12 +11,12 @@ from typing import BinaryIO, TypeGuard
 from deepsphere_codec.bitstream.header import Header
 from deepsphere_codec.bitstream.layout import BETWEEN, END, FRAME_RECORDS, KEYFRAME, MIN_FRAME
 from deepsphere_codec.bitstream.order import PictureOrder
-from deepsphere_codec.bitstream.records import End, Frame, Gop, Other, unpack_frame
-from deepsphere_codec.bitstream.source import Record, Source
+from deepsphere_codec.bitstream.records import CodedFrame, End, Gop, Other, unpack_frame
+from deepsphere_codec.bitstream.source import ByteSource, RawRecord
 from deepsphere_codec.errors import DamagedStream, IncompatibleStream, UsageError
 
 OnDamage = Callable[[DamagedStream], None]
-_Step = Frame | Other | DamagedStream
+_Step = CodedFrame | Other | DamagedStream
 
 _SEARCHED = 16  # times its size: as many bytes of a file are looked at for the next sound I-frame, at most
 _SEARCHED_IN_ALL = 4 * _SEARCHED  # for all of them, should there be many damages
@@ -45,7 +45,7 @@ class StreamReader:
         self._end: End | None = None
         self._ahead: Iterator[_Step] | None = None
         try:
-            self._source = Source(file, str(getattr(file, "name", "the stream")))
+            self._source = ByteSource(file, str(getattr(file, "name", "the stream")))
             if self._source.size is not None:
                 self._read_end(strict)
         except BaseException:
@@ -75,7 +75,9 @@ class StreamReader:
     def bytes_read(self) -> int:
         return self._source.bytes_read
 
-    def frames(self, first: int = 0, stop: int | None = None, *, on_damage: OnDamage | None = None) -> Iterator[Frame]:
+    def frames(
+        self, first: int = 0, stop: int | None = None, *, on_damage: OnDamage | None = None
+    ) -> Iterator[CodedFrame]:
         """The frames of a range and of the GOPs that it lies in, in order of coding, so that they can be decoded.
 
         Args:
@@ -87,11 +89,11 @@ class StreamReader:
             DamagedStream: a record is altered or missing; the message names its frame and byte.
             IncompatibleStream: a record is of a kind that this installation does not know, and that matters.
         """
-        return (each for each in self.records(first, stop, on_damage=on_damage) if isinstance(each, Frame))
+        return (each for each in self.records(first, stop, on_damage=on_damage) if isinstance(each, CodedFrame))
 
     def records(
         self, first: int = 0, stop: int | None = None, *, on_damage: OnDamage | None = None
-    ) -> Iterator[Frame | Other]:
+    ) -> Iterator[CodedFrame | Other]:
         """As `frames`, with what lies beside the frames; the records of a pipe come once."""
         if first < 0:
             raise ValueError(f"first is {first}, expected 0 or more")
@@ -198,7 +200,7 @@ class StreamReader:
             return False
 
 
-def _without_damages(steps: Iterator[_Step], on_damage: OnDamage | None) -> Iterator[Frame | Other]:
+def _without_damages(steps: Iterator[_Step], on_damage: OnDamage | None) -> Iterator[CodedFrame | Other]:
     for step in steps:
         if not isinstance(step, DamagedStream):
             yield step
@@ -208,8 +210,8 @@ def _without_damages(steps: Iterator[_Step], on_damage: OnDamage | None) -> Iter
             on_damage(step)
 
 
-def _begins_gop(record: Frame | Other) -> TypeGuard[Frame]:
-    return isinstance(record, Frame) and record.kind == KEYFRAME
+def _begins_gop(record: CodedFrame | Other) -> TypeGuard[CodedFrame]:
+    return isinstance(record, CodedFrame) and record.kind == KEYFRAME
 
 
 class _Walk:
@@ -222,7 +224,7 @@ class _Walk:
         search_from: Offset from which the next sound I-frame is to be looked for, after a damage.
     """
 
-    def __init__(self, source: Source, gop: Gop | None) -> None:
+    def __init__(self, source: ByteSource, gop: Gop | None) -> None:
         self._source = source
         self.offset = self.search_from = gop.offset if gop else source.first
         self._order = PictureOrder(gop.number if gop else 0)
@@ -235,7 +237,7 @@ class _Walk:
         self.offset, self._whole, self._gap = offset, False, True
         self._order = PictureOrder(self._order.frames)
 
-    def step(self) -> Frame | Other | None:
+    def step(self) -> CodedFrame | Other | None:
         """The next record that is a frame, or something beside the frames; None after the last."""
         self.search_from = self.offset + 1
         record = self._source.record(self.offset, self._order.due, self._order.place)
@@ -262,7 +264,7 @@ class _Walk:
             self._gops.append(Gop(frame.number, frame.offset))
         return frame
 
-    def _frame(self, record: Record) -> Frame:
+    def _frame(self, record: RawRecord) -> CodedFrame:
         due, expected = self._order.due, self._order.frames
         try:
             frame = unpack_frame(record.kind, record.body, self._order, self._source.header.timed, record.offset)
@@ -277,7 +279,7 @@ class _Walk:
         """The largest number that a frame of a file of this size may have; else a number makes a film endless."""
         return (self._source.size or 0) // MIN_FRAME
 
-    def _check_end(self, record: Record) -> None:
+    def _check_end(self, record: RawRecord) -> None:
         end = self._source.end_of(record)
         if end.frames != self._order.frames or (self._whole and list(end.gops) != self._gops):
             raise self._source.damaged(f"the end record at byte {record.offset} contradicts the records")

@@ -10,15 +10,15 @@ from deepsphere_codec.bitstream.layout import ANCHOR, CHECK, KEYFRAME, PREDICTED
 from deepsphere_codec.bitstream.order import PictureOrder, Position
 
 
-class Frame(NamedTuple):
-    """A coded frame.
+class CodedFrame(NamedTuple):
+    """A coded frame, on its way from the encoder into a file and from there to the decoder.
 
     Attributes:
-        position: Its place in the order of coding.
+        position: Its place in the order of coding; before it is written, numbers count from the encoder's first frame.
         payload: What the model wrote.
         check: CRC-32 of the latents that the picture rests on, the lower 16 bits.
         time: In ticks from the first frame's; None where frames lie evenly.
-        offset: Of its record in the file, bytes.
+        offset: Of its record in the file, bytes; -1 before it is written.
     """
 
     position: Position
@@ -36,6 +36,11 @@ class Frame(NamedTuple):
     def number(self) -> int:
         """In order of display, from 0."""
         return self.position.number
+
+    @property
+    def ticks(self) -> int:
+        """When it is shown, in ticks of the film: its time, or its number where frames lie evenly."""
+        return self.position.number if self.time is None else self.time
 
 
 class Other(NamedTuple):
@@ -69,7 +74,7 @@ def record_kind(position: Position) -> str:
     return ANCHOR if position.span > 1 else position.kind
 
 
-def pack_frame(frame: Frame, since: int) -> bytes:
+def pack_frame(frame: CodedFrame, since: int) -> bytes:
     """A frame record's body.
 
     Args:
@@ -84,7 +89,7 @@ def pack_frame(frame: Frame, since: int) -> bytes:
     return b"".join([*parts, frame.payload])
 
 
-def unpack_frame(kind: str, body: bytes, order: PictureOrder, timed: bool, offset: int) -> Frame:
+def unpack_frame(kind: str, body: bytes, order: PictureOrder, timed: bool, offset: int) -> CodedFrame:
     """The frame in a record's body, which is taken as the next one.
 
     Args:
@@ -108,7 +113,7 @@ def unpack_frame(kind: str, body: bytes, order: PictureOrder, timed: bool, offse
     time = order.since(position) + cursor.varint() if timed else None
     if time is not None:
         order.shown(position, time)
-    return Frame(position, cursor.rest(), check, time, offset)
+    return CodedFrame(position, cursor.rest(), check, time, offset)
 
 
 def pack_end(end: End) -> bytes:

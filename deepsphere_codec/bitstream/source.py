@@ -29,7 +29,7 @@ from deepsphere_codec.errors import DamagedStream, IncompatibleStream
 _PIECE = 1 << 20  # bytes that are read at once
 
 
-class Record(NamedTuple):
+class RawRecord(NamedTuple):
     """A record whose checksum is right.
 
     Attributes:
@@ -42,7 +42,7 @@ class Record(NamedTuple):
     end: int
 
 
-class Source:
+class ByteSource:
     """A file or a pipe; its name and the place are in every message.
 
     Args:
@@ -68,7 +68,7 @@ class Source:
     def damaged(self, what: str) -> DamagedStream:
         return DamagedStream(f"{self.name}: {what}")
 
-    def record(self, offset: int, number: int | None, place: int) -> Record:
+    def record(self, offset: int, number: int | None, place: int) -> RawRecord:
         """The record that begins at `offset`.
 
         Args:
@@ -89,7 +89,7 @@ class Source:
         in_gop = kind in FRAME_RECORDS and kind != KEYFRAME
         if record_crc(self._crc, place if in_gop else 0, front[0], body) != crc:
             raise self.damaged(f"{what} is altered: its checksum differs")
-        return Record(kind, body, offset, start + length)
+        return RawRecord(kind, body, offset, start + length)
 
     def end(self) -> End:
         """What the end record says, found through the trailer of a file.
@@ -107,7 +107,7 @@ class Source:
             raise self.damaged(f"the trailer at byte {start} leads elsewhere than to the end record")
         return self.end_of(record)
 
-    def end_of(self, record: Record) -> End:
+    def end_of(self, record: RawRecord) -> End:
         """What this end record says.
 
         Raises:
@@ -123,7 +123,7 @@ class Source:
                 raise self.damaged(f"the end record at byte {record.offset} contradicts the file")
         return end
 
-    def check_trailer(self, end_record: Record) -> None:
+    def check_trailer(self, end_record: RawRecord) -> None:
         """Raise DamagedStream unless the trailer follows the end record, and nothing follows it in a file."""
         if self._end_offset(self.read(end_record.end, TRAILER.size), end_record.end) != end_record.offset:
             raise self.damaged(f"the trailer at byte {end_record.end} leads elsewhere than to the end record")

@@ -19,7 +19,7 @@ from deepsphere_codec.bitstream.layout import (
 )
 from deepsphere_codec.bitstream.order import PictureOrder
 from deepsphere_codec.bitstream.partial import Partial
-from deepsphere_codec.bitstream.records import End, Frame, Gop, Other, pack_end, pack_frame, record_kind
+from deepsphere_codec.bitstream.records import CodedFrame, End, Gop, Other, pack_end, pack_frame, record_kind
 
 
 class StreamWriter:
@@ -56,13 +56,15 @@ class StreamWriter:
         """Whether no B-frame of the last group is still to be written."""
         return self._order.is_whole
 
-    def write(self, kind: str, payload: bytes, check: int = 0, time: int | None = None, span: int = 1) -> None:
+    def write(self, kind: str, payload: bytes, check: int = 0, time: int | None = None, span: int = 1) -> CodedFrame:
         """Append the next frame in order of coding.
 
         Args:
             kind: "I", "P" or "B".
-            payload, check, time: As `Frame` has them.
+            payload, check, time: As `CodedFrame` has them.
             span: Of a P-frame, pictures of the group that it begins: 1, 2, 4 or 8.
+        Returns:
+            The frame as a reader will find it, with its number and offset in the file.
         Raises:
             ValueError: it is of another kind, or none that can come here; a time is there that should not be or the
                 other way round, or does not lie between those of its neighbours; or the writer is closed.
@@ -70,7 +72,7 @@ class StreamWriter:
         if (time is not None) != self._timed:
             raise ValueError(f"the frame's time is {time}, the header says that frames {_times(self._timed)}")
         position = self._order.next(kind, span)
-        frame = Frame(position, payload, check, time, self.size)
+        frame = CodedFrame(position, payload, check, time, self.size)
         since = self._order.since(position)
         if time is not None:
             self._order.shown(position, time)
@@ -78,6 +80,7 @@ class StreamWriter:
         if kind == KEYFRAME:
             self._gops.append(Gop(frame.number, frame.offset))
         self.frame_count += 1
+        return frame
 
     def write_other(self, other: Other) -> None:
         """Append something beside the frames.

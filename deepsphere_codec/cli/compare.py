@@ -37,12 +37,12 @@ def _compare(args: argparse.Namespace) -> Result:
 
     from deepsphere_codec.evaluation.compare import compare_videos
     from deepsphere_codec.metrics.frame import ALL_KEYS, QUICK_KEYS, Measure, measure_frame, measure_quick
-    from deepsphere_codec.metrics.viewports import CUBE, Look
+    from deepsphere_codec.metrics.viewports import CUBE, ViewDirection
 
     is_quick = args.metrics == "quick"
     if is_quick and args.viewports:
         raise UsageError("--viewports is for --metrics all; quick looks through none")
-    looks = [Look(*numbers) for numbers in args.viewports or CUBE]
+    looks = [ViewDirection(*numbers) for numbers in args.viewports or CUBE]
     measure: Measure = measure_quick if is_quick else partial(measure_frame, looks=looks)
     with progress_bar("compare") as on_progress:
         comparison = compare_videos(

@@ -27,7 +27,7 @@ def add_info(verbs: Verbs) -> None:
 def _info(args: argparse.Namespace) -> Result:
     from dataclasses import asdict
 
-    from deepsphere_codec.bitstream import Frame, StreamReader, record_size, version_text
+    from deepsphere_codec.bitstream import CodedFrame, StreamReader, record_size, version_text
 
     sizes: dict[str, list[int]] = {}
     preface: list[Other] = []
@@ -35,7 +35,7 @@ def _info(args: argparse.Namespace) -> Result:
     beside = 0
     with StreamReader(args.input) as stream:
         for record in stream.records():
-            if isinstance(record, Frame):
+            if isinstance(record, CodedFrame):
                 position, size = record.position, len(record.payload)
                 sizes.setdefault(record.kind, []).append(size)
                 if args.frames:

@@ -36,7 +36,7 @@ class _Terminated(BaseException):
     """Raised where SIGTERM arrives, so that everything opened is closed and removed on the way out."""
 
 
-class _Parser(argparse.ArgumentParser):
+class _CommandParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message}; see {self.prog} --help")
 
@@ -136,7 +136,7 @@ def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog=PROG, description="A learned codec for 360° video that works on the sphere.")
+    parser = _CommandParser(prog=PROG, description="A learned codec for 360° video that works on the sphere.")
     parser.add_argument("--version", action="version", version=f"{PROG} {__version__}")
     verbs = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for add in (add_encode, add_decode, add_info, add_compare, add_models):

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, NamedTuple, Protocol
 
 import numpy as np
+import torch
 from jaxtyping import Float, Float64
 from pydantic import Field, PositiveInt
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, default_collate
 
 from deepsphere_codec.data.augment import (
     MIRRORED,
@@ -35,14 +37,17 @@ from deepsphere_codec.data.augment import (
 )
 from deepsphere_codec.data.sampling import Film, node_spread, sample_film
 from deepsphere_codec.errors import UsageError
+from deepsphere_codec.models.pyramid import Patch
 from deepsphere_codec.settings import AS_GIVEN, NonNegative, PartialShare, Share, checked_dataclass
 from deepsphere_codec.sphere.patch import PatchGrid
 
 __all__ = [
     "Clip",
     "PLACES",
-    "ClipSettings",
+    "SampleSettings",
+    "PatchBatch",
     "PatchDataset",
+    "PatchSample",
     "PatchSettings",
     "draw_clip",
     "open_films",
@@ -98,7 +103,7 @@ class PatchSettings:
             raise UsageError(f"data.side is {self.side}: expected at most data.nside, {self.nside}")
 
 
-class ClipSettings(Protocol):
+class SampleSettings(Protocol):
     """What may be chosen about clips; `PatchSettings` says what each means."""
 
     @property
@@ -141,12 +146,49 @@ class Clip(NamedTuple):
     quality: float
 
 
+class PatchSample(NamedTuple):
+    """A sample, and where it lies.
+
+    Attributes:
+        x: Signal, Y, Cb, Cr over 255.
+        quality: That it is to be coded at, 1 … 8.
+        patch: Nodes that the signal is of.
+    """
+
+    x: Float[Tensor, "frames npix 3"]
+    quality: float
+    patch: Patch
+
+
+class PatchBatch(NamedTuple):
+    """Samples of one patch, for a share of a step; fields as in `PatchSample`."""
+
+    x: Float[Tensor, "batch frames npix 3"]
+    quality: Float[Tensor, " batch"]
+    patch: Patch
+
+    @classmethod
+    def of(cls, samples: Sequence[PatchSample]) -> PatchBatch:
+        """Stack samples of the same patch."""
+        patch = replace(samples[0].patch)  # without the arrays that it holds meanwhile, which need not be sent on
+        assert all(sample.patch == patch for sample in samples), "a step's samples share a patch"
+        return cls(
+            default_collate([sample.x for sample in samples]),
+            torch.tensor([sample.quality for sample in samples]),
+            patch,
+        )
+
+    def to(self, device: torch.device) -> PatchBatch:
+        """The batch on a device."""
+        return self._replace(x=self.x.to(device), quality=self.quality.to(device))
+
+
 def stream(seed: Sequence[int], name: str) -> np.random.Generator:
     """The random numbers of one part of a sample."""
     return np.random.default_rng([*seed, 1 + _STREAMS.index(name)])
 
 
-def draw_clip(films: Sequence[Film], settings: ClipSettings, seed: Sequence[int]) -> Clip:
+def draw_clip(films: Sequence[Film], settings: SampleSettings, seed: Sequence[int]) -> Clip:
     """A clip of one of the films, or one of the panoramas (films of a single frame).
 
     Args:
@@ -171,7 +213,7 @@ def draw_clip(films: Sequence[Film], settings: ClipSettings, seed: Sequence[int]
     return Clip(frames, turn, mirror, toward, steps, panorama, quality=float(rng.uniform(1, 8)))
 
 
-def _some_frames(film: Film, s: ClipSettings, rng: np.random.Generator, gaps: np.random.Generator) -> Film:
+def _some_frames(film: Film, s: SampleSettings, rng: np.random.Generator, gaps: np.random.Generator) -> Film:
     """As many as a sample has, from anywhere; the gap between them is drawn as large as the film has room for."""
     room = (len(film) - 1) // max(1, s.frames - 1)
     gap = int(gaps.integers(1, max(1, min(s.gap, room)) + 1))
@@ -226,12 +268,13 @@ class PatchDataset(Dataset):
         s = self.settings
         return random_block(s.nside, s.side, [self.seed, step // self.relocate])
 
-    def __getitem__(self, index: int) -> tuple[Float[Tensor, "frames npix 3"], float]:
+    def __getitem__(self, index: int) -> PatchSample:
         clip, block = self.clip(index), self.block(index // self.batch)
         directions = fly(block.centers @ self.turn(clip, index).T, clip.steps)
         x = sample_film(clip.frames, directions, self.spread)
         x = fade_contrast(x, self.settings.fade, stream([self.seed, index], "fade"))
-        return jitter_colours(x, self.settings.jitter, stream([self.seed, index], "jitter")), clip.quality
+        x = jitter_colours(x, self.settings.jitter, stream([self.seed, index], "jitter"))
+        return PatchSample(x, clip.quality, block)
 
     def clip(self, index: int) -> Clip:
         """What is drawn for a sample."""

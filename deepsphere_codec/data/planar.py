@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from deepsphere_codec.data.augment import Direction, Rotation, fade_contrast, fly, jitter_colours
-from deepsphere_codec.data.patches import PLACES, Clip, Zoom, draw_clip, open_films, stream
+from deepsphere_codec.data.patches import PLACES, Clip, PatchSample, Zoom, draw_clip, open_films, stream
 from deepsphere_codec.data.sampling import sample_film
 from deepsphere_codec.errors import UsageError
 from deepsphere_codec.settings import NonNegative, PartialShare, Share, checked_dataclass
@@ -72,7 +72,7 @@ class PlanarSettings:
             )
 
 
-class Place(NamedTuple):
+class PatchOrigin(NamedTuple):
     """Row and column of a patch's first pixel."""
 
     row: int
@@ -90,7 +90,7 @@ class PlanarSample(NamedTuple):
     """
 
     x: Float[Tensor, "frames 3 rows columns"]
-    place: Place
+    place: PatchOrigin
     weights: Float[Tensor, " rows"]
     quality: float
 
@@ -121,7 +121,7 @@ class Pixels(NamedTuple):
     down: float
 
 
-def pixels_of(s: PlanarSettings, place: Place) -> Pixels:
+def pixels_of(s: PlanarSettings, place: PatchOrigin) -> Pixels:
     lat = math.pi / 2 - (place.row + np.arange(s.rows) + 0.5) * (math.pi / s.height)
     lon = (place.column + np.arange(s.columns) + 0.5) * (2 * math.pi / s.width) - math.pi
     lat, lon = (angle.ravel() for angle in np.meshgrid(lat, lon, indexing="ij"))
@@ -166,7 +166,7 @@ class PlanarDataset(Dataset):
     def __getitem__(self, index: int) -> PlanarSample:
         return self.sample(index, self.place(index))
 
-    def sample(self, index: int, place: Place) -> PlanarSample:
+    def sample(self, index: int, place: PatchOrigin) -> PlanarSample:
         """What is drawn, at a place of one's own choice."""
         s, clip = self.settings, self.clip(index)
         turn = self.turn(clip, place)
@@ -182,12 +182,12 @@ class PlanarDataset(Dataset):
         """What is drawn for a sample."""
         return draw_clip(self.films, self.settings, [self.seed, index])
 
-    def place(self, index: int) -> Place:
+    def place(self, index: int) -> PatchOrigin:
         """Where a sample's patch lies: anywhere in the picture."""
         s, rng = self.settings, stream([self.seed, index], "place")
-        return Place(int(rng.integers(s.height - s.rows + 1)), int(rng.integers(s.width - s.columns + 1)))
+        return PatchOrigin(int(rng.integers(s.height - s.rows + 1)), int(rng.integers(s.width - s.columns + 1)))
 
-    def turn(self, clip: Clip, place: Place) -> Rotation:
+    def turn(self, clip: Clip, place: PatchOrigin) -> Rotation:
         """From the patch's directions to the film's: what the clip guides to, or any point, lies in its middle."""
         s = self.settings
         source = clip.turn[:, 2] if clip.toward is None else clip.toward
@@ -227,7 +227,7 @@ class PlanarPatches(Dataset):
         )
         return ErpPatch(s.height, s.width, row, column, s.rows, s.columns)
 
-    def __getitem__(self, index: int) -> tuple[Float[Tensor, "frames npix 3"], float]:
+    def __getitem__(self, index: int) -> PatchSample:
         block = self.block(index // self.batch)
-        sample = self.drawn.sample(index, Place(block.row, block.column))
-        return sample.x.flatten(2).transpose(1, 2).contiguous(), sample.quality
+        sample = self.drawn.sample(index, PatchOrigin(block.row, block.column))
+        return PatchSample(sample.x.flatten(2).transpose(1, 2).contiguous(), sample.quality, block)

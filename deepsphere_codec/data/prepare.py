@@ -25,7 +25,7 @@ from pathlib import Path, PurePath
 import numpy as np
 
 from deepsphere_codec.data.packing import Packed, pack, split_eyes
-from deepsphere_codec.data.record import EYES, FILMS, PHOTOS, ClipSettings, Film, Stereo, name_apart
+from deepsphere_codec.data.record import EYES, FILMS, PHOTOS, ClipSettings, SourceFilm, Stereo, name_apart
 from deepsphere_codec.errors import UsageError
 from deepsphere_codec.runtime.progress import Progress
 from deepsphere_codec.video import VideoInfo, VideoReader, open_video
@@ -69,7 +69,7 @@ def prepare_films(
     return prepare(films, out, settings, on_progress)
 
 
-def find_films(folder: Path, *, stereo: Stereo = "none", assume_erp: bool = False) -> list[Film]:
+def find_films(folder: Path, *, stereo: Stereo = "none", assume_erp: bool = False) -> list[SourceFilm]:
     """What there is below a folder: film files, photos, and folders of PNG files that are numbered as frames are.
 
     PNG files are frames where all in their folder are named alike but for numbers that follow one another (`07.png`,
@@ -95,9 +95,11 @@ def find_films(folder: Path, *, stereo: Stereo = "none", assume_erp: bool = Fals
     return [_film(path, PurePath(above, path.relative_to(folder)), stereo, assume_erp) for path in sorted(paths)]
 
 
-def prepare(films: Iterable[Film], out: Path, settings: ClipSettings, on_progress: Progress | None = None) -> list[str]:
+def prepare(
+    films: Iterable[SourceFilm], out: Path, settings: ClipSettings, on_progress: Progress | None = None
+) -> list[str]:
     """Bring these films into `out`, as `prepare_films` does; a file that is named twice counts once."""
-    by_file: dict[Path, Film] = {}
+    by_file: dict[Path, SourceFilm] = {}
     for film in films:
         by_file.setdefault(film.path.resolve(), film)
     different, left_out = list(by_file.values()), []
@@ -127,11 +129,11 @@ def _are_frames(pictures: Sequence[Path]) -> bool:
     return alike and numbers == list(range(numbers[0], numbers[0] + len(numbers)))
 
 
-def _film(path: Path, source: PurePath, stereo: Stereo, assume_erp: bool) -> Film:
+def _film(path: Path, source: PurePath, stereo: Stereo, assume_erp: bool) -> SourceFilm:
     if source.suffix.lower() in PHOTOS:
-        return Film(path, source.as_posix(), f"photo_{path.stem}", "none", assume_erp)
+        return SourceFilm(path, source.as_posix(), f"photo_{path.stem}", "none", assume_erp)
     name = source.stem if source.suffix.lower() in FILMS else source.name
-    return Film(path, source.as_posix(), name, stereo, assume_erp)
+    return SourceFilm(path, source.as_posix(), name, stereo, assume_erp)
 
 
 # How it gets there
@@ -175,7 +177,7 @@ def _only_run(out: Path) -> Iterator[None]:
         os.close(folder)
 
 
-def _prepare(film: Film, known: Film, out: Path, unfinished: Path, settings: ClipSettings) -> None:
+def _prepare(film: SourceFilm, known: SourceFilm, out: Path, unfinished: Path, settings: ClipSettings) -> None:
     if known.stereo != film.stereo:
         raise UsageError(f"{film.path} is in {out} with stereo {known.stereo}; choose another folder for {film.stereo}")
     clips = known.clips(settings.clips_per_film)
@@ -191,7 +193,7 @@ def _prepare(film: Film, known: Film, out: Path, unfinished: Path, settings: Cli
         os.replace(path, out / path.name)
 
 
-def _check_halves(film: Film, info: VideoInfo) -> None:
+def _check_halves(film: SourceFilm, info: VideoInfo) -> None:
     side, size = ("height", info.height) if film.stereo == "top-bottom" else ("width", info.width)
     if film.stereo != "none" and size % 4:
         raise UsageError(

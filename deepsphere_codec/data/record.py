@@ -59,7 +59,7 @@ class ClipSettings:
         return (self.clips_per_film - 1) * self.step + self.frames
 
 
-class Film(NamedTuple):
+class SourceFilm(NamedTuple):
     """A film, or a panorama, on its way into a folder of clips."""
 
     path: Path
@@ -79,7 +79,9 @@ class Film(NamedTuple):
         return [[f"{self.name}{eye}{number}" for eye in EYES[self.stereo]] for number in numbers]
 
 
-def name_apart(films: Sequence[Film], out: Path, settings: ClipSettings, unfinished: Path) -> dict[str, Film]:
+def name_apart(
+    films: Sequence[SourceFilm], out: Path, settings: ClipSettings, unfinished: Path
+) -> dict[str, SourceFilm]:
     """The films by their source, each under a name of its own; those of earlier runs keep theirs."""
     begun = any(out.glob("*.npy"))
     recorded = _recorded(out / RECORD, settings) if begun else {}
@@ -94,10 +96,10 @@ def name_apart(films: Sequence[Film], out: Path, settings: ClipSettings, unfinis
     return named
 
 
-def _named_apart(films: Sequence[Film], recorded: dict[str, Film], most: int) -> dict[str, Film]:
+def _named_apart(films: Sequence[SourceFilm], recorded: dict[str, SourceFilm], most: int) -> dict[str, SourceFilm]:
     """The films that are new, so that no two write the same array."""
 
-    def arrays(film: Film) -> set[str]:
+    def arrays(film: SourceFilm) -> set[str]:
         return set(chain.from_iterable(film.clips(most)))
 
     taken = set(chain.from_iterable(map(arrays, recorded.values())))
@@ -113,7 +115,7 @@ def _named_apart(films: Sequence[Film], recorded: dict[str, Film], most: int) ->
     return named
 
 
-def _longer_names(film: Film) -> Iterator[str]:
+def _longer_names(film: SourceFilm) -> Iterator[str]:
     source = PurePath(film.source)
     ending = source.suffix if source.suffix.lower() in FILMS | PHOTOS else ""
     name = film.source.removesuffix(ending).replace("/", "_")
@@ -121,19 +123,21 @@ def _longer_names(film: Film) -> Iterator[str]:
     return chain([name], (f"{name}_{number}" for number in count(2)))
 
 
-def _record(films: Iterable[Film], settings: ClipSettings, path: Path) -> None:
+def _record(films: Iterable[SourceFilm], settings: ClipSettings, path: Path) -> None:
     names = {film.source: {"name": film.name, "stereo": film.stereo} for film in films}
     path.write_text(json.dumps({"settings": _described(settings), "films": names}, indent=1) + "\n")
 
 
-def _recorded(path: Path, settings: ClipSettings) -> dict[str, Film]:
+def _recorded(path: Path, settings: ClipSettings) -> dict[str, SourceFilm]:
     """The films of earlier runs, by their source; empty where no record was kept."""
     if not path.exists():
         return {}
     try:
         record = json.loads(path.read_text())
         was, now = dict(record["settings"]), _described(settings)
-        films = {each: Film(Path(), each, known["name"], known["stereo"]) for each, known in record["films"].items()}
+        films = {
+            each: SourceFilm(Path(), each, known["name"], known["stereo"]) for each, known in record["films"].items()
+        }
         if was.keys() != now.keys() or not all(film.stereo in EYES for film in films.values()):
             raise ValueError("settings, or ways to hold two eyes, that this version does not know")
     except (AttributeError, KeyError, TypeError, ValueError) as error:

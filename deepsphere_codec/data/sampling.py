@@ -16,6 +16,7 @@ Rendering, section 6.2.2, for ripmaps.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -33,6 +34,18 @@ _SMALLEST = 8  # rows and columns that halving leaves at least
 _HALF = torch.tensor([-3.0, -9, 29, 111, 111, 29, -9, -3]) / 256  # Catmull–Rom's kernel, stretched to twice its width
 _BEFORE = 3  # taps of it before the first of the two pixels that become one
 _KINDS = 64  # more than a size can be halved
+
+
+def describe_films(films: Sequence[Film]) -> dict[str, int]:
+    """Count clips and panoramas for a model's card, with the most frames of a clip and the largest width in pixels.
+
+    Args:
+        films: A panorama has one frame.
+    """
+    frames = [len(film) for film in films]
+    panoramas = frames.count(1)
+    counts = {"clips": len(frames) - panoramas, "panoramas": panoramas}
+    return counts | {"frames": max(frames, default=0), "width": max((film.shape[2] for film in films), default=0)}
 
 
 def node_spread(nside: int) -> Float64[np.ndarray, "1 1 2"]:

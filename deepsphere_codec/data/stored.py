@@ -9,11 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float
-from torch import Tensor
 from torch.utils.data import Dataset
 
-from deepsphere_codec.data.patches import PatchDataset
+from deepsphere_codec.data.patches import PatchDataset, PatchSample
 from deepsphere_codec.data.planar import PlanarPatches
 from deepsphere_codec.errors import UsageError
 from deepsphere_codec.models.pyramid import Patch
@@ -31,6 +29,7 @@ class StoredSamples(Dataset):
         count: Samples that are kept.
         folder: Where they are kept, in a folder of their own: other settings or films have another.
     Attributes:
+        films: That the samples are drawn from.
         folder: That folder.
         period: Steps after which the samples come again.
     Raises:
@@ -41,21 +40,23 @@ class StoredSamples(Dataset):
         if count < 1 or count % drawn.batch:
             raise UsageError(f"train.kept is {count}: expected a multiple of the {drawn.batch} samples of a step")
         self.drawn, self.count, self.period = drawn, count, count // drawn.batch
-        self.folder = folder / _name(drawn)
+        self.films, self.folder = drawn.films, folder / _name(drawn)
 
     def block(self, step: int) -> Patch:
         """The block of a step."""
         return self.drawn.block(step % self.period)
 
-    def __getitem__(self, index: int) -> tuple[Float[Tensor, "frames npix 3"], float]:
-        place = self.folder / f"{index % self.count:06}.npz"
+    def __getitem__(self, index: int) -> PatchSample:
+        number = index % self.count
+        place = self.folder / f"{number:06}.npz"
         if not place.exists():
-            x, quality = self.drawn[index % self.count]
+            x, quality, _ = self.drawn[number]
             self.folder.mkdir(parents=True, exist_ok=True)
             with atomic_output(place, force=True) as new, open(new, "wb") as file:
                 np.savez(file, x=x.half().numpy(), quality=np.float64(quality))
         with np.load(place) as stored:
-            return torch.from_numpy(stored["x"]).float(), float(stored["quality"])
+            x = torch.from_numpy(stored["x"]).float()
+            return PatchSample(x, float(stored["quality"]), self.drawn.block(number // self.drawn.batch))
 
 
 def _name(drawn: PatchDataset | PlanarPatches) -> str:

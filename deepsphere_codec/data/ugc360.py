@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from deepsphere_codec.data.prepare import prepare
-from deepsphere_codec.data.record import ClipSettings, Film
+from deepsphere_codec.data.record import ClipSettings, SourceFilm
 from deepsphere_codec.errors import UsageError
 from deepsphere_codec.runtime.progress import Progress
 
@@ -130,10 +130,10 @@ def prepare_ugc360(
     return left_out + prepare(films, out, settings, on_progress)
 
 
-def _film(clip: UgcClip) -> Film:
+def _film(clip: UgcClip) -> SourceFilm:
     folder = clip.folder
     source = "/".join(folder.parts[-3:])  # UGC360-S/<video_id>/<clip_id>, wherever the data set lies
-    return Film(folder, source, clip.name, assume_erp=True)
+    return SourceFilm(folder, source, clip.name, assume_erp=True)
 
 
 def _clips(root: Path, size: str, frames: int, columns: Columns) -> Iterator[UgcClip]:

@@ -1,10 +1,10 @@
 """The one place that imports CompressAI.
 
 CompressAI imports torchvision when it is imported itself, for image transforms that a codec never uses. PyPI's
-torchvision is built against CUDA and does not load beside a CPU build of torch; where it cannot be imported, an empty
-stand-in takes its place before CompressAI looks for it. It imports PyTorch Geometric and pandas as well, for point
-clouds, and scipy.stats, to build tables; that takes three seconds. What of these nobody else has imported, a stand-in
-takes the place of meanwhile; scipy itself imports its part when it is asked for it.
+torchvision is built against CUDA and does not load beside a CPU build of torch. It imports PyTorch Geometric and pandas
+as well, for point clouds, and scipy.stats, to build tables; that takes three seconds. While CompressAI is imported,
+stand-ins take the place of torchvision where it cannot be imported, and of the others where nobody has imported them;
+afterwards they are gone. scipy itself imports its part when it is asked for it.
 """
 
 from __future__ import annotations
@@ -18,16 +18,14 @@ from contextlib import contextmanager
 from typing import Any
 
 
-def _stand_in_for_torchvision() -> None:
+def _has_torchvision() -> bool:
     try:
         importlib.import_module("torchvision")
     except (ImportError, RuntimeError):  # absent, or built for another torch
         for name in [module for module in sys.modules if module.split(".")[0] == "torchvision"]:
             del sys.modules[name]
-        package, transforms = types.ModuleType("torchvision"), types.ModuleType("torchvision.transforms")
-        package.__path__ = []
-        package.transforms = transforms  # type: ignore[attr-defined]
-        sys.modules.update({"torchvision": package, "torchvision.transforms": transforms})
+        return False
+    return True
 
 
 class _Nothing:
@@ -56,9 +54,10 @@ _SPARED = {
 
 
 @contextmanager
-def _stand_ins_for_what_is_spared() -> Iterator[None]:
-    """As long as CompressAI is imported."""
+def _stand_ins() -> Iterator[None]:
+    """Put stand-ins among the modules for the time of the block."""
     names = [name + part for name, parts in _SPARED.items() if name not in sys.modules for part in parts]
+    names += [] if _has_torchvision() else ["torchvision", "torchvision.transforms"]
     sys.modules.update({name: _StandIn(name) for name in names})
     try:
         yield
@@ -67,8 +66,7 @@ def _stand_ins_for_what_is_spared() -> Iterator[None]:
             del sys.modules[name]
 
 
-_stand_in_for_torchvision()
-with warnings.catch_warnings(), _stand_ins_for_what_is_spared():
+with warnings.catch_warnings(), _stand_ins():
     warnings.simplefilter("ignore")  # its dependencies' deprecations are not our users' concern
     from compressai.ans import BufferedRansEncoder, RansDecoder
     from compressai.entropy_models import GaussianConditional

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from deepsphere_codec.evaluation.results import Point, Results
@@ -11,7 +12,9 @@ from deepsphere_codec.runtime.extras import optional_imports
 
 with optional_imports():
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+    from matplotlib.transforms import Bbox
 
 CEILING, CUBEMAP_CEILING = "ceiling", "cubemap-ceiling"
 # Classical codecs stay in cool greys and blues, so that the eye goes to the models.
@@ -29,6 +32,10 @@ ANCHOR_COLOURS = {
 # Chosen so that they, and the commonest classical codecs beside them, stay apart for every kind of colour blindness
 # (CIELAB distance of at least 12 after the simulation of Machado et al., IEEE TVCG 15(6), 2009).
 MODEL_COLOURS = ("#d1495b", "#e3a21a", "#1fa187", "#b667f1", "#7a1f1f")
+
+RATE_STEPS = (1.0, 2.0, 5.0), (1.0, 3.0), (1.0,)
+"""Rates with a tick, from one power of ten to the next: as many as there is room for."""
+TICK_GAP = 4.0  # least distance of their labels, pixels
 
 FAR = 0.2  # in parts of the curves' range: a ceiling this far above them would squeeze them
 
@@ -109,8 +116,25 @@ def dress(axes: Axes) -> None:
     axes.grid(True, which="major", color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.xaxis.set_major_locator(LogLocator(subs=RATE_STEPS[0]))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.tick_params(which="both", length=3)
     axes.tick_params(which="minor", length=0)
+
+
+def space_rates(figure: Figure, axes: Axes) -> None:
+    """Leave out rates whose labels would touch; axes that share their rates with these follow."""
+    for steps in RATE_STEPS:
+        axes.xaxis.set_major_locator(LogLocator(subs=steps))
+        figure.draw_without_rendering()
+        boxes = rate_boxes(axes)
+        if all(right.x0 - left.x1 >= TICK_GAP for left, right in pairwise(boxes)):
+            return
+
+
+def rate_boxes(axes: Axes) -> list[Bbox]:
+    """Places of the labels of the rates that are in view, from left to right."""
+    low, high = axes.get_xlim()
+    ticks = zip(axes.get_xticks(), axes.get_xticklabels(), strict=True)
+    return [label.get_window_extent() for value, label in ticks if low <= value <= high]

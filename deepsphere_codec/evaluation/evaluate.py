@@ -30,7 +30,7 @@ class Codec(Protocol):
     def measure(self, clip: Path, quality: float) -> Point: ...
 
 
-class Measured(NamedTuple):
+class PointProgress(NamedTuple):
     """One point more, or one that is missing; for a progress bar."""
 
     codec: str
@@ -40,7 +40,7 @@ class Measured(NamedTuple):
     total: int
 
 
-OnPoint = Callable[[Measured], None]
+OnPoint = Callable[[PointProgress], None]
 
 
 def evaluate(
@@ -104,7 +104,7 @@ def _evaluate_one(
             results = results.with_point(clip.name, point)
         save(results)
         if on_point:
-            on_point(Measured(codec.codec, clip.name, point, done, len(todo)))
+            on_point(PointProgress(codec.codec, clip.name, point, done, len(todo)))
     return results
 
 

@@ -1,8 +1,13 @@
-"""Names beside the ends of curves, moved apart where they would overlap."""
+"""Names beside curves' ends and beside points, moved apart where they would overlap."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from itertools import product
+from typing import NamedTuple
+
+import numpy as np
 
 from deepsphere_codec.evaluation.curves import Curve
 from deepsphere_codec.evaluation.results import Point
@@ -11,6 +16,7 @@ from deepsphere_codec.runtime.extras import optional_imports
 with optional_imports():
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.transforms import Bbox
 
 LABEL_POINTS = 13.0  # least distance of two labels
 
@@ -67,3 +73,88 @@ def spread(heights: Sequence[float], distance: float) -> list[float]:
 
 def _edge(clump: Sequence[float], distance: float, side: int) -> float:
     return sum(clump) / len(clump) + side * (len(clump) - 1) / 2 * distance
+
+
+class LabelledPoint(NamedTuple):
+    """A point of a figure, in its data's units, and the name to stand beside it."""
+
+    name: str
+    x: float
+    y: float
+    colour: str
+
+
+def label_points(axes: Axes, points: Sequence[LabelledPoint], taken: Sequence[Bbox]) -> None:
+    """Names beside their points, where nothing else is.
+
+    A name stands nearer to its own point than to any other, or a thin line leads from it to its point.
+
+    Args:
+        axes: Whose scales are settled.
+        points: With their names.
+        taken: Places to leave free, pixels.
+    """
+    per_point, inside, taken = axes.figure.dpi / 72, axes.get_window_extent(), list(taken)
+    spots = [axes.transData.transform((point.x, point.y)) for point in points]
+    for point, spot in zip(points, spots, strict=True):
+        text = axes.annotate(point.name, (point.x, point.y), (0, 0), textcoords="offset points", color=point.colour)
+        text.set(fontsize=9, ha="center", va="center")
+        size = text.get_window_extent()
+        others = [other for other in spots if other is not spot]
+        offset, is_led = _free_offset(size, spot, others, inside, taken, per_point)
+        text.remove()
+        line = {"arrowstyle": "-", "color": point.colour, "linewidth": 0.6, "alpha": 0.7, "shrinkA": 0, "shrinkB": 4}
+        axes.annotate(
+            point.name,
+            (point.x, point.y),
+            (offset[0] / per_point, offset[1] / per_point),
+            textcoords="offset points",
+            color=point.colour,
+            fontsize=9,
+            ha="center",
+            va="center",
+            arrowprops=line if is_led else None,
+        )
+        taken.append(_moved(size, offset))
+        taken += _along(spot, spot + offset) if is_led else []
+
+
+_CLOSE, _STEP, _STEPS, _TURNS = 7.0, 7.0, 14, 24  # points, points, and numbers of what is tried
+
+
+def _free_offset(
+    size: Bbox, spot: np.ndarray, others: Sequence[np.ndarray], inside: Bbox, taken: Sequence[Bbox], per_point: float
+) -> tuple[np.ndarray, bool]:
+    """The nearest free place of a label's middle, pixels from its point, and whether a line must lead there."""
+    for step, turn in product(range(_STEPS), range(_TURNS)):
+        angle, gap = 2 * math.pi * turn / _TURNS, (_CLOSE + _STEP * step) * per_point
+        direction = np.array([math.cos(angle), math.sin(angle)])
+        offset = direction * (np.array([size.width, size.height]) / 2 + gap)
+        box = _moved(size, offset)
+        own = _distance(box, spot)
+        is_led = step > 0 or any(_distance(box, other) < 1.5 * own for other in others)
+        is_inside = inside.x0 <= box.x0 and box.x1 <= inside.x1 and inside.y0 <= box.y0 and box.y1 <= inside.y1
+        line = _along(spot, spot + offset)[8:] if is_led else []
+        if is_inside and not any(box.overlaps(each) or _crosses(line, each) for each in taken):
+            return offset, is_led
+    return np.array([size.width / 2 + _CLOSE * per_point, 0.0]), True
+
+
+def _moved(box: Bbox, offset: np.ndarray) -> Bbox:
+    return Bbox(box.get_points() + offset)
+
+
+def _distance(box: Bbox, spot: np.ndarray) -> float:
+    x, y = np.clip(spot, box.min, box.max) - spot
+    return float(np.hypot(x, y))
+
+
+def _along(start: np.ndarray, end: np.ndarray) -> list[Bbox]:
+    """Small boxes along a line."""
+    places = [start + (end - start) * step for step in np.linspace(0, 1, 40)]
+    return [Bbox([place - 1, place + 1]) for place in places]
+
+
+def _crosses(line: Sequence[Bbox], box: Bbox) -> bool:
+    """Whether a line runs through a label; it may cross other lines, which are small boxes."""
+    return box.width > 8 and any(each.overlaps(box) for each in line)

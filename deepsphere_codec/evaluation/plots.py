@@ -18,6 +18,7 @@ from deepsphere_codec.evaluation.curves import (
     draw_curves,
     dress,
     is_far,
+    space_rates,
 )
 from deepsphere_codec.evaluation.labels import label_ends
 from deepsphere_codec.evaluation.results import Results
@@ -98,6 +99,7 @@ def plot_clips(results: Sequence[Results], path: str | Path) -> None:
             axes.set_axis_off()
         figure.supxlabel(X_LABEL, fontsize=10)
         figure.supylabel(Y_LABEL, fontsize=10)
+        space_rates(figure, grid[0])
         save_figure(figure, path)
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TextIO
 
 from deepsphere_codec.errors import CodecError, UsageError
-from deepsphere_codec.evaluation.evaluate import Measured, OnPoint
+from deepsphere_codec.evaluation.evaluate import OnPoint, PointProgress
 from deepsphere_codec.evaluation.results import Missing, Results
 from deepsphere_codec.runtime.extras import optional_imports
 
@@ -75,7 +75,7 @@ def point_bar(stream: TextIO | None = None) -> Iterator[OnPoint]:
     stream = stream or sys.stderr
     with tqdm(unit="point", file=stream, dynamic_ncols=True, leave=False, disable=not stream.isatty()) as bar:
 
-        def show(measured: Measured) -> None:
+        def show(measured: PointProgress) -> None:
             if measured.done == 1:
                 bar.reset(measured.total)
                 bar.set_description(measured.codec)
@@ -85,7 +85,7 @@ def point_bar(stream: TextIO | None = None) -> Iterator[OnPoint]:
         yield show
 
 
-def _line(measured: Measured) -> str:
+def _line(measured: PointProgress) -> str:
     point = measured.point
     head = f"[{measured.done}/{measured.total}] {measured.codec}"
     if isinstance(point, Missing):

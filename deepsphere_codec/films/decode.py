@@ -17,12 +17,12 @@ from deepsphere_codec.errors import DamagedStream, UsageError
 from deepsphere_codec.films.beside import SoundOut, tracks_of
 from deepsphere_codec.films.gops import DecodeWork, records_by_gop
 from deepsphere_codec.films.model import model_of
-from deepsphere_codec.films.playback import Decode, Playback, Shown
+from deepsphere_codec.films.playback import Decode, Playback, ShownPicture
 from deepsphere_codec.films.reports import DecodeReport
 from deepsphere_codec.gop.stream_info import film_info
 from deepsphere_codec.models import LoadedModel
 from deepsphere_codec.runtime.progress import Progress
-from deepsphere_codec.runtime.workers import Place, thread_count, workers_at
+from deepsphere_codec.runtime.workers import Placement, thread_count, workers_at
 from deepsphere_codec.video import FrameRange, Tracks, VideoWriter, create_video, yuv_to_rgb
 
 
@@ -48,7 +48,7 @@ def decode_video(
         first, stop = _selection(frames, stream)
         work = DecodeWork(model_of(stream.header, model, device), stream.header, None, first, stop)
         info = film_info(stream.header)
-        with _decoding(work, Place()) as decode:
+        with _decoding(work, Placement()) as decode:
             for shown in Playback(stream, decode, info, first, stop).pictures():
                 yield yuv_to_rgb(shown.picture, info)
 
@@ -79,7 +79,7 @@ def decode_to_file(
     Raises:
         As `decode_video`; UsageError also for an existing output or a size that is not 2:1.
     """
-    place = Place(workers, cluster, threads)
+    place = Placement(workers, cluster, threads)
     with StreamReader(input, strict=not keep_going) as stream:
         first, stop = _selection(frames, stream)
         count = None if stop is None else stop - first
@@ -112,7 +112,7 @@ def decode_to_file(
 
 
 @contextmanager
-def _decoding(work: DecodeWork, place: Place) -> Iterator[Decode]:
+def _decoding(work: DecodeWork, place: Placement) -> Iterator[Decode]:
     """Here, as the records come, or elsewhere, GOP by GOP."""
     if place.is_here:
         with thread_count(place.threads):
@@ -128,7 +128,7 @@ def _write_film(
 ) -> None:
     zero: int | None = None
     for event in playback.events():
-        if isinstance(event, Shown):
+        if isinstance(event, ShownPicture):
             zero = event.time if zero is None else zero
             writer.write(event.picture, event.time - zero)
             sound.shown(event.time)

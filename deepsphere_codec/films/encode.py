@@ -10,12 +10,12 @@ from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from deepsphere_codec.bitstream import Partial, StreamWriter, read_partial
+from deepsphere_codec.bitstream import CodedFrame, Partial, StreamWriter, read_partial
 from deepsphere_codec.bitstream.layout import KEYFRAME
 from deepsphere_codec.codec import PRESET, VideoEncoder, check_quality
 from deepsphere_codec.errors import DamagedStream, UsageError
 from deepsphere_codec.films.beside import SoundIn, preface_of
-from deepsphere_codec.films.gops import CodedFrame, EncodeWork, encode_groups
+from deepsphere_codec.films.gops import EncodeWork
 from deepsphere_codec.films.model import loaded
 from deepsphere_codec.films.reports import EncodeReport
 from deepsphere_codec.gop.grouping import Group, Grouping, gops_of, groups_of
@@ -23,7 +23,7 @@ from deepsphere_codec.gop.lookahead import ContentLookahead, LowDelay
 from deepsphere_codec.models import DEFAULT_MODEL, LoadedModel
 from deepsphere_codec.runtime.atomic import atomic_output, resumable_output
 from deepsphere_codec.runtime.progress import Progress
-from deepsphere_codec.runtime.workers import Place, thread_count, workers_at
+from deepsphere_codec.runtime.workers import Placement, thread_count, workers_at
 from deepsphere_codec.video import (
     FrameRange,
     TimedFrame,
@@ -98,7 +98,7 @@ def encode_video(
         UsageError: an argument is out of range, the input cannot be read or has no frames, the output exists, or what
             is to be resumed was written from another film or otherwise.
     """
-    input, place = Path(input), Place(workers, cluster, threads)
+    input, place = Path(input), Placement(workers, cluster, threads)
     check_quality(quality)  # before anything slow
     grey = None if quality_map is None else read_grey(quality_map)
     _check_not_input(input, output)
@@ -177,12 +177,12 @@ def _begun(file: BinaryIO, name: str) -> Partial | None:
 
 
 @contextmanager
-def _encoding(work: EncodeWork, place: Place) -> Iterator[tuple[VideoEncoder, Encode]]:
+def _encoding(work: EncodeWork, place: Placement) -> Iterator[tuple[VideoEncoder, Encode]]:
     """An encoder of this process, and what codes groups, here, as they come, or elsewhere, GOP by GOP."""
     if place.is_here:
         encoder = work.encoder()
         with thread_count(place.threads):
-            yield encoder, lambda groups: encode_groups(encoder, groups)
+            yield encoder, lambda groups: chain.from_iterable(map(encoder.encode_group, groups))
     else:
         with workers_at(place, work) as on_tasks:
             encoder = work.encoder()
@@ -200,12 +200,12 @@ def _write_stream(
     if not output.begun:
         for other in preface_of(film.tracks):
             writer.write_other(other)
-    before, is_timed, latest = writer.frame_count, encoder.header.timed, 0
+    before, latest = writer.frame_count, 0
     for coded in frames:
         for other in film.sound.rest_of_gop() if coded.kind == KEYFRAME else ():
             writer.write_other(other)
-        writer.write(coded.kind, coded.payload, coded.check, coded.pts if is_timed else None, coded.span)
-        latest = max(latest, coded.pts)
+        written = writer.write(coded.kind, coded.payload, coded.check, coded.time, coded.position.span)
+        latest = max(latest, written.ticks)
         for other in film.sound.until(latest) if writer.is_whole else ():
             writer.write_other(other)
         output.file.flush()
@@ -229,7 +229,7 @@ def _skip(film: _Film, encoder: VideoEncoder, output: _Output, begun: Partial) -
     for number, frame in zip(range(begun.frames), film.frames, strict=False):
         film.sound.until(frame.pts)
         if number == begun.keyframe.number:
-            (coded,) = encode_groups(encoder, [Group([frame], is_key=True)])
+            (coded,) = encoder.encode_group(Group([frame], is_key=True))
             if (coded.payload, coded.check) != (begun.keyframe.payload, begun.keyframe.check):
                 raise UsageError(f"{output.name} was written from another film, or on another machine; remove it")
     if number < begun.frames - 1:

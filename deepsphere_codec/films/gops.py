@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
-from deepsphere_codec.bitstream import Frame, Header, Other, Position
+from deepsphere_codec.bitstream import CodedFrame, Header, Other, Position
 from deepsphere_codec.bitstream.layout import BETWEEN, KEYFRAME
 from deepsphere_codec.codec import PRESET, VideoDecoder, VideoEncoder
 from deepsphere_codec.errors import DamagedStream, LostReference
@@ -18,16 +18,6 @@ from deepsphere_codec.gop.grouping import Group
 from deepsphere_codec.gop.reference_buffer import DisplayOrder
 from deepsphere_codec.models import LoadedModel
 from deepsphere_codec.video import VideoInfo, YuvFrame
-
-
-class CodedFrame(NamedTuple):
-    """What a frame's record holds, and when it is shown, in the film's ticks."""
-
-    kind: str
-    span: int
-    payload: bytes
-    check: int
-    pts: int
 
 
 class DecodedFrame(NamedTuple):
@@ -39,7 +29,7 @@ class DecodedFrame(NamedTuple):
         damage: Why it is lost; None where that is for want of a reference.
     """
 
-    frame: Frame
+    frame: CodedFrame
     picture: YuvFrame | None
     damage: DamagedStream | None = None
 
@@ -76,7 +66,7 @@ class EncodeWork:
         """What codes one GOP after the other."""
         _use_threads(self.threads)
         encoder = self.encoder()
-        return lambda gop: list(encode_groups(encoder, gop))
+        return lambda gop: [frame for group in gop for frame in encoder.encode_group(group)]
 
 
 @dataclass(frozen=True)
@@ -99,7 +89,7 @@ class DecodeWork:
     def decoder(self) -> VideoDecoder:
         return VideoDecoder(self.header, self.model, size=self.size)
 
-    def decode(self, decoder: VideoDecoder, records: Iterable[Frame | Other]) -> Iterator[DecodedFrame | Other]:
+    def decode(self, decoder: VideoDecoder, records: Iterable[CodedFrame | Other]) -> Iterator[DecodedFrame | Other]:
         """Frames in order of display; what lies beside them goes through as it comes."""
         shown = DisplayOrder[DecodedFrame]()
         for record in records:
@@ -109,18 +99,18 @@ class DecodeWork:
                 yield from shown.push(record.position, self._decoded(decoder, record))
         yield from shown.rest()
 
-    def start(self) -> Callable[[Sequence[Frame | Other]], list[DecodedFrame | Other]]:
+    def start(self) -> Callable[[Sequence[CodedFrame | Other]], list[DecodedFrame | Other]]:
         """What decodes one GOP after the other."""
         _use_threads(self.threads)
         decoder = self.decoder()
 
-        def decode(gop: Sequence[Frame | Other]) -> list[DecodedFrame | Other]:
+        def decode(gop: Sequence[CodedFrame | Other]) -> list[DecodedFrame | Other]:
             decoder.restart()
             return list(self.decode(decoder, gop))
 
         return decode
 
-    def _decoded(self, decoder: VideoDecoder, frame: Frame) -> DecodedFrame:
+    def _decoded(self, decoder: VideoDecoder, frame: CodedFrame) -> DecodedFrame:
         about = frame._replace(payload=b"")
         if not self._is_needed(frame.position):
             return DecodedFrame(about, None)
@@ -141,28 +131,15 @@ class DecodeWork:
         return position.kind != BETWEEN or position.second is None or position.second > self.first
 
 
-def encode_groups(encoder: VideoEncoder, groups: Iterable[Group]) -> Iterator[CodedFrame]:
-    """Code groups as they come.
-
-    Args:
-        encoder: That coded the groups before them, unless they begin a GOP.
-        groups: In order.
-    Yields:
-        Frames in order of coding.
-    """
-    for group in groups:
-        end = None
-        for position, payload, _, check in encoder.encode_group(group):
-            end = position.number if end is None else end  # the anchor comes first, and is the last one of its group
-            pts = group.frames[position.number - end - 1].pts
-            yield CodedFrame(position.kind, position.span, payload, check, pts)
-
-
-def records_by_gop(records: Iterable[Frame | Other]) -> Iterator[list[Frame | Other]]:
+def records_by_gop(records: Iterable[CodedFrame | Other]) -> Iterator[list[CodedFrame | Other]]:
     """Records in groups that begin with an I-frame; what lies before the first one belongs to its group."""
-    gop: list[Frame | Other] = []
+    gop: list[CodedFrame | Other] = []
     for record in records:
-        if isinstance(record, Frame) and record.kind == KEYFRAME and any(isinstance(each, Frame) for each in gop):
+        if (
+            isinstance(record, CodedFrame)
+            and record.kind == KEYFRAME
+            and any(isinstance(each, CodedFrame) for each in gop)
+        ):
             yield gop
             gop = []
         gop.append(record)

@@ -6,15 +6,15 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from deepsphere_codec.bitstream import Frame, Other, StreamReader
+from deepsphere_codec.bitstream import CodedFrame, Other, StreamReader
 from deepsphere_codec.errors import DamagedStream
 from deepsphere_codec.films.gops import DecodedFrame
 from deepsphere_codec.video import VideoInfo, YuvFrame
 
-Decode = Callable[[Iterable[Frame | Other]], Iterator[DecodedFrame | Other]]
+Decode = Callable[[Iterable[CodedFrame | Other]], Iterator[DecodedFrame | Other]]
 
 
-class Shown(NamedTuple):
+class ShownPicture(NamedTuple):
     """A picture, and when it is shown, in ticks of the film; times grow."""
 
     picture: YuvFrame
@@ -50,15 +50,15 @@ class Playback:
         self._first, self._stop = first, stop
         self._keep_going = keep_going
         self._duration = max(1, round(1 / (info.fps * info.tick)))
-        self._last: Shown | None = None
+        self._last: ShownPicture | None = None
         self.damages: list[DamagedStream] = []
         self.filled = 0
 
-    def pictures(self) -> Iterator[Shown]:
+    def pictures(self) -> Iterator[ShownPicture]:
         """As `events`, without what lies beside the frames."""
-        return (event for event in self.events() if isinstance(event, Shown))
+        return (event for event in self.events() if isinstance(event, ShownPicture))
 
-    def events(self) -> Iterator[Shown | Other]:
+    def events(self) -> Iterator[ShownPicture | Other]:
         """The pictures of the range, and what lies beside the frames of its GOPs.
 
         Raises:
@@ -75,9 +75,8 @@ class Playback:
             if decoded.picture is None:
                 continue
             frame = decoded.frame
-            time = frame.number if frame.time is None else frame.time
-            yield from self._stand_ins(frame.number - due, decoded.picture, time)
-            yield self._at(decoded.picture, time)
+            yield from self._stand_ins(frame.number - due, decoded.picture, frame.ticks)
+            yield self._at(decoded.picture, frame.ticks)
             due = frame.number + 1
         if self._keep_going and self._last is not None:
             yield from self._stand_ins(self._end(due) - due, self._last.picture)
@@ -95,7 +94,7 @@ class Playback:
                 raise told from damage
             self.damages.append(told)
 
-    def _records(self) -> Iterator[Frame | Other]:
+    def _records(self) -> Iterator[CodedFrame | Other]:
         on_damage = self.damages.append if self._keep_going else None
         return self._stream.records(self._first, self._stop, on_damage=on_damage)
 
@@ -106,7 +105,7 @@ class Playback:
             return due
         return count if self._stop is None else min(count, self._stop)
 
-    def _stand_ins(self, count: int, after: YuvFrame, end: int | None = None) -> Iterator[Shown]:
+    def _stand_ins(self, count: int, after: YuvFrame, end: int | None = None) -> Iterator[ShownPicture]:
         """For so many lost frames, with times evenly spread up to `end`."""
         for i in range(count):
             self.filled += 1
@@ -118,7 +117,7 @@ class Playback:
             else:
                 yield self._at(self._last.picture, self._last.time + (end - self._last.time) // (left + 1))
 
-    def _at(self, picture: YuvFrame, time: int) -> Shown:
+    def _at(self, picture: YuvFrame, time: int) -> ShownPicture:
         grown = time if self._last is None else max(time, self._last.time + 1)
-        self._last = Shown(picture, grown)
+        self._last = ShownPicture(picture, grown)
         return self._last

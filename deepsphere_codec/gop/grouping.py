@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from deepsphere_codec.bitstream import SPANS
-from deepsphere_codec.gop.lookahead import Look, Lookahead
+from deepsphere_codec.gop.lookahead import Lookahead, SmallPicture
 from deepsphere_codec.video import TimedFrame
 
 
@@ -34,8 +34,8 @@ class Grouping:
     def __init__(self, gop_size: int, lookahead: Lookahead) -> None:
         self._gop_size = gop_size
         self._lookahead = lookahead
-        self._queue: deque[tuple[TimedFrame, Look]] = deque()
-        self._before: list[Look] = []  # of the GOP, the last ones
+        self._queue: deque[tuple[TimedFrame, SmallPicture]] = deque()
+        self._before: list[SmallPicture] = []  # of the GOP, the last ones
         self._left = 0  # frames that the GOP may still take
 
     def push(self, frame: TimedFrame) -> Iterator[Group]:

@@ -50,7 +50,7 @@ FLASH = 2
 
 
 @dataclass(frozen=True, eq=False)
-class Look:
+class SmallPicture:
     """Luma of a frame on few points, at full, half and quarter size. Two of them are never equal."""
 
     fine: Plane
@@ -64,13 +64,13 @@ class Lookahead(Protocol):
     depth: int
     """Frames from the next one on that are to be there, unless the film ends before."""
 
-    def look(self, frame: YuvFrame) -> Look:
+    def look(self, frame: YuvFrame) -> SmallPicture:
         """The small picture of a frame."""
 
-    def is_cut(self, before: Sequence[Look], after: Sequence[Look]) -> bool:
+    def is_cut(self, before: Sequence[SmallPicture], after: Sequence[SmallPicture]) -> bool:
         """Whether the film is cut between two pictures: the last one before, and the first one after."""
 
-    def choose_span(self, looks: Sequence[Look]) -> int:
+    def choose_span(self, looks: Sequence[SmallPicture]) -> int:
         """Frames of the next group, 1, 2, 4 or 8: the first picture is the anchor, the others may belong to it."""
 
 
@@ -79,13 +79,13 @@ class LowDelay:
 
     depth = 1
 
-    def look(self, frame: YuvFrame) -> Look:
+    def look(self, frame: YuvFrame) -> SmallPicture:
         return small_picture(frame)
 
-    def is_cut(self, before: Sequence[Look], after: Sequence[Look]) -> bool:
+    def is_cut(self, before: Sequence[SmallPicture], after: Sequence[SmallPicture]) -> bool:
         return is_cut(before, after)
 
-    def choose_span(self, looks: Sequence[Look]) -> int:
+    def choose_span(self, looks: Sequence[SmallPicture]) -> int:
         return 1
 
 
@@ -94,13 +94,13 @@ class ContentLookahead:
 
     depth = SPANS[-1] + FLASH
 
-    def look(self, frame: YuvFrame) -> Look:
+    def look(self, frame: YuvFrame) -> SmallPicture:
         return small_picture(frame)
 
-    def is_cut(self, before: Sequence[Look], after: Sequence[Look]) -> bool:
+    def is_cut(self, before: Sequence[SmallPicture], after: Sequence[SmallPicture]) -> bool:
         return is_cut(before, after)
 
-    def choose_span(self, looks: Sequence[Look]) -> int:
+    def choose_span(self, looks: Sequence[SmallPicture]) -> int:
         """The first group of the cheapest division of all frames."""
         best: list[tuple[float, int]] = [(0.0, 0)]  # by frames: estimated bits of a sample, and the first group
         for end in range(1, len(looks)):
@@ -113,7 +113,7 @@ class ContentLookahead:
         return best[-1][1]
 
 
-def is_cut(before: Sequence[Look], after: Sequence[Look]) -> bool:
+def is_cut(before: Sequence[SmallPicture], after: Sequence[SmallPicture]) -> bool:
     """Whether the film is cut between two pictures.
 
     Args:
@@ -126,7 +126,7 @@ def is_cut(before: Sequence[Look], after: Sequence[Look]) -> bool:
     return all(layout_change(x, ref) > CUT_LAYOUT and novelty(x, ref) > CUT_NOVELTY for x, ref in pairs)
 
 
-def group_bits(looks: Sequence[Look]) -> float:
+def group_bits(looks: Sequence[SmallPicture]) -> float:
     """Estimated bits of a sample in all frames of a group.
 
     Args:
@@ -135,7 +135,7 @@ def group_bits(looks: Sequence[Look]) -> float:
     return p_bits(looks[-1], looks[0]) + _inner_bits(looks)
 
 
-def _inner_bits(looks: Sequence[Look]) -> float:
+def _inner_bits(looks: Sequence[SmallPicture]) -> float:
     """Estimated bits of the B-frames between two pictures."""
     middle = len(looks) // 2
     if not middle or len(looks) < 3:
@@ -149,14 +149,14 @@ def _inner_bits(looks: Sequence[Look]) -> float:
 
 
 @lru_cache(64)
-def p_bits(x: Look, ref: Look) -> float:
+def p_bits(x: SmallPicture, ref: SmallPicture) -> float:
     """Estimated bits of a sample where `x` is predicted from `ref`."""
     errors = _block_errors(x.fine, predict(x, ref))
     return 0.0 if errors.max() <= REPEATED else _bits(errors + NOISE)
 
 
 @lru_cache(64)
-def b_bits(x: Look, first: Look, second: Look) -> float:
+def b_bits(x: SmallPicture, first: SmallPicture, second: SmallPicture) -> float:
     """Estimated bits of a sample where each block of `x` is predicted from either picture, or the mean of both."""
     predicted = predict(x, first), predict(x, second)
     errors = [_block_errors(x.fine, each) for each in (*predicted, (predicted[0] + predicted[1]) / 2)]
@@ -166,7 +166,7 @@ def b_bits(x: Look, first: Look, second: Look) -> float:
 
 
 @lru_cache(16)
-def novelty(x: Look, ref: Look) -> float:
+def novelty(x: SmallPicture, ref: SmallPicture) -> float:
     """Error of the prediction, apart from the blocks' brightness, over what the picture holds of its own."""
     predicted = predict(x, ref)
     areas = _areas(len(x.fine) // BLOCK)
@@ -175,7 +175,7 @@ def novelty(x: Look, ref: Look) -> float:
     return float((areas * np.sqrt(_block_errors(mine, theirs))).mean() / (areas * (detail + 1)).mean())
 
 
-def layout_change(x: Look, ref: Look) -> float:
+def layout_change(x: SmallPicture, ref: SmallPicture) -> float:
     """One less the correlation of two pictures, node on node: a film that is only lit otherwise keeps its layout."""
     rows, columns = x.coarse.shape
     weights = _areas(rows) / (rows * columns)
@@ -184,7 +184,7 @@ def layout_change(x: Look, ref: Look) -> float:
     return 1 - float((weights * mine * theirs).sum()) / (energies[0] * energies[1] + 1) ** 0.5
 
 
-def small_picture(frame: YuvFrame) -> Look:
+def small_picture(frame: YuvFrame) -> SmallPicture:
     """Luma averaged to at most LOOK_WIDTH columns, rows and columns by the same factor.
 
     Rows and columns that fill no block are left out; a picture of less than one is repeated to fill it.
@@ -195,11 +195,11 @@ def small_picture(frame: YuvFrame) -> Look:
     sides = max(step, height // step * step), max(step, width // step * step)
     fine = _averaged(np.tile(frame.y, (-(-sides[0] // height), -(-sides[1] // width)))[: sides[0], : sides[1]], factor)
     middle = _averaged(fine, 2)
-    return Look(fine, middle, _averaged(middle, 2))
+    return SmallPicture(fine, middle, _averaged(middle, 2))
 
 
 @lru_cache(64)
-def predict(x: Look, ref: Look) -> Plane:
+def predict(x: SmallPicture, ref: SmallPicture) -> Plane:
     """The picture `x` made of blocks of `ref`, each from where it fits best."""
     rows, columns = (side // BLOCK for side in x.fine.shape)
     size = BLOCK // 4

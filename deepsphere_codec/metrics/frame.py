@@ -11,7 +11,7 @@ from jaxtyping import Float
 from deepsphere_codec.metrics.psnr import MAX_DB, capped, combine_yuv, psnr, s_psnr_nn, ws_psnr
 from deepsphere_codec.metrics.sphere import cpp_psnr, pole_error, s_psnr_i, seam_error
 from deepsphere_codec.metrics.structure import ms_ssim, structure
-from deepsphere_codec.metrics.viewports import CUBE, Look, viewport_psnr, viewport_ssim
+from deepsphere_codec.metrics.viewports import CUBE, ViewDirection, viewport_psnr, viewport_ssim
 from deepsphere_codec.video import YuvFrame
 
 
@@ -62,7 +62,7 @@ def measure_quick(frame: YuvFrame, frame_hat: YuvFrame) -> FrameMetrics:
     return _pixelwise(frame, frame_hat)._replace(ms_ssim_y=_number(ms_ssim(frame.y, frame_hat.y)))
 
 
-def measure_frame(frame: YuvFrame, frame_hat: YuvFrame, looks: Sequence[Look] = CUBE) -> FrameMetrics:
+def measure_frame(frame: YuvFrame, frame_hat: YuvFrame, looks: Sequence[ViewDirection] = CUBE) -> FrameMetrics:
     """All metrics of one 8-bit frame.
 
     Args:

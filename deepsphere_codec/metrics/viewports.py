@@ -41,7 +41,7 @@ class Viewport(NamedTuple):
     """(height, width) in pixels, which are square."""
 
 
-class Look(NamedTuple):
+class ViewDirection(NamedTuple):
     """Where a viewer looks, in degrees: a `Viewport` without its pixels."""
 
     yaw: float
@@ -54,7 +54,11 @@ class Look(NamedTuple):
         return Viewport(*self, (side, side))
 
 
-CUBE = (*(Look(yaw, 0.0, 90.0) for yaw in (0.0, 90.0, 180.0, -90.0)), Look(0.0, 90.0, 90.0), Look(0.0, -90.0, 90.0))
+CUBE = (
+    *(ViewDirection(yaw, 0.0, 90.0) for yaw in (0.0, 90.0, 180.0, -90.0)),
+    ViewDirection(0.0, 90.0, 90.0),
+    ViewDirection(0.0, -90.0, 90.0),
+)
 """The six fixed looks: front, right, back, left, up and down, 90 x 90 degrees each, together the whole sphere."""
 
 

@@ -1,13 +1,13 @@
 """The networks, and the released models made of them."""
 
 from deepsphere_codec.models.config import ModelConfig
-from deepsphere_codec.models.dvc import Coded, SphereDVC
+from deepsphere_codec.models.dvc import CodedPicture, SphereDVC
 from deepsphere_codec.models.memory import References, State
 from deepsphere_codec.models.zoo import DEFAULT_MODEL, LoadedModel, list_models, load_model, save_model
 
 __all__ = [
     "DEFAULT_MODEL",
-    "Coded",
+    "CodedPicture",
     "LoadedModel",
     "ModelConfig",
     "References",

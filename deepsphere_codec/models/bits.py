@@ -25,7 +25,7 @@ from deepsphere_codec.motion.tree import A0, B0, LAST, STEP, WIDTHS, MotionTree
 from deepsphere_codec.motion.tree_bits import bits_of_tree, plain_tables
 
 
-class Inside(NamedTuple):
+class FrameContents(NamedTuple):
     """What the bytes of a frame hold, and where on the sphere they went.
 
     Attributes:
@@ -41,7 +41,7 @@ class Inside(NamedTuple):
 @torch.inference_mode()
 def look_into(
     network: SphereDVC, payload: bytes, references: References | None, quality: float, layer: int = 0
-) -> Inside:
+) -> FrameContents:
     """The motion and the bits of a frame, from its bytes.
 
     Args:
@@ -79,7 +79,7 @@ def look_into(
             bits += sum(float(each.sum()) for each in reader.bits) / len(bits)
             reader.bits.clear()
         bits += _read(codec, reader, mapped(asked, quality_map, like), memory, coded)
-    return Inside(motion, (bits / 4**LATENT_DEPTH).numpy())
+    return FrameContents(motion, (bits / 4**LATENT_DEPTH).numpy())
 
 
 def _vectors(

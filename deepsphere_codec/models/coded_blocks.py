@@ -13,10 +13,10 @@ from deepsphere_codec.errors import DamagedStream
 from deepsphere_codec.motion.contexts import KINDS, MotionTables
 from deepsphere_codec.motion.tree import BlockGrid
 
-Coded = Bool[np.ndarray, "images rows columns"]
+CodedBlocks = Bool[np.ndarray, "images rows columns"]
 
 
-def write_coded(coded: Coded, grid: BlockGrid, tables: MotionTables, writer: SymbolWriter) -> None:
+def write_coded(coded: CodedBlocks, grid: BlockGrid, tables: MotionTables, writer: SymbolWriter) -> None:
     """Code the flags, those of the second half knowing the first."""
     known = np.zeros_like(coded)
     for where, rows in _passes(grid, known):
@@ -25,7 +25,7 @@ def write_coded(coded: Coded, grid: BlockGrid, tables: MotionTables, writer: Sym
         writer.write(symbols, torch.from_numpy(rows), tables)  # type: ignore[arg-type]
 
 
-def read_coded(reader: SymbolReader, grid: BlockGrid, tables: MotionTables) -> Coded:
+def read_coded(reader: SymbolReader, grid: BlockGrid, tables: MotionTables) -> CodedBlocks:
     """Decode the flags.
 
     Raises:
@@ -40,7 +40,7 @@ def read_coded(reader: SymbolReader, grid: BlockGrid, tables: MotionTables) -> C
     return known
 
 
-def _passes(grid: BlockGrid, known: Coded) -> Iterator[tuple[tuple[np.ndarray, ...], Int64[np.ndarray, " n"]]]:
+def _passes(grid: BlockGrid, known: CodedBlocks) -> Iterator[tuple[tuple[np.ndarray, ...], Int64[np.ndarray, " n"]]]:
     """Places and contexts of both halves, as on a chessboard; `known` is filled in between."""
     _, y, x = np.indices(known.shape)
     for turn in (0, 1):

@@ -14,13 +14,13 @@ from deepsphere_codec.entropy.hyperprior import Hyperprior
 from deepsphere_codec.errors import DamagedStream
 from deepsphere_codec.layers import mean_pool
 from deepsphere_codec.layers.padding import Grid
-from deepsphere_codec.models.coded_blocks import Coded as CodedBlocks
+from deepsphere_codec.models.coded_blocks import CodedBlocks
 from deepsphere_codec.models.config import ModelConfig
 from deepsphere_codec.models.inter import InterCodec, Seen
 from deepsphere_codec.models.intra import IntraCodec, Picture
 from deepsphere_codec.models.memory import QualityMap, References, State
 from deepsphere_codec.models.payload import Payload
-from deepsphere_codec.models.pyramid import COARSEST_DEPTH, LATENT_DEPTH, Pyramid
+from deepsphere_codec.models.pyramid import COARSEST_DEPTH, LATENT_DEPTH, Patch, Pyramid
 from deepsphere_codec.models.quality import PLANE_WEIGHTS, at_depth, inter_quality, intra_quality, lmbda_of
 from deepsphere_codec.models.quality_map import MAP_STEP, mapped, read_map, write_map
 from deepsphere_codec.motion.contexts import MotionTables
@@ -32,7 +32,7 @@ MOTION_SHARE = 0.75
 """Share of the prediction's error that counts in the search for motion: the residual mends the rest."""
 
 
-class Coded(NamedTuple):
+class CodedPicture(NamedTuple):
     """A coded picture: its bytes, and what encoder and decoder know after it."""
 
     payload: bytes
@@ -55,17 +55,23 @@ class SphereDVC(nn.Module):
         self.intra = IntraCodec(config, self.pyramid)
         self.inter = InterCodec(config, self.pyramid)
 
+    def place(self, patch: Patch) -> None:
+        """Move to another patch of the same size; where it is the present one, nothing is done."""
+        if patch != self.pyramid.grids[0]:
+            self.pyramid.place(patch)
+            self.inter.place()
+
     @torch.no_grad()
     def encode_intra(
         self, x: Float[Tensor, "1 npix 3"], quality: float, quality_map: QualityMap | None = None
-    ) -> Coded:
+    ) -> CodedPicture:
         """Code an I-frame."""
         quality_map = _unless_flat(quality_map)
         writer = SymbolWriter()
         picture = self.intra.write(x, mapped(intra_quality(quality, self.config), quality_map, x), writer)
         payload = Payload(quality_map=self._map_bytes(quality_map, None), latents=writer.finish()).pack()
         state = self.inter.begin(*picture)._replace(quality_map=quality_map)
-        return Coded(payload, state.sealed(0, *_numbers(picture.fine, None, quality_map)))
+        return CodedPicture(payload, state.sealed(0, *_numbers(picture.fine, None, quality_map)))
 
     @torch.no_grad()
     def decode_intra(self, payload: bytes, quality: float) -> State:
@@ -92,7 +98,7 @@ class SphereDVC(nn.Module):
         layer: int,
         quality_map: QualityMap | None = None,
         effort: Effort = MEDIUM,
-    ) -> Coded:
+    ) -> CodedPicture:
         """Code a P- or B-frame.
 
         What does not pay by rate + lmbda · distortion is left out: the rotation, the residual, the picture as a whole.
@@ -126,12 +132,12 @@ class SphereDVC(nn.Module):
         costs = [self._error(x, picture, asked) + 8 * len(parts.pack()) for picture, parts in choices]
         x_hat, parts = choices[int(np.argmin(costs))]
         if parts.is_repeat:
-            return Coded(parts.pack(), references.repeated(parts.repeats_second))
+            return CodedPicture(parts.pack(), references.repeated(parts.repeats_second))
         fine = torch.zeros_like(references.first.residual.last, dtype=x.dtype)
         if parts.latents is not None:
             fine = residual.fine
         state = references.after(x_hat, fine, tree, quality_map)
-        return Coded(parts.pack(), state.sealed(references.check, *_numbers(fine, tree, quality_map)))
+        return CodedPicture(parts.pack(), state.sealed(references.check, *_numbers(fine, tree, quality_map)))
 
     @torch.no_grad()
     def decode_inter(self, payload: bytes, references: References, quality: float, layer: int) -> State:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from deepsphere_codec.entropy.coder import SymbolReader, SymbolWriter
 from deepsphere_codec.entropy.hyperprior import Rate
-from deepsphere_codec.models.coded_blocks import Coded, read_coded, write_coded
+from deepsphere_codec.models.coded_blocks import CodedBlocks, read_coded, write_coded
 from deepsphere_codec.models.config import ModelConfig
 from deepsphere_codec.models.latent_codec import Decoded, LatentCodec
 from deepsphere_codec.models.memory import LatentMemory, References, State
@@ -241,7 +241,7 @@ class InterCodec(nn.Module):
         seen: Seen,
         quality: Quality,
         writer: SymbolWriter,
-        coded: Coded | None = None,
+        coded: CodedBlocks | None = None,
     ) -> tuple[Tensor, Decoded]:
         """Code the rest; the decoder's reconstruction, and the latents.
 

@@ -7,13 +7,13 @@ import math
 import numpy as np
 from jaxtyping import Float, Int64
 
-from deepsphere_codec.models.bits import Inside
+from deepsphere_codec.models.bits import FrameContents
 from deepsphere_codec.models.pyramid import LATENT_DEPTH
 from deepsphere_codec.sphere import ErpGrid, HealpixGrid
 from deepsphere_codec.sphere.erp import erp_positions
 
 
-def seen_on_sphere(inside: Inside, grid: ErpGrid) -> Inside:
+def seen_on_sphere(inside: FrameContents, grid: ErpGrid) -> FrameContents:
     """Motion and bits at the HEALPix nodes of a quarter of the picture's width, each from the nearest pixel.
 
     A way of (x, y) radians on the plane is x in longitude, and y to the south. Bits of a pixel are those of its solid
@@ -23,7 +23,7 @@ def seen_on_sphere(inside: Inside, grid: ErpGrid) -> Inside:
     coarse = HealpixGrid.cached(sphere.nside >> LATENT_DEPTH)
     nearest = _nearest(coarse, grid.height >> LATENT_DEPTH, grid.width >> LATENT_DEPTH)
     pixels = (4 * math.pi / sphere.npix) / _pixel_areas(coarse, grid)
-    return Inside(
+    return FrameContents(
         _on_tangents(inside.motion[_nearest(sphere, grid.height, grid.width)], sphere),
         inside.bits_per_node[nearest] * pixels,
     )

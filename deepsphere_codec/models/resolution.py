@@ -23,7 +23,7 @@ RULE = ", ".join(f"{share:g} of it below quality {bound:g}" for bound, share in 
 """In words, for the settings of measurements."""
 
 
-class Resolution(NamedTuple):
+class OperatingPoint(NamedTuple):
     """What a film is coded at.
 
     Attributes:
@@ -35,7 +35,7 @@ class Resolution(NamedTuple):
     quality: float
 
 
-def choose_resolution(model: LoadedModel, width: int, quality: float, nside: int | None = None) -> Resolution:
+def choose_resolution(model: LoadedModel, width: int, quality: float, nside: int | None = None) -> OperatingPoint:
     """Where to code a film, and at which of the networks' qualities.
 
     Args:
@@ -48,11 +48,11 @@ def choose_resolution(model: LoadedModel, width: int, quality: float, nside: int
     """
     step = model.nside_multiple
     if nside is not None:
-        return Resolution(_checked(nside, step, model.name), quality)
+        return OperatingPoint(_checked(nside, step, model.name), quality)
     full = step * max(1, math.ceil(width / 4 / step))
     share = next(share for bound, share in SHARES if quality < bound)
     nside = step * max(1, round(share * full / step))
-    return Resolution(nside, min(MAX_QUALITY, quality + STEEPNESS * math.log2(full / nside)))
+    return OperatingPoint(nside, min(MAX_QUALITY, quality + STEEPNESS * math.log2(full / nside)))
 
 
 def _checked(nside: int, step: int, name: str) -> int:

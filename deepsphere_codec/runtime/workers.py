@@ -31,7 +31,7 @@ class Work(Protocol):
         """Called once in a worker: what does one task after the other."""
 
 
-class Place(NamedTuple):
+class Placement(NamedTuple):
     """Where GOPs are coded.
 
     Attributes:
@@ -55,7 +55,7 @@ class Place(NamedTuple):
         return self.threads or (1 if self.cluster else max(1, len(os.sched_getaffinity(0)) // max(1, self.workers)))
 
 
-def workers_at(place: Place, work: Work) -> AbstractContextManager[OnTasks]:
+def workers_at(place: Placement, work: Work) -> AbstractContextManager[OnTasks]:
     """Workers there, to be used within a `with`.
 
     Raises:

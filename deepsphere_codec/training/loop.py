@@ -6,7 +6,7 @@ import json
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset
 
+from deepsphere_codec.data.sampling import Film, describe_films
 from deepsphere_codec.errors import CodecError
 from deepsphere_codec.models.dvc import SphereDVC
 from deepsphere_codec.training.checkpoint import load_checkpoint, save_checkpoint
@@ -98,6 +99,8 @@ class Loop(ABC, Generic[Samples]):
         self.settings, self.folder, self.model, self.optimizer = settings, folder, model, optimizer
         self.device, self.workers, self.world = device, workers, world
         self.average = _running_mean(model, settings.train.ema)
+        self.films: Sequence[Film] = ()
+        """Those that it learns from, for the checkpoint to tell of."""
         self.step = 0
         self.cpu_seconds = 0.0
         """Of this process, for all steps so far and the samples that it made for them; not of validations."""
@@ -177,16 +180,27 @@ class Loop(ABC, Generic[Samples]):
     def save(self) -> None:
         """Write the checkpoint."""
         if self.world.first:
-            state = {"step": self.step, "cpu_seconds": self.cpu_seconds, "settings": self.settings.to_dict()}
+            footage = describe_films(self.films)
+            state = {"step": self.step, "cpu_seconds": self.cpu_seconds, "footage": footage}
+            state["settings"] = self.settings.to_dict()
             save_checkpoint(self.checkpoint, self.model, self.optimizer, state, self.average)
 
-    def _batches(self, dataset: Dataset, firsts: Iterable[int]) -> Iterator[Any]:
-        """Of as many samples as the schedule says; each begins at one of `firsts`."""
+    def _batches(
+        self, dataset: Dataset, firsts: Iterable[int], collate: Callable[[list[Any]], Any] | None = None
+    ) -> Iterator[Any]:
+        """Batches of as many samples as the schedule says, each beginning at one of `firsts`.
+
+        Args:
+            dataset: Makes the samples.
+            firsts: Number of each batch's first sample.
+            collate: Makes a batch of samples; torch's own unless given.
+        """
         batch = self.settings.train.batch
         batches = (range(first, first + batch) for first in firsts)  # as they are needed: there may be many
         loader = DataLoader(
             dataset,
             batch_sampler=batches,  # type: ignore[arg-type]
+            collate_fn=collate,
             num_workers=self.workers,
             prefetch_factor=4 if self.workers else None,
         )

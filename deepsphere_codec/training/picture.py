@@ -48,7 +48,7 @@ WIDTH = 2 * MARGIN + COLUMNS * PANEL[0] + (COLUMNS - 1) * GAP + LEGEND + sum(BAR
 BLOCK = CAPTION + 2 * PANEL[1] + GAP + MARGIN
 
 
-class Scene(NamedTuple):
+class ValidationFrame(NamedTuple):
     """One frame of a clip.
 
     Attributes:
@@ -65,7 +65,7 @@ class Scene(NamedTuple):
     bits_per_node: Float[np.ndarray, " nodes"]
 
 
-def draw(scenes: Mapping[str, Scene], title: str) -> bytes:
+def draw(scenes: Mapping[str, ValidationFrame], title: str) -> bytes:
     """For each scene its source, what is decoded, motion and bits, as ERP and below it as two globes.
 
     The globes show the half of the sphere in front, around longitude 0, and the half behind.
@@ -89,7 +89,7 @@ def draw(scenes: Mapping[str, Scene], title: str) -> bytes:
     return file.getvalue()
 
 
-def _draw_scene(figure: Figure, top: float, scene: Scene) -> None:
+def _draw_scene(figure: Figure, top: float, scene: ValidationFrame) -> None:
     """In the block whose upper edge is `top` inches high."""
     moves = movement(scene.motion)
     fastest = fastest_of(moves)

@@ -42,7 +42,9 @@ def training_speed(
     with tempfile.TemporaryDirectory(prefix="deepsphere-") as folder:
         films = Path(folder, "films")
         generate_films(films, films=4, frames=FRAMES + 1, width=4 * data.nside)
-        runs = {each: _Run(each, data, films, Path(folder, each), device, workers) for each in precisions(device)}
+        runs = {
+            each: _TimedTraining(each, data, films, Path(folder, each), device, workers) for each in precisions(device)
+        }
         for turn in range(rounds + 1):
             for run in runs.values():
                 run.go_on(keep=turn > 0)
@@ -55,7 +57,7 @@ def precisions(device: str) -> list[Precision]:
     return ["float32", "bfloat16"] if quick_bfloat16(device) else ["float32"]
 
 
-class _Run:
+class _TimedTraining:
     """A training that goes on for LOG_EVERY steps at a time."""
 
     def __init__(self, precision: Precision, data: PatchSettings, films: Path, folder: Path, device: str, workers: int):

@@ -11,21 +11,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from deepsphere_codec.data.patches import PatchDataset
+from deepsphere_codec.data.patches import PatchBatch, PatchDataset
 from deepsphere_codec.data.planar import PlanarPatches, PlanarSettings
 from deepsphere_codec.data.stored import StoredSamples
 from deepsphere_codec.models.dvc import SphereDVC
 from deepsphere_codec.training.adopt import begin_from
 from deepsphere_codec.training.loop import Loop
 from deepsphere_codec.training.loss import Loss
-from deepsphere_codec.training.objective import Objective
+from deepsphere_codec.training.objective import PARTS, Objective, Part
 from deepsphere_codec.training.optimizer import make_optimizer
 from deepsphere_codec.training.parallel import World
 from deepsphere_codec.training.settings import TrainSettings
 from deepsphere_codec.training.stored_trees import BatchTrees, StoredTrees
 
 
-class Trainer(Loop[list[tuple[Tensor, Tensor]]]):
+class Trainer(Loop[list[PatchBatch]]):
     """One stage of a run.
 
     A step learns from `shares` times `batch` samples. Each share has its own random numbers, so that it does not matter
@@ -56,40 +56,39 @@ class Trainer(Loop[list[tuple[Tensor, Tensor]]]):
         self.shares = world.shares(schedule.shares)
         self.dataset = _dataset(films, settings, schedule.batch * schedule.shares)
         torch.manual_seed(schedule.seed)
-        self.block = self.dataset.block(0)
-        model = SphereDVC(settings.model, self.block).to(device)
+        model = SphereDVC(settings.model, self.dataset.block(0)).to(device)
+        part = PARTS[schedule.part]
         for start, only in ((schedule.start, ""), (schedule.start_intra, "intra.")):
             if start:
                 begin_from(Path(start), model, only)
-        optimizer = make_optimizer(model, _trained(model, schedule.part), schedule)
+        optimizer = make_optimizer(model, _trained(model, part), schedule)
         super().__init__(settings, folder, model, optimizer, device, workers, world)
+        self.films = self.dataset.films
         self.objective: nn.Module = Objective(model, schedule)
-        stored = self.dataset if isinstance(self.dataset, StoredSamples) and schedule.part != "intra" else None
+        stored = self.dataset if isinstance(self.dataset, StoredSamples) and "inter" in part.codecs else None
         self.trees = StoredTrees(stored.folder, model.inter, schedule.batch) if stored else None
         if world.size > 1:  # frames that are repeated leave weights without a gradient, hence "unused"
             self.objective = DistributedDataParallel(
                 self.objective, broadcast_buffers=False, find_unused_parameters=True
             )
 
-    def _steps(self) -> Iterator[list[tuple[Tensor, Tensor]]]:
-        """Of each step that is left, this process's shares: samples [batch, frames, npix, 3] and qualities [batch]."""
+    def _steps(self) -> Iterator[list[PatchBatch]]:
+        """This process's shares of each step that is left."""
         schedule = self.settings.train
         steps = range(self.step, schedule.steps)
-        every = self._batches(
-            self.dataset, ((step * schedule.shares + share) * schedule.batch for step in steps for share in self.shares)
-        )
+        firsts = ((step * schedule.shares + share) * schedule.batch for step in steps for share in self.shares)
+        every = self._batches(self.dataset, firsts, PatchBatch.of)
         for _ in steps:
             yield [next(every) for _ in self.shares]
 
-    def _gradients(self, samples: list[tuple[Tensor, Tensor]]) -> dict[str, float]:
+    def _gradients(self, samples: list[PatchBatch]) -> dict[str, float]:
         """Of the mean loss of all shares of all processes."""
-        self._relocate()
         schedule, told = self.settings.train, torch.zeros(3, dtype=torch.float64)
-        for share, (x, quality) in zip(self.shares, samples, strict=True):
+        for share, batch in zip(self.shares, samples, strict=True):
             torch.manual_seed((schedule.seed * 1_000_003 + self.step) * schedule.shares + share)
             last = share == self.shares[-1]
             with nullcontext() if last or self.world.size == 1 else self.objective.no_sync():  # type: ignore[operator]
-                loss = self.objective(x.to(self.device), quality.float().to(self.device), self._trees(share))
+                loss = self.objective(batch.to(self.device), self._trees(share))
                 (loss.total / len(self.shares)).backward()
             told += _numbers(loss) / len(self.shares)
         total, bits, mse_y = self.world.mean(told.to(self.device)).tolist()
@@ -102,19 +101,10 @@ class Trainer(Loop[list[tuple[Tensor, Tensor]]]):
         assert isinstance(self.dataset, StoredSamples)
         return self.trees.of((self.step % self.dataset.period) * self.settings.train.shares + share)
 
-    def _relocate(self) -> None:
-        block = self.dataset.block(self.step)
-        if block != self.block:
-            self.block = block
-            self.model.pyramid.place(block)
-            self.model.inter.place()
 
-
-def _trained(model: SphereDVC, part: str) -> list[nn.Parameter]:
+def _trained(model: SphereDVC, part: Part) -> list[nn.Parameter]:
     """The weights of that part; no others have gradients."""
-    intra, inter = model.intra, model.inter
-    codecs: dict[str, list[nn.Module]] = {"intra": [intra], "inter": [inter], "all": [intra, inter]}
-    trained = [p for module in codecs[part] for p in module.parameters()]
+    trained = [p for name in part.codecs for p in model.get_submodule(name).parameters()]
     for p in model.parameters():
         p.requires_grad_(False)
     for p in trained:

@@ -16,7 +16,7 @@ from torch import Tensor
 from deepsphere_codec.codec import check_quality, frame_from_signal, make_resampler, signal_from_frame
 from deepsphere_codec.errors import UsageError
 from deepsphere_codec.metrics.psnr import capped, combine_yuv, ws_psnr
-from deepsphere_codec.models import Coded, LoadedModel, SphereDVC, State, load_model, save_model
+from deepsphere_codec.models import CodedPicture, LoadedModel, SphereDVC, State, load_model, save_model
 from deepsphere_codec.models.bits import look_into
 from deepsphere_codec.models.geometry import nside_multiple, whole_grid
 from deepsphere_codec.models.payload import Payload
@@ -26,14 +26,14 @@ from deepsphere_codec.runtime.atomic import atomic_output
 from deepsphere_codec.runtime.extras import optional_imports
 from deepsphere_codec.sphere import ErpGrid
 from deepsphere_codec.training.order import anchors_of
-from deepsphere_codec.training.picture import Scene, draw
+from deepsphere_codec.training.picture import ValidationFrame, draw
 from deepsphere_codec.video import VideoInfo, YuvFrame, open_video, yuv_to_rgb
 from deepsphere_codec.video.clips import find_clips
 
 FILMS = 2  # of a folder
 
 
-class Clip(NamedTuple):
+class ValidationClip(NamedTuple):
     """The beginning of a film."""
 
     name: str
@@ -57,7 +57,7 @@ class Validated(NamedTuple):
     ws_psnr_y: float
     exact: bool
     seconds: float
-    scene: Scene
+    scene: ValidationFrame
 
     def as_dict(self) -> dict[str, Any]:
         """By the keys that results use; ready for JSON."""
@@ -140,20 +140,20 @@ def choose_films(place: Path) -> list[Path]:
     return [films[i * len(films) // count] for i in range(count)]
 
 
-def read_clip(path: Path, frames: int) -> Clip:
+def read_clip(path: Path, frames: int) -> ValidationClip:
     """The first frames of a film.
 
     Raises:
         UsageError: it cannot be read, or has but one frame.
     """
     with open_video(path, frames=(0, frames)) as film:
-        clip = Clip(path.name, film.info, list(film))
+        clip = ValidationClip(path.name, film.info, list(film))
     if len(clip.frames) < 2:
         raise UsageError(f"{path} has one frame: a validation needs two or more, an I-frame and a P-frame")
     return clip
 
 
-def validate(model: SphereDVC, clips: Sequence[Clip], *, nside: int, quality: float = 4.0) -> list[Validated]:
+def validate(model: SphereDVC, clips: Sequence[ValidationClip], *, nside: int, quality: float = 4.0) -> list[Validated]:
     """Code clips with the model as a release would hold it, on the device that it is on.
 
     The model and the states of the random numbers stay as they are: training goes on as if nothing had been.
@@ -174,7 +174,7 @@ def as_released(model: SphereDVC, device: str | torch.device = "cpu") -> LoadedM
 
 
 @torch.inference_mode()
-def _validated(network: SphereDVC, clip: Clip, nside: int, quality: float) -> Validated:
+def _validated(network: SphereDVC, clip: ValidationClip, nside: int, quality: float) -> Validated:
     info, start = clip.info, time.perf_counter()
     resampler = make_resampler(network.config.geometry, info.height, info.width, nside)
     coded = _encode(network, (signal_from_frame(frame, resampler) for frame in clip.frames), quality)
@@ -195,11 +195,11 @@ def _validated(network: SphereDVC, clip: Clip, nside: int, quality: float) -> Va
         ws_psnr_y=float(planes[0]),
         exact=all(torch.equal(a.state.x_hat, b.x_hat) for a, b in zip(coded, states, strict=True)),
         seconds=seconds,
-        scene=Scene(shown, yuv_to_rgb(clip.frames[shown], info), yuv_to_rgb(frames[shown], info), *inside),
+        scene=ValidationFrame(shown, yuv_to_rgb(clip.frames[shown], info), yuv_to_rgb(frames[shown], info), *inside),
     )
 
 
-def _encode(network: SphereDVC, signals: Iterator[Tensor], quality: float) -> list[Coded]:
+def _encode(network: SphereDVC, signals: Iterator[Tensor], quality: float) -> list[CodedPicture]:
     """An I-frame, then P-frames."""
     device = network.pyramid.frame(0).device
     coded = [network.encode_intra(next(signals).to(device), quality)]

@@ -9,7 +9,7 @@ from types import TracebackType
 
 from deepsphere_codec.errors import UsageError
 from deepsphere_codec.frames import VideoInfo, YuvFrame
-from deepsphere_codec.video.sources import Source, open_source
+from deepsphere_codec.video.sources import FrameSource, open_source
 from deepsphere_codec.video.timing import EVEN, Clock, Span, TimedFrame, Timing
 
 FrameRange = tuple[int | None, int | None]
@@ -49,7 +49,7 @@ class VideoReader(Iterator[YuvFrame]):
         span: The time that the range takes in the film, for what goes beside the pictures (`read_packets`).
     """
 
-    def __init__(self, path: Path, source: Source, first: int, last: int | None, timing: Timing = EVEN) -> None:
+    def __init__(self, path: Path, source: FrameSource, first: int, last: int | None, timing: Timing = EVEN) -> None:
         self.info: VideoInfo = source.info._replace(time_base=timing.time_base)
         self.span: Span = timing.span
         self._path = path

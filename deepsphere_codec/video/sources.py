@@ -31,7 +31,7 @@ class SourceFrame(NamedTuple):
     """In units of the film's own time base, as stored; None where nothing is."""
 
 
-class Source(ABC):
+class FrameSource(ABC):
     """Frames in order, and what they are. `frames` may be called once."""
 
     info: VideoInfo
@@ -47,7 +47,7 @@ class Source(ABC):
     def close(self) -> None: ...
 
 
-def open_source(path: Path) -> Source:
+def open_source(path: Path) -> FrameSource:
     """Open a film or a folder, and look at its first frame.
 
     Raises:
@@ -60,7 +60,7 @@ def open_source(path: Path) -> Source:
     return FolderSource(path) if folder else FilmSource(path)
 
 
-class FilmSource(Source):
+class FilmSource(FrameSource):
     """A film that PyAV decodes."""
 
     def __init__(self, path: Path) -> None:
@@ -120,7 +120,7 @@ class FilmSource(Source):
             )
 
 
-class FolderSource(Source):
+class FolderSource(FrameSource):
     """A folder of PNG files, RGB, delivered as BT.709 limited range."""
 
     def __init__(self, folder: Path) -> None:

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.transforms import Bbox
 
 from deepsphere_codec.errors import UsageError
-from deepsphere_codec.evaluation.labels import spread
+from deepsphere_codec.evaluation.labels import LabelledPoint, label_points, spread
 from deepsphere_codec.evaluation.plots import figure_path, save_figure
 from deepsphere_codec.figures.style import GRID, SOFT, STYLE
 
@@ -99,9 +101,25 @@ def _dress(axes: Axes, percent: bool) -> None:
     axes.spines[["left", "bottom"]].set_color(SOFT)
 
 
+def _obstacles(axes: Axes, series: Sequence[Series]) -> list[Bbox]:
+    """Find what labels must leave free: points, and small boxes all along bars and the line of zero."""
+    half = 3.5 * axes.figure.dpi / 72
+    spots = [(*axes.transData.transform((each.x[0], each.y[0])), half) for each in series]
+    lines = [((each.x[0], low), (each.x[0], high)) for each in series for low, high in each.bars]
+    lines.append(((axes.get_xlim()[0], 0.0), (axes.get_xlim()[1], 0.0)))
+    for line in lines:
+        start, end = axes.transData.transform(line)
+        spots += [(*(start + (end - start) * step), 1.0) for step in np.linspace(0, 1, 200)]
+    return [Bbox([[x - reach, y - reach], [x + reach, y + reach]]) for x, y, reach in spots]
+
+
 def _label(figure: Figure, axes: Axes, series: Sequence[Series]) -> None:
-    """Write each label beside the axes, as near to the end of its series as the others leave room."""
+    """Write the labels: at single points, else beside the axes, as near to the ends as the others leave room."""
     figure.draw_without_rendering()  # the scales are settled now
+    if all(len(each.x) == 1 for each in series):
+        points = [LabelledPoint(each.label, each.x[0], each.y[0], each.style["color"]) for each in series]
+        label_points(axes, points, _obstacles(axes, series))
+        return
     per_point = 72 / figure.dpi
     ends = sorted(series, key=lambda each: each.y[-1])
     places = [axes.transData.transform((each.x[-1], each.y[-1])) * per_point for each in ends]

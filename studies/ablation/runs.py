@@ -248,7 +248,7 @@ class Run:
         shutil.rmtree(job.folder / job.name, ignore_errors=True)  # of a run that was broken off
         self.trainer = make_trainer(job)
         model = self.trainer.model
-        data, block = job.origin.data, self.trainer.block
+        data, block = job.origin.data, model.pyramid.grids[0]
         assert isinstance(data, PatchSettings) and isinstance(block, PatchGrid), "variants are of the sphere"
         _begin_alike(model, job, block)
         if job.part == "inter":

@@ -182,7 +182,7 @@ def _seen(place: Place) -> tuple[PatchGrid, list[tuple[Tensor, Tensor]]]:
         dataset = PatchDataset(plan.films, replace(plan.data, frames=frames), max(1, count), 1, _SEED)
         drawn = [dataset[place.number * count + i] for i in range(count)]
         for i in range(0, count, _AT_ONCE):
-            x, quality = zip(*drawn[i : i + _AT_ONCE], strict=True)
+            x, quality, _ = zip(*drawn[i : i + _AT_ONCE], strict=True)
             samples.append((torch.stack(x), torch.tensor(quality)))
     return dataset.block(place.number), samples
 

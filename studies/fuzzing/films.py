@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from deepsphere_codec.bitstream import Frame, Header, Other, PictureOrder, Position, StreamWriter
+from deepsphere_codec.bitstream import CodedFrame, Header, Other, PictureOrder, Position, StreamWriter
 from deepsphere_codec.codec import CHECK_MASK, VideoEncoder
 from deepsphere_codec.entropy.coder import SymbolWriter
 from deepsphere_codec.errors import DamagedStream
@@ -165,7 +165,7 @@ def _header(model: LoadedModel, width: int, height: int, nside: int) -> Header:
     return VideoEncoder(model, info, nside=nside, gop_size=4).header
 
 
-def _toy_film(model: LoadedModel, header: Header) -> list[Frame]:
+def _toy_film(model: LoadedModel, header: Header) -> list[CodedFrame]:
     """Three GOPs: one picture each, a group of four, groups of one and two."""
     kinds = [("I", 1), ("P", 1), ("I", 1), ("P", 4), *[("B", 1)] * 3, ("I", 1), ("P", 1), ("P", 2), ("B", 1)]
     return _checked(header, model, [(*kind, bytes([i + 1]) * (5 + i)) for i, kind in enumerate(kinds)])
@@ -240,7 +240,7 @@ def _waves(model: LoadedModel, shift: float) -> Float[Tensor, "1 npix 3"]:
 
 
 @torch.no_grad()
-def _checked(header: Header, model: LoadedModel, coded: Sequence[tuple[str, int, bytes | str]]) -> list[Frame]:
+def _checked(header: Header, model: LoadedModel, coded: Sequence[tuple[str, int, bytes | str]]) -> list[CodedFrame]:
     """Frames of kind, span and payload (or its parts), with the checks that the decoder comes to, and times."""
     network, frames, order, pictures = model.network(header.nside), [], PictureOrder(), ReferenceBuffer()
     for kind, span, payload in coded:
@@ -255,7 +255,7 @@ def _checked(header: Header, model: LoadedModel, coded: Sequence[tuple[str, int,
             state = network.decode_inter(payload, references, header.quality, position.layer)
         pictures.keep(position, state)
         time = 3000 * position.number if header.timed else None
-        frames.append(Frame(position, payload, state.check & CHECK_MASK, time))
+        frames.append(CodedFrame(position, payload, state.check & CHECK_MASK, time))
     return frames
 
 
@@ -267,7 +267,7 @@ def _sound() -> list[Other]:
     return [*preface_of(tracks), Other(PACKETS, pack_packets(packets))]
 
 
-def _file(header: Header, frames: list[Frame], beside: list[Other] | None = None) -> bytes:
+def _file(header: Header, frames: list[CodedFrame], beside: list[Other] | None = None) -> bytes:
     file = io.BytesIO()
     with StreamWriter(file, header) as writer:
         for other in beside or []:

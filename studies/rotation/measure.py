@@ -22,7 +22,7 @@ from deepsphere_codec.evaluation.anchors.classical import ANCHORS
 from deepsphere_codec.evaluation.anchors.ssf2020.measure import SsfCodec
 from deepsphere_codec.evaluation.compare import compare_frames, compare_videos
 from deepsphere_codec.evaluation.environment import environment
-from deepsphere_codec.evaluation.evaluate import WEIGHTS, Measured, OnPoint
+from deepsphere_codec.evaluation.evaluate import WEIGHTS, OnPoint, PointProgress
 from deepsphere_codec.evaluation.results import Point
 from deepsphere_codec.metrics.frame import measure_quick
 from deepsphere_codec.video import YuvFrame, open_video
@@ -199,7 +199,7 @@ class _Run:
         write_rotations(self._out, self.results)
         self._done += 1
         if self._on_point:
-            self._on_point(Measured(name, f"{clip.name} ({label})", point, self._done, self.total))
+            self._on_point(PointProgress(name, f"{clip.name} ({label})", point, self._done, self.total))
 
 
 def _results_to_go_on_with(

@@ -18,7 +18,7 @@ import pytest
 
 from deepsphere_codec.bitstream import (
     FORMAT_VERSION,
-    Frame,
+    CodedFrame,
     Header,
     Other,
     PictureOrder,
@@ -83,11 +83,11 @@ def first_record(header: Header = HEADER) -> int:
     return len(stream([], header)) - TRAILER.size - (1 + 1 + 4 + 2)
 
 
-def read(data: bytes, **options: Any) -> list[Frame]:
+def read(data: bytes, **options: Any) -> list[CodedFrame]:
     return list(StreamReader(io.BytesIO(data)).frames(**options))
 
 
-def kinds(frames: Sequence[Frame]) -> list[tuple[str, bytes]]:
+def kinds(frames: Sequence[CodedFrame]) -> list[tuple[str, bytes]]:
     spans = [str(frame.position.span) if frame.position.span > 1 else "" for frame in frames]
     return [(frame.kind + span, frame.payload) for frame, span in zip(frames, spans, strict=True)]
 

@@ -38,7 +38,7 @@ def test_what_is_there_stays(tmp_path):
 
 def test_samples_are_drawn_from_them(tmp_path):
     generate_films(tmp_path, films=1, frames=3, width=128)
-    x, quality = PatchDataset(tmp_path, PatchSettings(64, 64, 2), 1, 1, 0)[0]
+    x, quality, _ = PatchDataset(tmp_path, PatchSettings(64, 64, 2), 1, 1, 0)[0]
     assert x.shape == (2, 64 * 64, 3) and 1 <= quality <= 8
     assert x[..., 0].std() > 0.02 and torch.isfinite(x).all()
 

@@ -88,7 +88,7 @@ def test_a_sample_is_a_function_of_seed_and_number(compasses):
     first, again, other = (dataset(compasses, seed=seed, frames=2, spin=0.5) for seed in (1, 1, 2))
     forwards = [first[i] for i in range(12)]
     for i in reversed(range(12)):
-        x, quality = again[i]
+        x, quality, _ = again[i]
         assert torch.equal(x, forwards[i][0]) and quality == forwards[i][1]
         assert not torch.equal(other[i][0], x) and other[i][1] != quality
     assert len({quality for _, quality in forwards}) == 12

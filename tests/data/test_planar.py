@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from deepsphere_codec.data.augment import MIRRORED, random_rotation
 from deepsphere_codec.data.planar import (
-    Place,
+    PatchOrigin,
     PlanarDataset,
     PlanarSettings,
     angles_of,
@@ -161,7 +161,7 @@ def test_a_guided_patch_has_motion_in_its_middle_and_a_still_film_is_seen_anywhe
 def test_footprints_are_those_of_the_pixels():
     """Against differences of the directions between pixels, seen in the source's own east and north."""
     s = PlanarSettings(512, 1024, 64, 48)
-    place = Place(40, 700)
+    place = PatchOrigin(40, 700)
     for turn in (
         np.eye(3),
         random_rotation(np.random.default_rng(2)),

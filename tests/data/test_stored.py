@@ -32,8 +32,9 @@ def test_a_sample_comes_from_disk_as_it_came_first(films, tmp_path):
     first = StoredSamples(source, 6, tmp_path)[4]
     again = StoredSamples(drawn(films), 6, tmp_path)
     again.drawn.films = []  # nothing can be drawn any more
-    x, quality = again[4]
+    x, quality, patch = again[4]
     assert torch.equal(first[0], x) and first[1] == quality == source[4][1]
+    assert first.patch == patch == source.block(2)
     assert x.dtype == torch.float32
     torch.testing.assert_close(x, source[4][0], rtol=2**-11, atol=2**-12)
     with pytest.raises(ValueError):

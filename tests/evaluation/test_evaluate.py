@@ -11,7 +11,7 @@ import pytest
 from support import make_film
 
 from deepsphere_codec.errors import CodecError, UsageError
-from deepsphere_codec.evaluation.evaluate import Measured, evaluate
+from deepsphere_codec.evaluation.evaluate import PointProgress, evaluate
 from deepsphere_codec.evaluation.model import CodingOptions, Identity, ModelCodec
 from deepsphere_codec.evaluation.results import Missing, Point, read_results
 from deepsphere_codec.video.clips import find_clips
@@ -70,7 +70,7 @@ CLIPS = [Path("a.mp4"), Path("b.mp4")]
 
 
 def test_all_clips_at_all_qualities(tmp_path: Path) -> None:
-    seen: list[Measured] = []
+    seen: list[PointProgress] = []
     (results,) = evaluate([FakeCodec()], CLIPS, tmp_path / "r.json", on_point=seen.append)
     assert read_results(tmp_path / "r.json") == [results]
     assert [point.quality for point in results.mean] == [1.0, 2.0]
@@ -111,7 +111,7 @@ def test_points_side_by_side_are_those_one_after_the_other(tmp_path: Path) -> No
 )
 def test_a_clip_that_fails_is_missing_and_the_rest_is_done(tmp_path: Path, jobs: int, clip: str, why: str) -> None:
     clips = [CLIPS[0], Path(clip), CLIPS[1]]
-    seen: list[Measured] = []
+    seen: list[PointProgress] = []
     (results,) = evaluate([FakeCodec()], clips, tmp_path / "r.json", jobs=jobs, on_point=seen.append)
     assert set(results.clips) == {"a.mp4", "b.mp4"} and len(results.mean) == 2
     assert results.missing == [Missing(clip, 1.0, why), Missing(clip, 2.0, why)]

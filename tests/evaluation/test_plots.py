@@ -5,13 +5,21 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from matplotlib.figure import Figure
+from matplotlib.text import Annotation, Text
+from matplotlib.transforms import Bbox
 
 from deepsphere_codec.errors import UsageError
-from deepsphere_codec.evaluation.labels import spread
+from deepsphere_codec.evaluation import plots
+from deepsphere_codec.evaluation.curves import TICK_GAP, rate_boxes
+from deepsphere_codec.evaluation.labels import LabelledPoint, label_points, spread
 from deepsphere_codec.evaluation.plots import plot_clips, plot_mean
 from deepsphere_codec.evaluation.results import Missing, Point, Results, write_results
 
@@ -94,3 +102,35 @@ def test_the_script_takes_any_metric_names_what_is_missing_and_refuses_what_is_n
     assert "clip2.mp4" in done.out and "x265 medium has no psnr-y of it" in done.out
     refused = run_script("plot_rd.py", *arguments, "seam-error-y")
     assert refused.code == 2 and "'seam-error-y'" in refused.err and "viewport-ssim-y" in refused.err
+
+
+def test_rates_of_small_panels_do_not_touch(monkeypatch: pytest.MonkeyPatch, make_results: MakeResults) -> None:
+    figures: list[Figure] = []
+    monkeypatch.setattr(plots, "save_figure", lambda figure, path: figures.append(figure))
+    wide = make_results("sphere-dvc")
+    points = [replace(wide.clips["clip0.mp4"][0], quality=q, bpp=0.003 * 10**q, ws_psnr_yuv=30.0 + q) for q in range(3)]
+    plot_clips([replace(wide, clips={f"clip{n}.mp4": points for n in range(3)})], "clips.svg")
+    figures[0].draw_without_rendering()
+    boxes = rate_boxes(figures[0].axes[0])
+    assert len(boxes) >= 3 and all(right.x0 - left.x1 >= TICK_GAP for left, right in pairwise(boxes))
+
+
+def test_names_stand_at_their_own_points() -> None:
+    """Points in a clump, whose names have no room side by side: none overlaps, and lines lead to those further off."""
+    figure = Figure(figsize=(5, 3))
+    axes = figure.subplots()
+    axes.set(xlim=(0, 10), ylim=(0, 10))
+    points = [LabelledPoint(f"variant {n}", 5 + 0.2 * (n % 3), 5 + 0.2 * (n // 3), "k") for n in range(7)]
+    figure.draw_without_rendering()
+    spots = [axes.transData.transform((point.x, point.y)) for point in points]
+    label_points(axes, points, [Bbox([spot - 3, spot + 3]) for spot in spots])
+    figure.draw_without_rendering()
+    boxes = [Text.get_window_extent(text) for text in axes.texts]
+    assert [text.get_text() for text in axes.texts] == [point.name for point in points]
+    for i, (box, text) in enumerate(zip(boxes, axes.texts, strict=True)):
+        assert axes.bbox.containsx(box.x0) and axes.bbox.containsx(box.x1)
+        assert axes.bbox.containsy(box.y0) and axes.bbox.containsy(box.y1)
+        assert not any(box.overlaps(other) for other in boxes[:i])
+        distances = [np.hypot(*(np.clip(spot, box.min, box.max) - spot)) for spot in spots]
+        assert isinstance(text, Annotation) and text.xy == (points[i].x, points[i].y)
+        assert text.arrow_patch is not None or int(np.argmin(distances)) == i

@@ -13,7 +13,7 @@ import pytest
 from support import make_film
 
 from deepsphere_codec.errors import UsageError
-from deepsphere_codec.evaluation.evaluate import Measured
+from deepsphere_codec.evaluation.evaluate import PointProgress
 from deepsphere_codec.evaluation.results import Missing, Point, Results, read_results
 from deepsphere_codec.evaluation.script import check_positive, point_bar, report_missing, run
 
@@ -24,8 +24,8 @@ GONE = Missing("b.mp4", 3.0, "it cannot be read")
 def test_points_and_what_is_missing_are_lines() -> None:
     stream = io.StringIO()
     with point_bar(stream) as on_point:
-        on_point(Measured("x265", "a.mp4", Point(3.0, 0.1, 40.0), 1, 2))
-        on_point(Measured("x265", "b.mp4", GONE, 2, 2))
+        on_point(PointProgress("x265", "a.mp4", Point(3.0, 0.1, 40.0), 1, 2))
+        on_point(PointProgress("x265", "b.mp4", GONE, 2, 2))
     assert stream.getvalue().splitlines() == [
         "[1/2] x265 a.mp4 quality 3: 0.1000 bpp, 40.00 dB WS-PSNR-YUV",
         "[2/2] x265 b.mp4 quality 3: it cannot be read",

@@ -13,7 +13,7 @@ import pytest
 from sounding import Tone, audio_of, make_sounding_film
 from support import FakeModel, altered, make_film, make_frame, spans_of
 
-from deepsphere_codec.bitstream import Frame, Other, StreamReader, StreamWriter
+from deepsphere_codec.bitstream import CodedFrame, Other, StreamReader, StreamWriter
 from deepsphere_codec.cli import main
 from deepsphere_codec.errors import DamagedStream
 from deepsphere_codec.films import decode_to_file, encode_video
@@ -96,7 +96,7 @@ def test_audio_lies_in_the_gop_that_it_sounds_with(streams: dict[str, Path], fil
     gop = -1
     with StreamReader(streams[name]) as stream:
         for record in stream.records():
-            if isinstance(record, Frame):
+            if isinstance(record, CodedFrame):
                 gop += record.kind == "I"
             elif record.kind == "a":
                 places += [(gop, p.dts * time_bases[p.track]) for p in unpack_packets(record.body)]
@@ -199,7 +199,7 @@ def test_audio_that_makes_no_sense_is_damage(streams: dict[str, Path], tmp_path:
         with StreamReader(streams["early aac.mp4"]) as stream, (tmp_path / f"{kind}.dsc").open("wb") as file:
             writer = StreamWriter(file, stream.header)
             for record in stream.records():
-                if isinstance(record, Frame):
+                if isinstance(record, CodedFrame):
                     writer.write(record.kind, record.payload, record.check, span=record.position.span)
                 else:
                     writer.write_other(record._replace(body=body if record.kind == kind else record.body))

@@ -16,7 +16,15 @@ from deepsphere_codec.bitstream import StreamReader
 from deepsphere_codec.data.synthetic import synthetic_film
 from deepsphere_codec.films import encode_video
 from deepsphere_codec.gop.grouping import Group, Grouping, groups_of
-from deepsphere_codec.gop.lookahead import FLASH, ContentLookahead, Look, Lookahead, LowDelay, is_cut, small_picture
+from deepsphere_codec.gop.lookahead import (
+    FLASH,
+    ContentLookahead,
+    Lookahead,
+    LowDelay,
+    SmallPicture,
+    is_cut,
+    small_picture,
+)
 from deepsphere_codec.video import TimedFrame, VideoInfo, YuvFrame, create_video, open_video
 
 WIDTH, HEIGHT = 256, 128
@@ -69,7 +77,7 @@ def spans(found: Sequence[Group]) -> list[int]:
     return [len(group.frames) for group in found if not group.is_key]
 
 
-def looks(frames: Sequence[YuvFrame]) -> list[Look]:
+def looks(frames: Sequence[YuvFrame]) -> list[SmallPicture]:
     return [small_picture(frame) for frame in frames]
 
 

@@ -16,11 +16,11 @@ from deepsphere_codec.metrics import sphere as sphere_metrics
 from deepsphere_codec.metrics.frame import ALL_KEYS, QUICK_KEYS, measure_frame, measure_quick
 from deepsphere_codec.metrics.psnr import MAX_DB, combine_yuv, psnr, ws_psnr
 from deepsphere_codec.metrics.sphere import fibonacci_weights
-from deepsphere_codec.metrics.viewports import Look, viewport_ssim
+from deepsphere_codec.metrics.viewports import ViewDirection, viewport_ssim
 from deepsphere_codec.video import YuvFrame
 
 H, W = 64, 128
-OBLIQUE = Look(30.0, 20.0, 70.0)
+OBLIQUE = ViewDirection(30.0, 20.0, 70.0)
 QUICK = (
     "ws-psnr-y ws-psnr-yuv psnr-y s-psnr-nn-y ms-ssim-y ws-psnr-u ws-psnr-v psnr-yuv psnr-u psnr-v"  # first the oldest
 ).split()

@@ -15,7 +15,7 @@ from deepsphere_codec.metrics.sphere import erp_weights
 from deepsphere_codec.metrics.structure import ssim
 from deepsphere_codec.metrics.viewports import (
     CUBE,
-    Look,
+    ViewDirection,
     Viewport,
     bilinear,
     cube_viewports,
@@ -131,8 +131,8 @@ def test_batches_dtypes_and_torch_agree() -> None:
 def test_views_have_the_pixels_of_the_equator() -> None:
     assert cube_viewports(W) == tuple(look.viewport(W) for look in CUBE)
     assert {view.size for view in cube_viewports(W)} == {(W // 4, W // 4)}
-    assert Look(10.0, 20.0, 45.0).viewport(1024) == Viewport(10.0, 20.0, 45.0, (128, 128))
-    assert Look(0.0, 0.0, 0.1).viewport(W).size == (1, 1)
+    assert ViewDirection(10.0, 20.0, 45.0).viewport(1024) == Viewport(10.0, 20.0, 45.0, (128, 128))
+    assert ViewDirection(0.0, 0.0, 0.1).viewport(W).size == (1, 1)
 
 
 def test_weights_are_made_once() -> None:

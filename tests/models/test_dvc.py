@@ -17,7 +17,7 @@ from deepsphere_codec.entropy.coder import SymbolReader, SymbolWriter
 from deepsphere_codec.entropy.hyperprior import SliceParameters
 from deepsphere_codec.errors import DamagedStream
 from deepsphere_codec.layers import mix_channels
-from deepsphere_codec.models import Coded, ModelConfig, References, SphereDVC, State
+from deepsphere_codec.models import CodedPicture, ModelConfig, References, SphereDVC, State
 from deepsphere_codec.models.payload import Payload
 from deepsphere_codec.models.quality import inter_quality, intra_quality
 from deepsphere_codec.models.zoo import fill
@@ -46,7 +46,7 @@ def begin(network: SphereDVC, x: torch.Tensor) -> State:
 
 
 @pytest.fixture(scope="module")
-def coded(lively, films) -> dict[str, tuple[State, Coded]]:
+def coded(lively, films) -> dict[str, tuple[State, CodedPicture]]:
     """The second frame of each film, after the state that it was coded with."""
     made = {}
     with one_thread():

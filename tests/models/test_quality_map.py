@@ -13,7 +13,7 @@ from support import centers, texture, turn
 
 from deepsphere_codec.entropy.coder import SymbolWriter
 from deepsphere_codec.errors import DamagedStream
-from deepsphere_codec.models import Coded, References, SphereDVC, State, load_model
+from deepsphere_codec.models import CodedPicture, References, SphereDVC, State, load_model
 from deepsphere_codec.models.payload import Payload
 from deepsphere_codec.models.quality_map import MAP_LIMIT, MAP_STEP, mapped, read_map, write_map
 from deepsphere_codec.motion.contexts import KINDS, MotionTables
@@ -102,7 +102,7 @@ def apart(lively: SphereDVC) -> SphereDVC:
 
 
 @pytest.fixture(scope="module")
-def first(lively, films) -> Coded:
+def first(lively, films) -> CodedPicture:
     """An I-frame without a map."""
     return lively.encode_intra(films["both"][0], QUALITY)
 
@@ -174,12 +174,12 @@ def test_a_map_raises_quality_where_it_says_so_and_nowhere_else(frame):
     inside = (torch.arange(12 * 64**2) // 64**2 == face) & (z > 0.9)
     far = z < 0
 
-    def coded(quality_map: np.ndarray | None) -> Coded:
+    def coded(quality_map: np.ndarray | None) -> CodedPicture:
         if frame == "I":
             return network.encode_intra(x_ref, 3.0, quality_map)
         return network.encode_inter(x, References(first), 3.0, 0, quality_map)
 
-    def errors(picture: Coded) -> tuple[float, float]:
+    def errors(picture: CodedPicture) -> tuple[float, float]:
         error = (picture.state.x_hat - (x_ref if frame == "I" else x)).square().sum(-1)[0]
         return float(error[inside].mean()), float(error[far].mean())
 

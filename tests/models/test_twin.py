@@ -10,7 +10,7 @@ import torch
 from support import psnr, turn
 
 from deepsphere_codec.errors import DamagedStream, UsageError
-from deepsphere_codec.models import Coded, ModelConfig, References, SphereDVC, load_model, save_model
+from deepsphere_codec.models import CodedPicture, ModelConfig, References, SphereDVC, load_model, save_model
 from deepsphere_codec.models.geometry import nside_multiple, whole_grid
 from deepsphere_codec.models.payload import Payload
 from deepsphere_codec.models.zoo import fill
@@ -47,13 +47,13 @@ def film() -> Film:
     return x, moved + 0.05 * (p[:, 2] > 0.8)[None, :, None]
 
 
-def code(network: SphereDVC, film: Film) -> tuple[Coded, Coded]:
+def code(network: SphereDVC, film: Film) -> tuple[CodedPicture, CodedPicture]:
     first = network.encode_intra(film[0], QUALITY)
     return first, network.encode_inter(film[1], References(first.state), QUALITY, 0)
 
 
 @pytest.fixture(scope="module")
-def coded(twin, film) -> tuple[Coded, Coded]:
+def coded(twin, film) -> tuple[CodedPicture, CodedPicture]:
     return code(twin, film)
 
 

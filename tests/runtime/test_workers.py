@@ -20,7 +20,7 @@ from support import FakeModel, altered, spans_of
 
 from deepsphere_codec.errors import CodecError, DamagedStream, UsageError
 from deepsphere_codec.films import DecodeReport, decode_to_file, encode_video
-from deepsphere_codec.runtime.workers import OnTasks, Place, Work, in_order, local_workers
+from deepsphere_codec.runtime.workers import OnTasks, Placement, Work, in_order, local_workers
 from deepsphere_codec.video import open_video
 
 GOP, FRAMES = 4, 25
@@ -43,7 +43,7 @@ def quick_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     """All that workers do, in this process."""
 
     @contextmanager
-    def workers_at(place: Place, work: Work) -> Iterator[OnTasks]:
+    def workers_at(place: Placement, work: Work) -> Iterator[OnTasks]:
         assert place.workers == 2
         yield lambda tasks: map(work.start(), tasks)
 

@@ -6,10 +6,12 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from deepsphere_codec.errors import CodecError
+from deepsphere_codec.data.patches import PatchBatch
+from deepsphere_codec.errors import CodecError, UsageError
 from deepsphere_codec.models.dvc import SphereDVC
 from deepsphere_codec.runtime.quick import quick_bfloat16
 from deepsphere_codec.training import loop, objective
@@ -143,6 +145,7 @@ def test_the_checkpoint_tells_the_step_and_the_settings(make):
     with safe_open(trainer.checkpoint, "pt") as file:
         state = json.loads(file.metadata()["state"])
     assert state.pop("cpu_seconds") == trainer.cpu_seconds > 0
+    assert state.pop("footage") == {"clips": 2, "panoramas": 1, "frames": 6, "width": 64}
     assert state == {"step": 1, "settings": json.loads(json.dumps(trainer.settings.to_dict()))}
 
 
@@ -171,7 +174,7 @@ def test_the_rate_rises_and_falls_and_each_step_is_told(make, monkeypatch):
 
 
 def test_the_network_moves_with_the_patch(make):
-    """Films are sampled for the step's block: the operators and the motion's charts must be of the same place."""
+    """Films are sampled for the batch's patch: the operators and the motion's charts must be of the same place."""
     trainer = make("run", relocate=2, seed=5)
     places = set()
     for step in range(8):
@@ -269,10 +272,27 @@ def test_a_step_of_two_shares_is_the_mean_of_both(make):
     for share in range(2):
         trainer.optimizer.zero_grad(set_to_none=True)
         torch.manual_seed((trainer.settings.train.seed * 1_000_003) * 2 + share)
-        loss = trainer.objective(samples[share][0], samples[share][1].float(), 0)
+        loss = trainer.objective(samples[share])
         loss.total.backward()
         losses.append(float(loss.total.detach()))
         alone.append({name: p.grad.clone() for name, p in trainer.model.intra.named_parameters() if p.grad is not None})
     assert told["loss"] == pytest.approx(sum(losses) / 2, rel=1e-6)
     for name, gradient in together.items():
         torch.testing.assert_close(gradient, (alone[0][name] + alone[1][name]) / 2, rtol=1e-4, atol=1e-6)
+
+
+def test_parts_are_those_that_a_schedule_knows():
+    assert set(objective.PARTS) == {Schedule(part=name).part for name in objective.PARTS}
+    with pytest.raises(UsageError):
+        Schedule(part="motion")
+
+
+def test_a_batch_holds_its_patch_without_the_arrays_made_for_it(make):
+    dataset = make("run", relocate=2, seed=5).dataset
+    samples = [dataset[index] for index in range(2 * dataset.batch, 3 * dataset.batch)]
+    assert "centers" in vars(samples[0].patch)
+    batch = PatchBatch.of(samples)
+    assert batch.patch == dataset.block(2) and "centers" not in vars(batch.patch)
+    assert torch.equal(batch.x[-1], samples[-1].x) and batch.quality[-1] == np.float32(samples[-1].quality)
+    with pytest.raises(AssertionError):
+        PatchBatch.of([samples[0], samples[1]._replace(patch=replace(batch.patch, face=(batch.patch.face + 1) % 12))])

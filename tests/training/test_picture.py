@@ -10,7 +10,7 @@ import pytest
 
 from deepsphere_codec.sphere import HealpixGrid
 from deepsphere_codec.training import picture
-from deepsphere_codec.training.picture import Scene, draw
+from deepsphere_codec.training.picture import ValidationFrame, draw
 
 RED, BLUE = np.array([255, 0, 0], np.uint8), np.array([0, 0, 255], np.uint8)
 
@@ -22,12 +22,12 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(picture, "PIXELS", 100)
 
 
-def scene(bits: np.ndarray) -> Scene:
+def scene(bits: np.ndarray) -> ValidationFrame:
     erp = np.ones((32, 64, 1), np.uint8)
-    return Scene(3, erp * RED, erp * BLUE, np.zeros((12 * 16**2, 3)), bits)
+    return ValidationFrame(3, erp * RED, erp * BLUE, np.zeros((12 * 16**2, 3)), bits)
 
 
-def pixels(scenes: dict[str, Scene]) -> np.ndarray:
+def pixels(scenes: dict[str, ValidationFrame]) -> np.ndarray:
     return matplotlib.image.imread(io.BytesIO(draw(scenes, "Step 7")), format="png")[..., :3]
 
 

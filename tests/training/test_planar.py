@@ -16,7 +16,7 @@ from deepsphere_codec.data.planar import PlanarPatches, PlanarSettings
 from deepsphere_codec.errors import UsageError
 from deepsphere_codec.figures.globes import movement
 from deepsphere_codec.models import ModelConfig, load_model
-from deepsphere_codec.models.bits import Inside
+from deepsphere_codec.models.bits import FrameContents
 from deepsphere_codec.models.plane_on_sphere import seen_on_sphere
 from deepsphere_codec.sphere import ErpGrid, ErpPatch, HealpixGrid
 from deepsphere_codec.training.distortion import make_distortion, squared_error
@@ -152,7 +152,7 @@ def test_what_a_plane_holds_is_seen_on_the_sphere():
     grid = ErpGrid(128, 256)
     motion = np.tile([-math.radians(2.0), 0.0, 0.0], (grid.npix, 1))  # it leads back to where the content was
     motion[: grid.npix // 2, :2] = 0.0, math.radians(-3.0)  # in the north: down from above, that is, to the south
-    seen = seen_on_sphere(Inside(motion, np.ones(grid.npix // 256)), grid)
+    seen = seen_on_sphere(FrameContents(motion, np.ones(grid.npix // 256)), grid)
     sphere = HealpixGrid.cached(64)
     moves, cos_lat = movement(seen.motion), np.hypot(*sphere.centers.T[:2])
     north = sphere.centers[:, 2] > 0.02
@@ -167,7 +167,7 @@ def test_patches_of_a_step_share_their_place(clips):
     blocks = [data.block(step) for step in range(60)]
     assert all(blocks[step] == blocks[step - step % 3] for step in range(60))
     assert {block.row for block in blocks} == {0, 64, 128, 192} and {block.column % 64 for block in blocks} == {0}
-    x, quality = data[7]
+    x, quality, _ = data[7]
     assert x.shape == (1, 64 * 128, 3) and 1 <= quality <= 8 and torch.equal(data[7][0], x)
     there = data.drawn.sample(7, data.drawn.place(7)._replace(row=data.block(3).row, column=data.block(3).column))
     assert torch.equal(x, there.x.flatten(2).transpose(1, 2))

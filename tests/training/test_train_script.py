@@ -213,6 +213,9 @@ def test_a_run_becomes_a_model_whose_card_says_what_was_done(script, staged, con
     assert (out / "mine" / "LICENSE-weights").read_bytes() == (SCRIPTS.parent / "LICENSE-weights").read_bytes()
     model = load_model(out / "mine")
     assert model.name == "mine" and model.card["hardware"] == "an abacus"
+    assert model.card["data"] == (
+        "2 clips of 6 frames of 360° video and 1 panorama, 64×32; patches of 64×64 nodes at nside 128"
+    )
     told = model.card["training"]
     assert [told[name]["steps"] for name in ("first", "second", "third")] == [3, 2, 1]
     assert told["third"]["steps_planned"] == 40 and told["first"]["seed"] == 2

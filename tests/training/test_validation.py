@@ -17,14 +17,14 @@ from deepsphere_codec.codec import VideoDecoder, VideoEncoder
 from deepsphere_codec.errors import UsageError
 from deepsphere_codec.evaluation.compare import compare_frames
 from deepsphere_codec.gop.lookahead import LowDelay
-from deepsphere_codec.models import Coded, ModelConfig, References, SphereDVC, load_model, save_model
+from deepsphere_codec.models import CodedPicture, ModelConfig, References, SphereDVC, load_model, save_model
 from deepsphere_codec.models.bits import look_into
 from deepsphere_codec.models.payload import Payload
 from deepsphere_codec.models.zoo import fill
 from deepsphere_codec.sphere import HealpixGrid
 from deepsphere_codec.sphere.patch import PatchGrid
 from deepsphere_codec.training import picture, validation
-from deepsphere_codec.training.picture import Scene
+from deepsphere_codec.training.picture import ValidationFrame
 from deepsphere_codec.training.settings import load_settings
 from deepsphere_codec.training.trainer import Trainer
 from deepsphere_codec.training.validation import Validated, Validator, as_released, read_clip, validate
@@ -32,7 +32,7 @@ from deepsphere_codec.video import yuv_to_rgb
 
 QUALITY = 7.0  # at which frames of a model that has not learned pay all the same
 BLACK = np.zeros((4, 8, 3), np.uint8)
-NOTHING_SEEN = Scene(1, BLACK, BLACK, np.zeros((12, 3)), np.zeros(12))
+NOTHING_SEEN = ValidationFrame(1, BLACK, BLACK, np.zeros((12, 3)), np.zeros(12))
 FOUND = Validated(0.125, 34.5, 33.25, True, 2.0, NOTHING_SEEN)
 
 
@@ -205,7 +205,9 @@ def test_the_picture_is_of_the_last_frame_that_has_something_to_show(model, film
     """Where nothing moves, that is the I-frame, with its own bits."""
     first, *_ = read_clip(film, 2).frames
     clip = read_clip(film, 2)._replace(frames=[first, first, first])
-    monkeypatch.setattr(SphereDVC, "encode_inter", lambda self, x, references, *_: Coded(b"\0", references.repeated()))
+    monkeypatch.setattr(
+        SphereDVC, "encode_inter", lambda self, x, references, *_: CodedPicture(b"\0", references.repeated())
+    )
     (found,) = validate(model, [clip], nside=64, quality=QUALITY)
     scene, payload = found.scene, round(found.bpp * 3 * 256 * 128 / 8) - 2
     assert found.exact and scene.number == 0 and not scene.motion.any()

@@ -38,7 +38,7 @@ _SUFFIXES = {18, 21, 22, 24}  # APS and SEI after the slices, end of sequence, e
 _START_CODE = re.compile(rb"\x00?\x00\x00\x01")
 
 
-class Job(NamedTuple):
+class EncoderJob(NamedTuple):
     """What an encoder is told."""
 
     yuv: Path
@@ -56,7 +56,7 @@ class Program(NamedTuple):
     decoders: tuple[str, ...]
     options: Mapping[str, str]  # of the encoder, all but files, sizes and the QP
     installed: Callable[[Path], list[str]]  # arguments that name other files of the encoder's installation
-    encode: Callable[[Job, Mapping[str, str]], list[str]]  # arguments
+    encode: Callable[[EncoderJob, Mapping[str, str]], list[str]]  # arguments
     decode: Callable[[Path, Path], list[str]]
 
 
@@ -101,7 +101,7 @@ class ExternalCoder:
         """
         with TemporaryDirectory() as folder:
             yuv, stream = Path(folder, "source.yuv"), Path(folder, "stream.266")
-            job = Job(yuv, info, _write_yuv(yuv, frames), stream, f"{quality:g}")
+            job = EncoderJob(yuv, info, _write_yuv(yuv, frames), stream, f"{quality:g}")
             start = time.perf_counter()
             _run(self._encoder, [*self._installed, *self._program.encode(job, self._program.options)], stream)
             seconds = time.perf_counter() - start
@@ -207,7 +207,7 @@ def _from_10_bit(samples: np.ndarray) -> np.ndarray:
     return np.minimum((samples + 2) >> 2, 255).astype(np.uint8)
 
 
-def _vvenc_arguments(job: Job, options: Mapping[str, str]) -> list[str]:
+def _vvenc_arguments(job: EncoderJob, options: Mapping[str, str]) -> list[str]:
     named = {
         "input": str(job.yuv),
         "size": f"{job.info.width}x{job.info.height}",
@@ -220,7 +220,7 @@ def _vvenc_arguments(job: Job, options: Mapping[str, str]) -> list[str]:
     return [part for key, value in (named | dict(options)).items() for part in (f"--{key}", value)]
 
 
-def _vtm_arguments(job: Job, options: Mapping[str, str]) -> list[str]:
+def _vtm_arguments(job: EncoderJob, options: Mapping[str, str]) -> list[str]:
     named = {
         "InputFile": str(job.yuv),
         "SourceWidth": str(job.info.width),

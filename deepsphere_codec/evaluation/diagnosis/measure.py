@@ -74,7 +74,7 @@ class Progress(NamedTuple):
     total: int
 
 
-class View(NamedTuple):
+class ClipGeometry(NamedTuple):
     """How a clip's frames lie on nodes.
 
     Attributes:
@@ -150,7 +150,7 @@ def diagnose_clip(
     with torch.inference_mode():
         signals = [signal_from_frame(picture, resampler) for picture in pictures]
         traced = trace(model.network(nside), [x.to(model.device) for x in signals], worked_at)
-    view = View(info, resampler, areas(signals[0].shape[1], PIXEL_ORDERS[model.geometry]))
+    view = ClipGeometry(info, resampler, areas(signals[0].shape[1], PIXEL_ORDERS[model.geometry]))
     measured = [
         diagnose_frame(frame, pictures[frame.number], signals[frame.number], view)
         for frame in sorted(traced, key=lambda frame: frame.number)
@@ -158,7 +158,7 @@ def diagnose_clip(
     return ClipDiagnosis(clip.name, quality, nside, worked_at, measured)
 
 
-def diagnose_frame(traced: TracedFrame, source: YuvFrame, x: Signal, view: View) -> FrameDiagnosis:
+def diagnose_frame(traced: TracedFrame, source: YuvFrame, x: Signal, view: ClipGeometry) -> FrameDiagnosis:
     """Measure a traced frame, and classical encoders at its WS-PSNR.
 
     Args:
@@ -183,7 +183,7 @@ def diagnose_frame(traced: TracedFrame, source: YuvFrame, x: Signal, view: View)
     )
 
 
-def _encoders(traced: TracedFrame, source: YuvFrame, view: View) -> dict[str, tuple[Encode, Levels]]:
+def _encoders(traced: TracedFrame, source: YuvFrame, view: ClipGeometry) -> dict[str, tuple[Encode, Levels]]:
     """Classical encoders to compare a frame with, by name."""
     info = view.info
     if not traced.references:

@@ -13,7 +13,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from deepsphere_codec.evaluation.bdrate import MIN_OVERLAP
 from deepsphere_codec.evaluation.bootstrap import BdIntervals, Interval, bd_intervals
 from deepsphere_codec.evaluation.report.gather import Gathered
-from deepsphere_codec.evaluation.report.look import Look
+from deepsphere_codec.evaluation.report.look import CurveStyle
 from deepsphere_codec.evaluation.report.metric import Metric
 from deepsphere_codec.evaluation.report.svg import style
 from deepsphere_codec.evaluation.results import Results
@@ -74,7 +74,7 @@ def is_partial(row: BdIntervals) -> bool:
     return row.mean_curve.overlap < MIN_OVERLAP
 
 
-def bd_figure(table: BdTable, looks: Mapping[str, Look]) -> Figure | None:
+def bd_figure(table: BdTable, looks: Mapping[str, CurveStyle]) -> Figure | None:
     """Each codec's BD-rate with its interval, and its clips as dots; None where no codec has one."""
     found = {name: table.main(name) for name in table.rows}
     rows = [(name, row) for name, row in found.items() if row.mean_of_clips.pchip is not None]
@@ -95,7 +95,7 @@ def bd_figure(table: BdTable, looks: Mapping[str, Look]) -> Figure | None:
     return figure
 
 
-def _draw_row(axes: Axes, place: int, row: BdIntervals, look: Look) -> None:
+def _draw_row(axes: Axes, place: int, row: BdIntervals, look: CurveStyle) -> None:
     interval = row.mean_of_clips.pchip
     assert interval is not None
     each = [_position(bd.pchip) for bd in row.per_clip.values() if bd.pchip is not None]

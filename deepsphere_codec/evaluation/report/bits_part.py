@@ -8,7 +8,7 @@ from typing import NamedTuple
 from deepsphere_codec.evaluation.diagnosis.figure import diagnosis_figure
 from deepsphere_codec.evaluation.diagnosis.record import Diagnosis
 from deepsphere_codec.evaluation.diagnosis.tables import DiagnosisTable, diagnosis_tables
-from deepsphere_codec.evaluation.report.page import Shown
+from deepsphere_codec.evaluation.report.page import PageFigure
 from deepsphere_codec.evaluation.report.svg import FigureFolder, style
 
 CAPTION = (
@@ -27,7 +27,7 @@ class BitsPart(NamedTuple):
     """
 
     name: str
-    figure: Shown
+    figure: PageFigure
     tables: list[DiagnosisTable]
 
 
@@ -43,6 +43,6 @@ def bits_parts(diagnoses: Sequence[Diagnosis], figures: FigureFolder) -> list[Bi
         name = f"bits-{number + 1}"
         with style():
             figure = diagnosis_figure(diagnosis)
-        shown = Shown(name, figures.add(name, figure), CAPTION)
+        shown = PageFigure(name, figures.add(name, figure), CAPTION)
         parts.append(BitsPart(str(diagnosis.settings["name"]), shown, diagnosis_tables(diagnosis)))
     return parts

@@ -16,9 +16,9 @@ from deepsphere_codec.evaluation.report.bd import bd_figure, bd_table
 from deepsphere_codec.evaluation.report.bits_part import bits_parts
 from deepsphere_codec.evaluation.report.gather import Gap, Gathered, gather
 from deepsphere_codec.evaluation.report.installed import card_of, place_of
-from deepsphere_codec.evaluation.report.look import Look, looks_of
+from deepsphere_codec.evaluation.report.look import CurveStyle, looks_of
 from deepsphere_codec.evaluation.report.metric import Metric, metrics_in
-from deepsphere_codec.evaluation.report.page import Page, Shown, render
+from deepsphere_codec.evaluation.report.page import Page, PageFigure, render
 from deepsphere_codec.evaluation.report.rd_figures import clips_figure, rd_figure, times_figure
 from deepsphere_codec.evaluation.report.scene import OnCoded, Scene, make_scene
 from deepsphere_codec.evaluation.report.scene_part import scene_part
@@ -88,7 +88,7 @@ def make_report(request: Request, on_coded: OnCoded | None = None) -> list[Gap]:
         rd=_rd_figures(gathered, looks, metrics, figures),
         bd=bd,
         bd_figure=_shown(figures, "bd", bd and bd_figure(bd, looks), "BD-rates over clips, with intervals."),
-        clips=Shown("clips", clips, "One panel for each clip."),
+        clips=PageFigure("clips", clips, "One panel for each clip."),
         times=_shown(figures, "times", times_figure(gathered, looks), "Time against rate, mean over clips."),
         scene=scene and scene_part(scene, looks, figures),
         costs=costs,
@@ -105,19 +105,19 @@ def make_report(request: Request, on_coded: OnCoded | None = None) -> list[Gap]:
     return missing
 
 
-def _shown(figures: FigureFolder, name: str, figure: Figure | None, caption: str) -> Shown | None:
-    return Shown(name, figures.add(name, figure), caption) if figure else None
+def _shown(figures: FigureFolder, name: str, figure: Figure | None, caption: str) -> PageFigure | None:
+    return PageFigure(name, figures.add(name, figure), caption) if figure else None
 
 
 def _rd_figures(
-    gathered: Gathered, looks: Mapping[str, Look], metrics: Sequence[Metric], figures: FigureFolder
-) -> list[Shown]:
+    gathered: Gathered, looks: Mapping[str, CurveStyle], metrics: Sequence[Metric], figures: FigureFolder
+) -> list[PageFigure]:
     """One for each metric that has a mean curve."""
     found = []
     for metric in metrics:
         name = f"rd-{metric.key}"
         if figure := rd_figure(gathered, looks, metric):
-            found.append(Shown(name, figures.add(name, figure), metric.meaning, metric.name))
+            found.append(PageFigure(name, figures.add(name, figure), metric.meaning, metric.name))
     return found
 
 

@@ -19,7 +19,7 @@ from deepsphere_codec.video import create_video, open_video
 FILM, RECORD = "decoded.mkv", "coded.json"
 
 
-class Job(NamedTuple):
+class CodingJob(NamedTuple):
     """What to code, and all that the outcome depends on.
 
     Attributes:
@@ -45,7 +45,7 @@ class Job(NamedTuple):
         return "coded.ssf" if self.codec == ssf2020.NAME else "coded.dsc"
 
 
-class Coded(NamedTuple):
+class CodedClip(NamedTuple):
     """What came of it.
 
     Attributes:
@@ -57,7 +57,7 @@ class Coded(NamedTuple):
     """
 
     folder: Path
-    job: Job
+    job: CodingJob
     bpp: float
     kinds: str
     frame_bytes: list[int]
@@ -77,7 +77,7 @@ class Coded(NamedTuple):
         return sum(self.ws_psnr_yuv) / len(self.ws_psnr_yuv)
 
 
-def code(job: Job, folder: Path) -> Coded:
+def code(job: CodingJob, folder: Path) -> CodedClip:
     """Code, decode and compare; what lies in the folder of the same job is taken as it is.
 
     A model's file is encoded by the command and decoded by it in another process. A classical codec's packets go
@@ -95,29 +95,29 @@ def code(job: Job, folder: Path) -> Coded:
     with open_video(job.clip) as source:
         pixels = source.info.width * source.info.height * comparison.frames
     quality = [frame.ws_psnr_yuv for frame in comparison.per_frame]
-    coded = Coded(folder, job, 8 * size / pixels, kinds, frame_bytes, quality)
+    coded = CodedClip(folder, job, 8 * size / pixels, kinds, frame_bytes, quality)
     (folder / RECORD).write_text(json.dumps({**coded._asdict(), "folder": "", "job": job._asdict()}, indent=1))
     return coded
 
 
-def _read(job: Job, folder: Path) -> Coded | None:
+def _read(job: CodingJob, folder: Path) -> CodedClip | None:
     try:
         kept = json.loads((folder / RECORD).read_text())
-        if Job(**kept.pop("job")) != job or not (folder / FILM).exists():
+        if CodingJob(**kept.pop("job")) != job or not (folder / FILM).exists():
             return None
-        return Coded(**{**kept, "folder": folder, "job": job})
+        return CodedClip(**{**kept, "folder": folder, "job": job})
     except (OSError, ValueError, TypeError):  # there is none, or one of another version
         return None
 
 
-def _code(job: Job, folder: Path) -> tuple[int, str, list[int]]:
+def _code(job: CodingJob, folder: Path) -> tuple[int, str, list[int]]:
     """Bytes of the file, and kind and bytes of each frame."""
     if job.codec in ANCHORS:
         return _code_anchor(job, folder)
     return _code_planar(job, folder) if job.codec == ssf2020.NAME else _code_model(job, folder)
 
 
-def _code_model(job: Job, folder: Path) -> tuple[int, str, list[int]]:
+def _code_model(job: CodingJob, folder: Path) -> tuple[int, str, list[int]]:
     stream, model = folder / job.stream, ["--model", job.model, "--force", "--json"]
     flags = ["--quality", f"{job.quality:g}", "--frames", f"0:{job.frames}"]
     run_command([*COMMAND, "encode", job.clip, str(stream), *flags, *model], "encode")
@@ -128,7 +128,7 @@ def _code_model(job: Job, folder: Path) -> tuple[int, str, list[int]]:
     return stream.stat().st_size, "".join(kind for kind, _ in records), [size for _, size in records]
 
 
-def _code_planar(job: Job, folder: Path) -> tuple[int, str, list[int]]:
+def _code_planar(job: CodingJob, folder: Path) -> tuple[int, str, list[int]]:
     stream = folder / job.stream
     SsfCodec(Path(job.model).parent, frames=job.frames).code(Path(job.clip), job.quality, stream, folder / FILM)
     data = stream.read_bytes()
@@ -136,7 +136,7 @@ def _code_planar(job: Job, folder: Path) -> tuple[int, str, list[int]]:
     return len(data), "".join(each.frame_type for each in frames), [len(each.payload) for each in frames]
 
 
-def _code_anchor(job: Job, folder: Path) -> tuple[int, str, list[int]]:
+def _code_anchor(job: CodingJob, folder: Path) -> tuple[int, str, list[int]]:
     _, make_coder, _, make_projection = ANCHORS[job.codec]
     coder = make_coder()
     with open_video(job.clip, frames=(0, job.frames)) as source:

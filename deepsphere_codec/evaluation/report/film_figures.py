@@ -11,10 +11,10 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from deepsphere_codec.evaluation.report.coding import Coded
-from deepsphere_codec.evaluation.report.look import Look
+from deepsphere_codec.evaluation.report.coding import CodedClip
+from deepsphere_codec.evaluation.report.look import CurveStyle
 from deepsphere_codec.evaluation.report.svg import style
-from deepsphere_codec.evaluation.report.views import SOURCE, Film, Picture, Shot
+from deepsphere_codec.evaluation.report.views import SOURCE, FilmFrames, Picture, Shot
 from deepsphere_codec.figures.style import GRID, SOFT
 from deepsphere_codec.metrics.psnr import MAX_DB
 
@@ -24,7 +24,7 @@ BEYOND_NOTICE = 60.0  # decibels: a black patch that comes out exact does not sq
 BAND_CENTRES = (np.arange(BANDS) + 0.5) * 180 / BANDS - 90  # degrees
 
 
-def cost_figure(coded: Mapping[str, Coded], looks: Mapping[str, Look]) -> Figure:
+def cost_figure(coded: Mapping[str, CodedClip], looks: Mapping[str, CurveStyle]) -> Figure:
     """Kilobits of each frame, and its quality, over time."""
     with style():
         figure = Figure(figsize=(10.4, 4.0))
@@ -50,7 +50,7 @@ def cost_figure(coded: Mapping[str, Coded], looks: Mapping[str, Look]) -> Figure
     return figure
 
 
-def latitude_errors(films: Mapping[str, Film]) -> dict[str, Float[np.ndarray, " bands"]]:
+def latitude_errors(films: Mapping[str, FilmFrames]) -> dict[str, Float[np.ndarray, " bands"]]:
     """PSNR of luma in bands of latitude, south to north, over the frames shown; by film, the source's left out."""
     source = films[SOURCE]
     found = {}
@@ -67,7 +67,7 @@ def decibels_of(errors: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
     return np.minimum(10 * np.log10(255**2 / np.maximum(errors, 1e-12)), MAX_DB)
 
 
-def errors_figure(errors: Mapping[str, Float[np.ndarray, " bands"]], looks: Mapping[str, Look]) -> Figure:
+def errors_figure(errors: Mapping[str, Float[np.ndarray, " bands"]], looks: Mapping[str, CurveStyle]) -> Figure:
     """PSNR over latitude."""
     with style():
         figure = Figure(figsize=(9.2, 3.9))
@@ -127,7 +127,7 @@ def dress_latitude(axes: Axes) -> None:
     axes.set_xlabel("latitude")
 
 
-def _line(look: Look, name: str) -> dict:
+def _line(look: CurveStyle, name: str) -> dict:
     """How a codec's line is drawn."""
     return {
         "color": look.colour,

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 
 from deepsphere_codec.bitstream import StreamReader
-from deepsphere_codec.evaluation.report.coding import Coded
+from deepsphere_codec.evaluation.report.coding import CodedClip
 from deepsphere_codec.evaluation.report.spread import PIXEL_ORDER
 from deepsphere_codec.gop.reference_buffer import ReferenceBuffer
 from deepsphere_codec.models import SphereDVC, load_model
@@ -19,7 +19,7 @@ from deepsphere_codec.models.bits import look_into
 CACHE = "within.npz"
 
 
-class Inside(NamedTuple):
+class StreamContents(NamedTuple):
     """Of one stream.
 
     Attributes:
@@ -37,7 +37,7 @@ class Inside(NamedTuple):
     order: str
 
 
-def inside_of(coded: Coded) -> Inside | None:
+def inside_of(coded: CodedClip) -> StreamContents | None:
     """What a stream holds; None where the model is not of our kind.
 
     Raises:
@@ -46,7 +46,9 @@ def inside_of(coded: Coded) -> Inside | None:
     path = coded.folder / CACHE
     if path.exists() and path.stat().st_mtime >= coded.stream.stat().st_mtime:
         with np.load(path) as kept:
-            return Inside(kept["bits_i"], kept["bits_p"], kept["motion"], int(kept["frame"]), str(kept["order"]))
+            return StreamContents(
+                kept["bits_i"], kept["bits_p"], kept["motion"], int(kept["frame"]), str(kept["order"])
+            )
     found = _look(coded.stream, coded.job.model)
     if found:
         np.savez_compressed(path, **found._asdict())
@@ -54,7 +56,7 @@ def inside_of(coded: Coded) -> Inside | None:
 
 
 @torch.inference_mode()
-def _look(stream: Path, model: str) -> Inside | None:
+def _look(stream: Path, model: str) -> StreamContents | None:
     with StreamReader(stream) as reader:
         header, frames = reader.header, list(reader.frames())
     network = load_model(model).network(header.nside)
@@ -71,7 +73,7 @@ def _look(stream: Path, model: str) -> Inside | None:
         if header.pixel_order == PIXEL_ORDER and (not len(motion) or _moved(seen.motion) > _moved(motion)):
             motion, frame = seen.motion, position.number
         pictures.keep(position, network.decode_inter(payload, references, header.quality, position.layer))
-    return Inside(bits_i, np.mean(bits_p, axis=0), motion.astype(np.float32), frame, header.pixel_order)
+    return StreamContents(bits_i, np.mean(bits_p, axis=0), motion.astype(np.float32), frame, header.pixel_order)
 
 
 def _moved(motion: Float[np.ndarray, "npix 3"]) -> float:

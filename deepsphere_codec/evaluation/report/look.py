@@ -19,7 +19,7 @@ NIGHT = {"--paper": "#161b22", "--ink": "#e6edf3", "--soft": "#9aa7b4", "--grid"
 DARK, LIGHT_ENOUGH = 0.35, 0.6  # lightness of a colour that a dark page would swallow, and of one that shows on it
 
 
-class Look(NamedTuple):
+class CurveStyle(NamedTuple):
     """Of a codec."""
 
     colour: str
@@ -27,15 +27,18 @@ class Look(NamedTuple):
     is_model: bool
 
 
-def looks_of(codecs: Sequence[Results]) -> dict[str, Look]:
+def looks_of(codecs: Sequence[Results]) -> dict[str, CurveStyle]:
     """By the names of the curves."""
     somewhere = {each.name: [Point(0.0, 1.0, 0.0)] for each in codecs}
     curves = curves_of(codecs, somewhere)
-    return {curve.name: Look(curve.colour, MARKERS[n % len(MARKERS)], curve.is_model) for n, curve in enumerate(curves)}
+    return {
+        curve.name: CurveStyle(curve.colour, MARKERS[n % len(MARKERS)], curve.is_model)
+        for n, curve in enumerate(curves)
+    }
 
 
 def curves_with(
-    looks: Mapping[str, Look], codecs: Sequence[Results], points: Mapping[str, Sequence[Point]]
+    looks: Mapping[str, CurveStyle], codecs: Sequence[Results], points: Mapping[str, Sequence[Point]]
 ) -> list[Curve]:
     """The curves to draw, each as its codec looks everywhere."""
     return [
@@ -44,7 +47,7 @@ def curves_with(
     ]
 
 
-def variables(looks: Mapping[str, Look]) -> tuple[dict[str, str], dict[str, str]]:
+def variables(looks: Mapping[str, CurveStyle]) -> tuple[dict[str, str], dict[str, str]]:
     """CSS variables for light pages and for dark ones: the page's own colours, and those of the codecs."""
     own = {variable_of(look.colour): look.colour for look in looks.values()}
     return PAPER | own, NIGHT | {name: on_dark(colour) for name, colour in own.items()}
@@ -62,7 +65,7 @@ def on_dark(colour: str) -> str:
     return to_hex(colorsys.hls_to_rgb(hue, lighter, saturation))
 
 
-def themed(svg: str, looks: Mapping[str, Look]) -> str:
+def themed(svg: str, looks: Mapping[str, CurveStyle]) -> str:
     """An SVG whose ink, paper and codec colours are the page's variables."""
     names = {value: name for name, value in PAPER.items()}
     names |= {look.colour: variable_of(look.colour) for look in looks.values()}

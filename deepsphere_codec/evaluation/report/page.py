@@ -11,7 +11,7 @@ from deepsphere_codec.evaluation.anchors import ssf2020
 from deepsphere_codec.evaluation.report import tables
 from deepsphere_codec.evaluation.report.bd import BdTable, interval_text
 from deepsphere_codec.evaluation.report.gather import Gap, Gathered, comes_along
-from deepsphere_codec.evaluation.report.look import Look, variable_of, variables
+from deepsphere_codec.evaluation.report.look import CurveStyle, variable_of, variables
 from deepsphere_codec.evaluation.report.metric import Metric
 from deepsphere_codec.models.macs import COUNTED, Complexity
 from deepsphere_codec.runtime.extras import optional_imports
@@ -39,7 +39,7 @@ BITS = {"bits": "Where the bits go"}
 NO_SCENE = "No clip was coded for this report: --clips names the folder of the films."
 
 
-class Shown(NamedTuple):
+class PageFigure(NamedTuple):
     """A figure on the page."""
 
     name: str  # unlike all others
@@ -60,13 +60,13 @@ class Page(NamedTuple):
     """All that is on it; None for what there is nothing of."""
 
     gathered: Gathered
-    looks: Mapping[str, Look]
+    looks: Mapping[str, CurveStyle]
     metrics: Sequence[Metric]
-    rd: list[Shown]
+    rd: list[PageFigure]
     bd: BdTable | None
-    bd_figure: Shown | None
-    clips: Shown
-    times: Shown | None
+    bd_figure: PageFigure | None
+    clips: PageFigure
+    times: PageFigure | None
     scene: ScenePart | None
     costs: Mapping[str, Complexity]
     missing: Sequence[Gap]

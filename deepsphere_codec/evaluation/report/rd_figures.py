@@ -13,7 +13,7 @@ from deepsphere_codec.evaluation.curves import Ceiling, Curve, draw_ceilings, dr
 from deepsphere_codec.evaluation.labels import label_ends
 from deepsphere_codec.evaluation.plots import X_LABEL, broken_axes
 from deepsphere_codec.evaluation.report.gather import CEILINGS, Gathered
-from deepsphere_codec.evaluation.report.look import Look, curves_with
+from deepsphere_codec.evaluation.report.look import CurveStyle, curves_with
 from deepsphere_codec.evaluation.report.metric import Metric, in_decibels
 from deepsphere_codec.evaluation.report.svg import style
 from deepsphere_codec.evaluation.results import Point, Results
@@ -33,7 +33,7 @@ class Times(NamedTuple):
 TIMES = (Times("encode", "encode_seconds"), Times("decode", "decode_seconds"))
 
 
-def rd_figure(gathered: Gathered, looks: Mapping[str, Look], metric: Metric) -> Figure | None:
+def rd_figure(gathered: Gathered, looks: Mapping[str, CurveStyle], metric: Metric) -> Figure | None:
     """Mean curves over clips in one metric, and the ceilings; None where no codec has such a curve."""
     means = {each.name: in_decibels(each.mean, metric) for each in gathered.all}
     curves, ceilings = curves_with(looks, gathered.codecs, means), ceilings_in(gathered.ceilings, means)
@@ -60,7 +60,7 @@ def ceilings_in(ceilings: Sequence[Results], points: Mapping[str, Sequence[Point
     ]
 
 
-def clips_figure(gathered: Gathered, looks: Mapping[str, Look], metric: Metric) -> Figure:
+def clips_figure(gathered: Gathered, looks: Mapping[str, CurveStyle], metric: Metric) -> Figure:
     """One panel per clip on common axes, and one for the legend."""
     columns = min(4, len(gathered.clips) + 1)
     rows = -(-(len(gathered.clips) + 1) // columns)
@@ -86,7 +86,7 @@ def clips_figure(gathered: Gathered, looks: Mapping[str, Look], metric: Metric) 
     return figure
 
 
-def times_figure(gathered: Gathered, looks: Mapping[str, Look]) -> Figure | None:
+def times_figure(gathered: Gathered, looks: Mapping[str, CurveStyle]) -> Figure | None:
     """Seconds per frame against rate, mean over clips, encoding beside decoding; None where nobody took the time."""
     panels = {times.name: _timed(gathered.codecs, looks, times) for times in TIMES}
     if not any(panels.values()):
@@ -109,7 +109,7 @@ def times_figure(gathered: Gathered, looks: Mapping[str, Look]) -> Figure | None
     return figure
 
 
-def _timed(codecs: Sequence[Results], looks: Mapping[str, Look], times: Times) -> list[Curve]:
+def _timed(codecs: Sequence[Results], looks: Mapping[str, CurveStyle], times: Times) -> list[Curve]:
     """Curves with seconds per frame where decibels are looked for."""
     points = {}
     for each in codecs:

@@ -12,7 +12,7 @@ import numpy as np
 from deepsphere_codec.errors import CodecError
 from deepsphere_codec.evaluation.anchors import ssf2020
 from deepsphere_codec.evaluation.anchors.classical import ANCHORS
-from deepsphere_codec.evaluation.report.coding import Coded, Job, code
+from deepsphere_codec.evaluation.report.coding import CodedClip, CodingJob, code
 from deepsphere_codec.evaluation.report.gather import Gap, Gathered
 from deepsphere_codec.evaluation.report.installed import installed
 from deepsphere_codec.evaluation.results import Point, Results
@@ -37,7 +37,7 @@ class Scene(NamedTuple):
     clip: Path
     frames: int
     target: float
-    coded: dict[str, Coded]
+    coded: dict[str, CodedClip]
     left_out: list[Gap]
     missing: list[Gap]
 
@@ -116,12 +116,12 @@ def _rates(points: Sequence[Point], frames: int) -> list[tuple[float, float]]:
     return found
 
 
-def _job(results: Results, clip: Path, frames: int, quality: float, models: Path | None) -> Job:
+def _job(results: Results, clip: Path, frames: int, quality: float, models: Path | None) -> CodingJob:
     model, weights = ("", "") if results.codec in ANCHORS else installed(results.codec, models, quality)
-    return Job(results.codec, model, weights, str(clip), clip.stat().st_size, quality, frames)
+    return CodingJob(results.codec, model, weights, str(clip), clip.stat().st_size, quality, frames)
 
 
-def _of_other_weights(results: Results, job: Job) -> bool:
+def _of_other_weights(results: Results, job: CodingJob) -> bool:
     """Whether results were measured with other weights than there are now; some do not say."""
     measured = results.settings.get("weights_hash")
     if isinstance(measured, Mapping):  # a network for each quality

@@ -8,16 +8,16 @@ from typing import Any, NamedTuple
 
 from deepsphere_codec.errors import CodecError
 from deepsphere_codec.evaluation.report.film_figures import cost_figure, errors_figure, latitude_errors, side_by_side
-from deepsphere_codec.evaluation.report.inside import Inside, inside_of
-from deepsphere_codec.evaluation.report.look import Look
-from deepsphere_codec.evaluation.report.page import Shown
+from deepsphere_codec.evaluation.report.inside import StreamContents, inside_of
+from deepsphere_codec.evaluation.report.look import CurveStyle
+from deepsphere_codec.evaluation.report.page import PageFigure
 from deepsphere_codec.evaluation.report.scene import Scene
 from deepsphere_codec.evaluation.report.sphere_figures import globes_figure, latitude_figure
 from deepsphere_codec.evaluation.report.svg import FigureFolder
 from deepsphere_codec.evaluation.report.views import (
     SOURCE,
     VIEWS,
-    Film,
+    FilmFrames,
     Shot,
     cut_views,
     fitting_quality,
@@ -35,13 +35,13 @@ class ScenePart(NamedTuple):
     scene: Scene
     json: str  # for the viewer
     jpeg_quality: int
-    cost: Shown | None
-    globes: list[Shown]
-    latitude: Shown | None
-    errors: Shown | None
+    cost: PageFigure | None
+    globes: list[PageFigure]
+    latitude: PageFigure | None
+    errors: PageFigure | None
 
 
-def scene_part(scene: Scene, looks: Mapping[str, Look], figures: FigureFolder) -> ScenePart:
+def scene_part(scene: Scene, looks: Mapping[str, CurveStyle], figures: FigureFolder) -> ScenePart:
     """Read the films, cut the views and draw the figures.
 
     Raises:
@@ -66,18 +66,20 @@ def scene_part(scene: Scene, looks: Mapping[str, Look], figures: FigureFolder) -
         scene,
         _json(labels, shots, numbers),
         jpeg_quality,
-        Shown(
+        PageFigure(
             "cost",
             figures.add("cost", cost_figure(scene.coded, looks)),
             f"{scene.clip.stem}, all codecs near one rate.",
         ),
         globes,
-        Shown("latitude", figures.add("latitude", latitude), "Bits per area over latitude.") if latitude else None,
-        Shown("errors", figures.add("errors", errors), "PSNR of luma over latitude, in bands of 10°, near one rate."),
+        PageFigure("latitude", figures.add("latitude", latitude), "Bits per area over latitude.") if latitude else None,
+        PageFigure(
+            "errors", figures.add("errors", errors), "PSNR of luma over latitude, in bands of 10°, near one rate."
+        ),
     )
 
 
-def _insides(scene: Scene) -> dict[str, Inside]:
+def _insides(scene: Scene) -> dict[str, StreamContents]:
     """Of the models that work on the sphere."""
     found = {}
     for name, each in scene.coded.items():
@@ -92,9 +94,9 @@ def _insides(scene: Scene) -> dict[str, Inside]:
     return found
 
 
-def _globes(name: str, inside: Inside, source: Film, figures: FigureFolder) -> Shown:
+def _globes(name: str, inside: StreamContents, source: FilmFrames, figures: FigureFolder) -> PageFigure:
     key = f"globes-{name.replace(' ', '-')}"
-    return Shown(
+    return PageFigure(
         key, figures.add(key, globes_figure(inside, source.rgb[inside.frame])), f"{name}: the stream of the scene."
     )
 

@@ -16,8 +16,8 @@ from matplotlib.patches import Circle
 from matplotlib.ticker import FuncFormatter, LogLocator
 
 from deepsphere_codec.evaluation.report.film_figures import BAND_CENTRES, BANDS, dress_latitude
-from deepsphere_codec.evaluation.report.inside import Inside
-from deepsphere_codec.evaluation.report.look import Look
+from deepsphere_codec.evaluation.report.inside import StreamContents
+from deepsphere_codec.evaluation.report.look import CurveStyle
 from deepsphere_codec.evaluation.report.spread import areas, latitudes, nodes_at
 from deepsphere_codec.evaluation.report.svg import style
 from deepsphere_codec.evaluation.report.views import Picture, look
@@ -40,7 +40,7 @@ TINY = 1e-9  # bits: a logarithm needs some
 QUANTILES = (0.02, 0.98)  # of the bits: what the colours span
 
 
-def globes_figure(inside: Inside, source: Picture) -> Figure:
+def globes_figure(inside: StreamContents, source: Picture) -> Figure:
     """Two globes each, front and back: source and motion, where there is any; bits of the I-frame and of P-frames."""
     directions, on_globe = globe_directions(PIXELS)
     height = 2 if len(inside.motion) else 1
@@ -79,7 +79,7 @@ def latitude_bits(bits: Float[np.ndarray, " nodes"], order: str) -> Float[np.nda
         return found / area / bits.mean()
 
 
-def latitude_figure(inside: Mapping[str, Inside], looks: Mapping[str, Look]) -> Figure:
+def latitude_figure(inside: Mapping[str, StreamContents], looks: Mapping[str, CurveStyle]) -> Figure:
     """Bits per node over latitude, relative to the mean, beside how many pixels an ERP picture has there."""
     with style():
         figure = Figure(figsize=(10.4, 3.9))

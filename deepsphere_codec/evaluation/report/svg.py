@@ -11,7 +11,7 @@ from pathlib import Path
 import matplotlib
 from matplotlib.figure import Figure
 
-from deepsphere_codec.evaluation.report.look import Look, themed
+from deepsphere_codec.evaluation.report.look import CurveStyle, themed
 from deepsphere_codec.figures.style import STYLE
 
 DPI = 160
@@ -26,7 +26,7 @@ class FigureFolder:
         looks: Of the codecs, whose colours change with the page's.
     """
 
-    def __init__(self, folder: Path, looks: Mapping[str, Look]) -> None:
+    def __init__(self, folder: Path, looks: Mapping[str, CurveStyle]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder, self._looks = folder, looks
 

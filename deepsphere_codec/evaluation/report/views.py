@@ -51,7 +51,7 @@ VIEWS = (
 )
 
 
-class Film(NamedTuple):
+class FilmFrames(NamedTuple):
     """Some frames of a film, in RGB and as coded.
 
     Attributes:
@@ -80,7 +80,7 @@ def frames_shown(frames: int) -> list[int]:
     return sorted({0, frames // 2, frames - 1})
 
 
-def read_frames(path: Path, numbers: Sequence[int]) -> Film:
+def read_frames(path: Path, numbers: Sequence[int]) -> FilmFrames:
     """Some frames of a film.
 
     Raises:
@@ -88,7 +88,7 @@ def read_frames(path: Path, numbers: Sequence[int]) -> Film:
     """
     with open_video(path) as film:
         planes = {n: frame for n, frame in enumerate(islice(film, max(numbers) + 1)) if n in numbers}
-        return Film({n: yuv_to_rgb(frame, film.info) for n, frame in planes.items()}, planes)
+        return FilmFrames({n: yuv_to_rgb(frame, film.info) for n, frame in planes.items()}, planes)
 
 
 def look(picture: Picture, directions: Float64[np.ndarray, "height width 3"]) -> Picture:
@@ -98,7 +98,9 @@ def look(picture: Picture, directions: Float64[np.ndarray, "height width 3"]) ->
     return found.round().clamp(0, 255).to(torch.uint8).numpy().reshape(*directions.shape[:2], 3)
 
 
-def cut_views(films: Mapping[str, Film], views: Sequence[View] = VIEWS) -> dict[str, dict[str, dict[int, Picture]]]:
+def cut_views(
+    films: Mapping[str, FilmFrames], views: Sequence[View] = VIEWS
+) -> dict[str, dict[str, dict[int, Picture]]]:
     """Pictures by film, view and frame."""
     directions = {view.name: viewport_directions(view.yaw, view.pitch, 0.0, FIELD, SIZE) for view in views}
     return {

@@ -58,6 +58,7 @@ class SsfTrainer(Loop[PlanarSample]):
             {"params": quantiles, "lr": schedule.aux_rate},  # they have a loss and a rate of their own
         ]
         super().__init__(settings, folder, model, Adam(groups, lr=schedule.rate), device, workers, world)
+        self.films = self.dataset.films
 
     def _steps(self) -> Iterator[PlanarSample]:
         schedule = self.settings.train

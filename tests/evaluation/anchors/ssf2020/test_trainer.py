@@ -11,7 +11,7 @@ import torch
 from support import load_script, make_film, same_signals
 from torch.optim.swa_utils import AveragedModel
 
-from deepsphere_codec.data.planar import Place, PlanarSample, PlanarSettings
+from deepsphere_codec.data.planar import PatchOrigin, PlanarSample, PlanarSettings
 from deepsphere_codec.errors import CodecError, UsageError
 from deepsphere_codec.evaluation.anchors.ssf2020.coding import ColourSpace
 from deepsphere_codec.evaluation.anchors.ssf2020.measure import SsfCodec
@@ -43,7 +43,7 @@ def network() -> PlanarFlow:
 @pytest.fixture
 def sample() -> PlanarSample:
     weights = torch.from_numpy(erp_area_weights(256)[64:192]).float()
-    return PlanarSample(torch.rand(1, 2, 3, 128, 128), Place(64, 0), weights[None], torch.ones(1))
+    return PlanarSample(torch.rand(1, 2, 3, 128, 128), PatchOrigin(64, 0), weights[None], torch.ones(1))
 
 
 @pytest.fixture
