@@ -31,7 +31,7 @@ def _stand_in_for_torchvision() -> None:
 
 
 class _Nothing:
-    """Whatever is asked of a stand-in: a base class, or a decorator that leaves things as they are."""
+    """Placeholder for any attribute of a stand-in module: usable as a base class or as an identity decorator."""
 
     def __init__(self, *_: Any, **__: Any) -> None: ...
 
@@ -57,7 +57,7 @@ _SPARED = {
 
 @contextmanager
 def _stand_ins_for_what_is_spared() -> Iterator[None]:
-    """As long as CompressAI is imported."""
+    """Replace unused dependencies of CompressAI by stand-ins within the context."""
     names = [name + part for name, parts in _SPARED.items() if name not in sys.modules for part in parts]
     sys.modules.update({name: _StandIn(name) for name in names})
     try:
@@ -82,7 +82,7 @@ __all__ = [
 
 
 def planar_scale_space_flow() -> Any:
-    """CompressAI's ssf2020, a codec of planar video, with random weights and its tables built: to compare times."""
+    """Create CompressAI's planar video codec ssf2020 with random weights and built tables, for timing comparisons."""
     from compressai.zoo import ssf2020
 
     network = ssf2020(1, pretrained=False).eval()

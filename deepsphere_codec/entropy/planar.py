@@ -1,4 +1,4 @@
-"""CompressAI's planar codecs, for baselines; apart from `backend`, since ours need none of it."""
+"""CompressAI's planar codecs, for baselines; separate from `backend`, since the package's own codecs do not need it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,6 @@ with warnings.catch_warnings():
     from compressai.zoo.video import model_urls
 
 ZOO_URLS: dict[str, dict[int, str]] = model_urls["ssf2020"]
-"""Where CompressAI's weights of ScaleSpaceFlow lie: by what they were trained for, then by quality."""
+"""URLs of CompressAI's ScaleSpaceFlow weights, by the distortion they were trained for, then by quality."""
 
 __all__ = ["ZOO_URLS", "ScaleSpaceFlow", "backend", "renamed_for_compressai"]
