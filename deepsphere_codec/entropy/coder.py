@@ -134,7 +134,7 @@ class SymbolReader:
         if self._left is None:
             self._left = max(symbols, _EXPECTED)
             self._decoder.set_stream(self._payload + bytes(_SYMBOL_BYTES * self._left + _SLACK))
-        assert self._left >= symbols, "symbols were read before expect() prepared for so many"
+        assert self._left >= symbols, "the first symbols are read, and there is no room for so many behind the payload"
 
     def read(self, rows: Int[Tensor, " n"], tables: Tables) -> Int[Tensor, " n"]:
         """Read the next symbols.
