@@ -1,4 +1,4 @@
-"""The verb `encode`: a film in, a .dsc file out."""
+"""The verb `encode`, which encodes a film to a .dsc file."""
 
 from __future__ import annotations
 
