@@ -123,15 +123,15 @@ class TreePrediction(nn.Module):
         """
         levels = int(motion.fields[..., BLUR].max()) + 1
         layers = [torch.cat(blur_levels(x_ref, self.padding, levels), 1) for x_ref in references]
-        own_fields = self._looked_up(layers, self._at_nodes(motion.fields), turns)
+        own_prediction = self._looked_up(layers, self._at_nodes(motion.fields), turns)
         if not overlap:
-            return own_fields
-        x, (around, differs) = own_fields, self._around(motion.fields)
+            return own_prediction
+        x, (around, differs) = own_prediction, self._around(motion.fields)
         for side, weight in ((self.side_x, self.weight_x), (self.side_y, self.weight_y)):
             nodes = differs[:, self.block, side].any(0).nonzero()[:, 0]
             if len(nodes):
                 other = self._looked_up(layers, around[:, self.block[nodes], side[nodes]], turns, nodes)
-                x = x.index_copy(1, nodes, pick(x, nodes) + weight[nodes, None] * (other - pick(own_fields, nodes)))
+                x = x.index_copy(1, nodes, pick(x, nodes) + weight[nodes, None] * (other - pick(own_prediction, nodes)))
         return x
 
     def _around(
