@@ -1,10 +1,10 @@
 """The one place that imports CompressAI.
 
-CompressAI imports torchvision when it is imported itself, for image transforms that a codec never uses. PyPI's
-torchvision is built against CUDA and does not load beside a CPU build of torch; where it cannot be imported, an empty
-stand-in takes its place before CompressAI looks for it. It imports PyTorch Geometric and pandas as well, for point
-clouds, and scipy.stats, to build tables; that takes three seconds. What of these nobody else has imported, a stand-in
-takes the place of meanwhile; scipy itself imports its part when it is asked for it.
+CompressAI imports torchvision for image transforms, which a codec never uses. PyPI's torchvision is built against CUDA
+and does not load with a CPU build of torch; if it cannot be imported, an empty stand-in replaces it before CompressAI
+imports it. CompressAI also imports PyTorch Geometric and pandas, for point clouds, and scipy.stats, to build tables,
+which takes three seconds. Those of them that are not imported yet are replaced by stand-ins during the import; scipy
+imports its submodule later, when it is used.
 """
 
 from __future__ import annotations
