@@ -1,4 +1,4 @@
-"""The codec over frames: pictures in, records out, and back. The state is a few pictures, whatever the length."""
+"""Encoder and decoder of frames: pictures to payloads and back, with a state of a few pictures."""
 
 from __future__ import annotations
 
@@ -23,30 +23,27 @@ from deepsphere_codec.motion.search import EFFORTS
 from deepsphere_codec.sphere import ErpPixels, ErpResampler, ErpScaler, chroma_down, chroma_up
 from deepsphere_codec.video import TimedFrame, VideoInfo, YuvFrame
 
-FIT_ITERATIONS = 3  # least-squares steps from ERP to the sphere: past the knee, at a third of a second
+FIT_ITERATIONS = 3  # least-squares steps from ERP to the sphere; more gain little and cost a third of a second each
 MIN_QUALITY = 1.0
 PRESET = "medium"
 CHECK_MASK = 0xFFFF
-"""As much of a checksum of latents as a record holds."""
+"""Mask of the part of the latents' checksum that a record holds."""
 Resampler = ErpResampler | ErpPixels | ErpScaler
 
 
 class VideoEncoder:
-    """Turns frames in order of display into coded ones in order of coding, in GOPs that the look-ahead divides.
+    """Encoder of a film: takes frames in order of display and returns coded frames in order of coding.
 
     Args:
-        model: What `load_model` gives.
-        info: The film's size, rate and colour.
-        quality: 1 (smallest) to 8 (best), real-valued.
-        nside: Resolution; chosen by quality (see `resolution`), a quarter of the width at most, unless given.
-        gop_size: Frames from one I-frame to the next, at most.
-        lookahead: Finds cuts, and chooses how many frames form a group; `LowDelay` codes each as soon as it is there.
-        quality_map: ERP picture, 128 as asked, 16 a whole quality; None for the same quality everywhere.
-        preset: "fast", "medium" or "slow": how long the encoder searches; the decoder need not know.
-    Attributes:
-        header: Of the stream.
-        x_hat: Signal of the frame coded last as the decoder will have it, bit for bit on the same machine; None before
-            the first.
+        model: Model, as returned by `load_model`.
+        info: Size, frame rate and colour of the film.
+        quality: Quality from 1 (smallest file) to 8 (best picture), real-valued.
+        nside: Resolution; None chooses it by quality (see `resolution`), at most a quarter of the width.
+        gop_size: Largest number of frames from one I-frame to the next.
+        lookahead: Detects cuts and chooses the number of frames in a group; `LowDelay` codes each frame immediately.
+        quality_map: Grey ERP picture, [rows, columns]: 128 is the requested quality, 16 levels are a quality step of 1;
+            None for the same quality everywhere.
+        preset: Effort of the encoder's search, "fast", "medium" or "slow"; the decoder does not depend on it.
     Raises:
         UsageError: quality, nside or gop_size out of range, or a size that 4:2:0 on a sphere cannot have.
     """
@@ -157,12 +154,12 @@ class VideoEncoder:
 
 
 class VideoDecoder:
-    """Turns records in order of coding, from any I-frame on, into frames.
+    """Decoder of a stream's frames, in order of coding, from any I-frame on.
 
     Args:
-        header: Of the stream.
-        model: The one the stream names; its hashes are compared with the header's first.
-        size: (width, height) of the frames, 2:1 and even; the source's unless given.
+        header: Header of the stream.
+        model: Model that the stream names; its hashes are compared with those in the header.
+        size: (width, height) of the decoded frames, 2:1 and even; None for the source's.
     Raises:
         IncompatibleStream: the model, its tables or its graph differ from the encoder's.
         UsageError: size is not 2:1 or not even.
@@ -177,14 +174,14 @@ class VideoDecoder:
         self._pictures = ReferenceBuffer()
 
     def show(self, frames: Iterable[CodedFrame]) -> Iterator[YuvFrame]:
-        """Decode records to pictures.
+        """Decode frames to pictures.
 
         Args:
-            frames: In order of coding.
+            frames: Coded frames in order of coding.
         Yields:
-            Pictures in order of display, each as early as can be.
+            Pictures in order of display, with minimal delay.
         Raises:
-            DamagedStream: as `decode`.
+            DamagedStream: a frame cannot be decoded; see `decode`.
         """
         shown = DisplayOrder[YuvFrame]()
         for frame in frames:
@@ -194,18 +191,18 @@ class VideoDecoder:
 
     @torch.inference_mode()
     def decode(self, position: Position, payload: bytes, check: int | None = None) -> Float[Tensor, "1 npix 3"]:
-        """Decode the next record in order of coding to the sphere.
+        """Decode the next frame in order of coding to a signal on the sphere.
 
         Args:
-            position: Of the frame.
-            payload: Of its record.
-            check: Of the latents, as the record holds it; not compared where it is None.
+            position: Position of the frame.
+            payload: Bytes of the frame.
+            check: Checksum of the latents, from the frame's record; None skips the comparison.
         Returns:
-            The picture's signal.
+            Signal of the picture, [1, npix, 3].
         Raises:
-            LostReference: a frame that it refers to was not decoded.
-            DamagedStream: the payload is not what the model writes, or it leads to other latents here than in the
-                encoder. The frame is lost then, and so are those that refer to it.
+            LostReference: a reference of the frame was not decoded.
+            DamagedStream: the model cannot have written the payload, or it decodes to other latents than the encoder's.
+                The frame and those that refer to it are then lost.
         """
         if position.kind == "I":
             self._pictures.clear()
@@ -222,32 +219,56 @@ class VideoDecoder:
         return state.x_hat
 
     def restart(self) -> None:
-        """Let go of all references, so that only an I-frame can come next."""
+        """Remove all references, so that only an I-frame can come next."""
         self._pictures.clear()
 
     @torch.inference_mode()
     def frame(self, x_hat: Float[Tensor, "1 npix 3"]) -> YuvFrame:
-        """The ERP picture of a decoded signal."""
+        """Convert a decoded signal to an ERP picture."""
         return frame_from_signal(x_hat, self._resampler)
 
 
 def signal_from_frame(
     frame: YuvFrame, resampler: Resampler, iterations: int = FIT_ITERATIONS
 ) -> Float[Tensor, "1 npix 3"]:
-    """A frame on its nodes: Y, U, V over 255, chroma brought to luma's size; on the sphere fitted by least squares."""
+    """Convert a frame to a signal: Y, U, V divided by 255, with chroma upsampled to luma's size, on the model's nodes.
+
+    Args:
+        frame: The picture.
+        resampler: Resampler to the model's nodes.
+        iterations: Steps of the least-squares fit.
+    Returns:
+        Signal, [1, npix, 3].
+    """
     y, u, v = (torch.from_numpy(np.asarray(plane)).float() / 255 for plane in frame)
     erp = torch.stack([y, chroma_up(u), chroma_up(v)], dim=-1)
     return resampler.to_sphere(erp, iterations=iterations)[None]
 
 
 def frame_from_signal(x_hat: Float[Tensor, "1 npix 3"], resampler: Resampler) -> YuvFrame:
-    """The ERP picture of a signal, clipped and rounded to 8 bits."""
+    """Convert a signal to an ERP picture, clipped and rounded to 8 bits.
+
+    Args:
+        x_hat: Signal, [1, npix, 3].
+        resampler: Resampler of the model's nodes.
+    Returns:
+        The picture.
+    """
     y, u, v = resampler.to_erp(x_hat[0].float().cpu()).clamp(0, 1).unbind(-1)
     return YuvFrame(_to_uint8(y), _to_uint8(chroma_down(u)), _to_uint8(chroma_down(v)))
 
 
 def make_resampler(geometry: str, height: int, width: int, nside: int) -> Resampler:
-    """What leads from pictures to a model's nodes and back: on a plane they are pixels, four times nside in a row."""
+    """Create the resampler between ERP pictures and a model's nodes.
+
+    Args:
+        geometry: "healpix" for nodes on the sphere, "erp" for the pixels of an ERP picture of width 4 nside.
+        height: Rows of the picture.
+        width: Columns of the picture.
+        nside: Resolution of the nodes.
+    Returns:
+        The resampler.
+    """
     if geometry == "healpix":
         return ErpResampler(height, width, nside)
     if (width, height) == (4 * nside, 2 * nside):
@@ -256,7 +277,7 @@ def make_resampler(geometry: str, height: int, width: int, nside: int) -> Resamp
 
 
 def check_quality(quality: float) -> None:
-    """Raise UsageError unless 1 <= quality <= 8 (NaN is not)."""
+    """Raise UsageError unless quality lies in 1 ... 8 (NaN does not)."""
     if not (math.isfinite(quality) and MIN_QUALITY <= quality <= MAX_QUALITY):
         raise UsageError(f"quality {quality:g} is out of range; use 1 (smallest file) to 8 (best picture)")
 

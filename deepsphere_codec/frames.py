@@ -1,4 +1,4 @@
-"""What a film is made of here: 8-bit 4:2:0 pictures, and what one must know to show them."""
+"""Frames of a film (8-bit 4:2:0 pictures), and the properties that are needed to show them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,13 @@ LUMA_WEIGHTS = {
 
 
 class YuvFrame(NamedTuple):
-    """One picture, 8 bits, 4:2:0: each chroma sample stands for 2x2 pixels."""
+    """A picture with 8 bits per sample, 4:2:0.
+
+    Attributes:
+        y: Luma, [height, width].
+        u: Chroma Cb, [height / 2, width / 2]; a sample covers 2x2 pixels.
+        v: Chroma Cr, [height / 2, width / 2].
+    """
 
     y: UInt8[np.ndarray, "height width"]
     u: UInt8[np.ndarray, "half_height half_width"]
@@ -25,27 +31,35 @@ class YuvFrame(NamedTuple):
 
 
 class VideoInfo(NamedTuple):
-    """What a film is, apart from its pictures."""
+    """Properties of a film.
+
+    Attributes:
+        width: Columns of a picture.
+        height: Rows of a picture.
+        fps: Frames per second.
+        frames: Number of frames in the whole film according to its file, which may be wrong; None if it is not stored.
+        full_range: Whether luma spans 0 ... 255 instead of 16 ... 235.
+        matrix: Colour matrix from RGB to YUV: "bt709", "bt601" or "bt2020".
+        knows_fps: Whether `fps` is stored in the film, and not a default (as for a folder of pictures).
+        primaries: Colour primaries, number of ITU-T H.273 (1: BT.709, 9: BT.2020); 2 (unspecified) means those
+            customary for the matrix.
+        transfer: Transfer characteristics, number of ITU-T H.273 (1: BT.709, 16: PQ, 18: HLG); 2 (unspecified) means
+            those customary for the matrix.
+        time_base: Unit of the frames' timestamps, seconds; None if frames are evenly spaced (n / fps).
+    """
 
     width: int
     height: int
     fps: Fraction
     frames: int | None
-    """In the whole film, as its file says, for a progress bar; None where it does not say. Not a promise."""
     full_range: bool
-    """Luma 0 ... 255; otherwise 16 ... 235."""
     matrix: str
-    """From RGB to YUV: "bt709", "bt601" or "bt2020"."""
     knows_fps: bool = True
-    """Whether `fps` is the film's own; a folder of pictures has none, and what stands there is a default."""
     primaries: int = 1
-    """Of the colours, as ITU-T H.273 numbers them (1: BT.709, 9: BT.2020); 2: not said, taken to be the matrix's."""
     transfer: int = 1
-    """Characteristics, as ITU-T H.273 numbers them (1: BT.709, 16: PQ, 18: HLG); 2: not said, the matrix's."""
     time_base: Fraction | None = None
-    """Unit of the frames' timestamps, in seconds; None: they lie evenly, n / fps, and need none."""
 
     @property
     def tick(self) -> Fraction:
-        """What timestamps count, in seconds: `time_base`, or where frames lie evenly their duration."""
+        """Unit of timestamps in seconds: `time_base`, or the duration of a frame if frames are evenly spaced."""
         return self.time_base or 1 / self.fps

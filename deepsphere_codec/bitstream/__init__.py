@@ -1,4 +1,4 @@
-"""The `.dsc` file: bytes only, standard library only. FORMAT.md describes it to the byte."""
+"""Reader and writer of the `.dsc` file, using the standard library only; FORMAT.md specifies every byte."""
 
 from deepsphere_codec.bitstream.header import FORMAT_VERSION, LIMITS, Header, most_nside, version_text
 from deepsphere_codec.bitstream.layout import record_size

@@ -1,4 +1,4 @@
-"""The header of a `.dsc` file: everything a decoder must know before the first frame."""
+"""The header of a `.dsc` file, which holds everything that a decoder must know before the first frame."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from deepsphere_codec.bitstream.cursor import Cursor
 from deepsphere_codec.bitstream.layout import CRC, MAGIC, MAX_HEADER, PROLOGUE
 
 FORMAT_VERSION = 0x0101
-"""1.1: major version in the high byte, minor in the low one. A reader takes all minor versions of its major one."""
+"""Version 1.1: the major version in the high byte, the minor in the low one.
+
+A reader accepts all minor versions of its major version.
+"""
 
 LIMITS = {
     "width": 1 << 15,
@@ -21,10 +24,10 @@ LIMITS = {
     "fps_num": (1 << 31) - 1,  # as FFmpeg's fractions
     "fps_den": (1 << 31) - 1,
 }
-"""Largest values; the smallest is 1. They bound what a decoder allocates, whatever a file says."""
+"""Largest allowed values (the smallest is 1), which bound the memory that a decoder allocates for any file."""
 
 MATRICES = {"bt709": 1, "bt601": 6, "bt2020": 9}
-"""Numbers of ITU-T H.273."""
+"""Numbers of the colour matrices in ITU-T H.273."""
 
 _SIZES = struct.Struct("<IIIIIIdIIBBBBBB")
 _TEXTS = ("pixel_order", "model")
@@ -32,26 +35,36 @@ _HASHES = ("weights_hash", "tables_hash", "graph_hash")
 _HASH_BYTES = 32
 _LENGTH = struct.Struct("<H")
 _BITS, _MONO = 8, 0
-_SMALL_NSIDE = 64  # which any picture may have
+_SMALL_NSIDE = 64  # allowed for any picture size
 _INT32 = 1 << 31
 
 
 @dataclass(frozen=True)
 class Header:
-    """What a stream says of itself.
+    """Parameters of a stream.
 
     Attributes:
-        version: Of the format.
-        width, height: Of the ERP source, pixels.
-        fps_num, fps_den: Frames per second.
-        full_range, matrix, primaries, transfer: Colour; the latter two as numbers of ITU-T H.273.
-        nside, pixel_order: How a signal lies on its nodes.
-        model, weights_hash, tables_hash, graph_hash: What it was coded with; SHA-256, hex.
-        quality: 1 … 8.
-        gop_size: Frames from I-frame to I-frame, at most.
-        tick_num, tick_den: Seconds of a tick, where frames have times of their own; 0 and 0 where they lie evenly.
+        version: Version of the format, see `FORMAT_VERSION`.
+        width: Columns of the ERP source.
+        height: Rows of the ERP source.
+        fps_num: Numerator of the frames per second.
+        fps_den: Denominator of the frames per second.
+        full_range: Whether luma spans 0 … 255 instead of 16 … 235.
+        matrix: Colour matrix, a key of `MATRICES`.
+        nside: Resolution of the signal's grid.
+        pixel_order: Order of the signal's nodes.
+        model: Name of the model.
+        weights_hash: SHA-256 of the model's weights, hex.
+        tables_hash: SHA-256 of its entropy tables, hex.
+        graph_hash: SHA-256 of its graphs, hex.
+        quality: Quality that was requested, 1 … 8.
+        gop_size: Largest number of frames from I-frame to I-frame.
+        primaries: Colour primaries, number of ITU-T H.273.
+        transfer: Transfer characteristics, number of ITU-T H.273.
+        tick_num: Numerator of a tick in seconds; 0 if frames are evenly spaced and carry no times.
+        tick_den: Denominator of a tick; 0 if frames are evenly spaced.
     Raises:
-        ValueError: a value that the file cannot hold.
+        ValueError: a value cannot be stored in the file.
     """
 
     version: int
@@ -108,32 +121,37 @@ class Header:
 
 
 def most_nside(width: int) -> int:
-    """The largest nside for a picture: so that one of a few pixels cannot ask for a sphere of a billion."""
+    """Largest nside for a picture of this width, so that a small picture cannot require a huge sphere."""
     return min(LIMITS["nside"], max(_SMALL_NSIDE, width))
 
 
 class NotHere(ValueError):
-    """A header that a later installation may read."""
+    """Error for a header that this version does not support but a later one may."""
 
 
 def version_text(version: int) -> str:
-    """As "1.0"."""
+    """Format a version number, for example as "1.0"."""
     return f"{version >> 8}.{version & 0xFF}"
 
 
 def prologue(header: Header) -> bytes:
-    """All bytes of a stream before its first record."""
+    """Encode the bytes of a stream before its first record."""
     body = _pack(header)
     front = PROLOGUE.pack(MAGIC, header.version, len(body)) + body
     return front + CRC.pack(zlib.crc32(front))
 
 
 def unpack_header(version: int, body: bytes) -> Header:
-    """The header in `body`; what a later minor version has added at its end is left aside.
+    """Decode a header; fields that a later minor version has appended are ignored.
 
+    Args:
+        version: Version of the format, from the prologue.
+        body: Bytes of the header.
+    Returns:
+        The header.
     Raises:
-        NotHere: it is a film of two eyes, or of other depth than 8 bits.
-        ValueError: the bytes are none that `prologue` writes.
+        NotHere: the film is stereoscopic, or does not have 8 bits per sample.
+        ValueError: `prologue` cannot have written these bytes.
     """
     cursor = Cursor(body)
     width, height, fps_num, fps_den, tick_num, tick_den, quality, nside, gop_size, *small = cursor.unpack(_SIZES)

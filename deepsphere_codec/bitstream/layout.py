@@ -1,4 +1,4 @@
-"""Numbers, lengths and checksums of a `.dsc` file; FORMAT.md says what lies where."""
+"""Constants, lengths and checksums of a `.dsc` file; its layout is specified in FORMAT.md."""
 
 from __future__ import annotations
 
@@ -30,19 +30,31 @@ _OFFSET = struct.Struct("<IQ")
 
 
 def record_crc(prologue_crc: int, place: int, kind: int, body: bytes) -> int:
-    """Checksum of a record.
+    """Compute the checksum of a record.
 
     Args:
-        prologue_crc: Of the file that it is in.
-        place: Of a frame, frames coded since its GOP's I-frame, it included; 0 of the I-frame and other records.
+        prologue_crc: Checksum of the file's prologue.
+        place: For a P- or B-frame, number of frames coded since its GOP's I-frame, that one included; else 0.
+        kind: Letter of the record, as a byte.
+        body: Bytes of the record.
+    Returns:
+        CRC-32.
     """
     return zlib.crc32(body, zlib.crc32(_SEED.pack(prologue_crc, place, kind, len(body))))
 
 
 def trailer_crc(prologue_crc: int, end_offset: int) -> int:
+    """Compute the checksum of the trailer.
+
+    Args:
+        prologue_crc: Checksum of the file's prologue.
+        end_offset: Offset of the end record in the file.
+    Returns:
+        CRC-32.
+    """
     return zlib.crc32(_OFFSET.pack(prologue_crc, end_offset))
 
 
 def record_size(body: bytes) -> int:
-    """Bytes that a record takes, its kind, length and checksum included."""
+    """Size of a record in bytes, including its kind, length and checksum."""
     return 1 + len(varint(len(body))) + CRC.size + len(body)

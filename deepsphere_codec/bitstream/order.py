@@ -1,8 +1,8 @@
-"""Order of pictures: in which order the pictures of a GOP are coded, and which ones each of them refers to.
+"""Order in which the pictures of a GOP are coded, and the references of each picture.
 
 A GOP is an I-frame and groups of 1, 2, 4 or 8 pictures. The last picture of a group, its anchor, is coded first, as a
-P-frame; then the pictures between it and the anchor before, as B-frames: the middle one, then those to its left, then
-those to its right, each half in the same way.
+P-frame; then the pictures between it and the previous anchor, as B-frames: the middle one, then those before it, then
+those after it, each half in the same way.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from typing import NamedTuple
 from deepsphere_codec.bitstream.layout import BETWEEN, FRAME_TYPES, KEYFRAME, PREDICTED
 
 SPANS = (1, 2, 4, 8)
-"""Pictures that a group may have."""
+"""Allowed numbers of pictures in a group."""
 
 
 class Position(NamedTuple):
-    """Place of a picture in the order of coding.
+    """Position of a picture in the order of coding, and its references.
 
     Attributes:
-        kind: "I", "P" or "B".
-        number: In order of display, from 0.
-        first: Number of the reference nearer in the past; None of an I-frame.
-        second: Of a P-frame, number of the anchor before `first` in the same GOP, None where there is none; of a
-            B-frame, number of the reference in the future.
-        layer: 0 of I- and P-frames, 1 to 3 of B-frames: the depth in the group.
-        span: Pictures of the group that a P-frame begins; 1 otherwise.
+        kind: Frame type, "I", "P" or "B".
+        number: Number in order of display, from 0.
+        first: Number of the reference that is displayed before it; None for an I-frame.
+        second: For a P-frame, number of the anchor before `first` in the same GOP, or None; for a B-frame, number of
+            the reference that is displayed after it.
+        layer: Depth in the group: 0 for I- and P-frames, 1 to 3 for B-frames.
+        span: Number of pictures in the group that a P-frame begins, else 1.
     """
 
     kind: str
@@ -39,13 +39,14 @@ class Position(NamedTuple):
 
 
 class PictureOrder:
-    """Tells of each picture of a stream, as they come in order of coding, where it belongs. The same for all who ask.
+    """Sequence of positions of a stream's pictures, in order of coding; shared by encoder, writer, reader and decoder.
 
     Args:
-        frames: Pictures before the first I-frame that is to come.
+        frames: Number of pictures before the first I-frame to come.
+
     Attributes:
-        frames: Pictures up to the last anchor, in order of display; the next I-frame has this number.
-        place: Pictures coded since the last I-frame, it included; 0 before the first.
+        frames: Number of pictures up to the last anchor, in order of display; the next I-frame has this number.
+        place: Number of pictures coded since the last I-frame, that one included; 0 before the first.
     """
 
     def __init__(self, frames: int = 0) -> None:
@@ -57,25 +58,25 @@ class PictureOrder:
 
     @property
     def is_whole(self) -> bool:
-        """Whether no B-frame of the last group is missing."""
+        """Whether the last group is complete."""
         return not self._pending
 
     @property
     def due(self) -> int:
-        """Number of the picture that comes next, should it not be an anchor behind others."""
+        """Number of the next picture, unless it is the anchor of a group of several pictures."""
         return self._pending[0].number if self._pending else self.frames
 
     def next(self, kind: str, span: int = 1, number: int | None = None) -> Position:
-        """Take the next picture.
+        """Advance to the next picture.
 
         Args:
-            kind: "I", "P" or "B".
-            span: Of the group that a P-frame begins.
-            number: Of an I-frame; the next one in order unless given.
+            kind: Frame type, "I", "P" or "B".
+            span: Number of pictures in the group that a P-frame begins.
+            number: Number of an I-frame; None for the next one in order.
         Returns:
-            Where it belongs.
+            Position of the picture.
         Raises:
-            ValueError: no such picture can come here, or there is no such group.
+            ValueError: such a picture cannot come next, or the span is not allowed.
         """
         if kind not in FRAME_TYPES:
             raise ValueError(f"frame type is {kind!r}, expected one of {', '.join(FRAME_TYPES)}")
@@ -94,21 +95,24 @@ class PictureOrder:
         return position
 
     def since(self, position: Position) -> int:
-        """Time that a picture's own is counted from: that of its reference in the past; 0 for an I-frame."""
+        """Return the time that a picture's time is coded relative to: that of its first reference, 0 for an I-frame."""
         return 0 if position.first is None else self._times.get(position.first, 0)
 
     def shown(self, position: Position, time: int) -> None:
-        """Note when the picture that was taken last is shown.
+        """Record the display time of the last picture.
 
+        Args:
+            position: Position of the picture that `next` returned last.
+            time: Display time, ticks.
         Raises:
-            ValueError: before the one before it, or after the one after it.
+            ValueError: the time is before that of the previous picture, or after that of the following one.
         """
-        before = max(self._times.values(), default=0) if position.kind == KEYFRAME else self.since(position)
-        if time < before:
+        earliest = max(self._times.values(), default=0) if position.kind == KEYFRAME else self.since(position)
+        if time < earliest:
             raise ValueError(f"frame {position.number} is shown at {time}, before the frame before it")
         if position.kind == BETWEEN and position.second is not None and time > self._times[position.second]:
             raise ValueError(f"frame {position.number} is shown at {time}, after the frame after it")
-        if position.kind != BETWEEN:  # no picture of the group before is referred to any more, but for its anchor
+        if position.kind != BETWEEN:  # of the previous group only the anchor is still a reference
             self._times = {number: self._times[number] for number in self._anchors[1:] if number in self._times}
         self._times[position.number] = time
 

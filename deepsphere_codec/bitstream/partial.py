@@ -1,4 +1,4 @@
-"""A stream that broke off while it was written: what of it can stay."""
+"""Recovery of the complete GOPs of a stream whose writing was interrupted."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ from deepsphere_codec.errors import DamagedStream
 
 
 class Partial(NamedTuple):
-    """The whole GOPs at the front of a stream, at least one.
+    """Complete GOPs at the beginning of a stream, at least one.
 
     Attributes:
-        preface: What lies before the first frame.
+        header: Header of the stream.
+        preface: Records before the first frame.
+        gops: Numbers and offsets of the GOPs.
         keyframe: I-frame of the last GOP.
-        frames: Frames of all of them.
-        size: Bytes up to the last GOP's end.
-        beside: Of them, those of records that are no frames.
+        frames: Number of frames in all GOPs.
+        size: Bytes up to the end of the last GOP.
+        beside: Bytes of the records among them that are not frames.
     """
 
     header: Header
@@ -34,14 +36,17 @@ class Partial(NamedTuple):
 
 
 def read_partial(file: BinaryIO) -> Partial | None:
-    """What is whole in a file that breaks off anywhere; None where not one GOP is.
+    """Read the complete GOPs of a truncated file.
 
-    A GOP counts as whole where the I-frame of the next one is: what lies beside its last frame is then there too.
+    A GOP counts as complete if the I-frame of the next one exists, so that the records after its last frame are
+    included.
 
     Args:
-        file: Open for reading in binary mode; it can seek.
+        file: Seekable file, open for reading in binary mode.
+    Returns:
+        The complete GOPs, or None if there are none.
     Raises:
-        DamagedStream: it is not the beginning of a stream.
+        DamagedStream: the file is not the beginning of a stream.
         IncompatibleStream: another version wrote it.
     """
     file.seek(0)
@@ -49,7 +54,7 @@ def read_partial(file: BinaryIO) -> Partial | None:
     try:
         stream = StreamReader(file, strict=False)
     except DamagedStream:
-        if MAGIC.startswith(front):  # its header may be half written
+        if MAGIC.startswith(front):  # the header may be incomplete
             return None
         raise
     preface = stream.preface()

@@ -1,4 +1,4 @@
-"""Reads a `.dsc` file, from any frame on, or as far as it is sound, or past what is not."""
+"""Reader of `.dsc` files: from any frame on, up to the first damage, or skipping damaged parts."""
 
 from __future__ import annotations
 
@@ -18,22 +18,23 @@ from deepsphere_codec.errors import DamagedStream, IncompatibleStream, UsageErro
 OnDamage = Callable[[DamagedStream], None]
 _Step = CodedFrame | Other | DamagedStream
 
-_SEARCHED = 16  # times its size: as many bytes of a file are looked at for the next sound I-frame, at most
-_SEARCHED_IN_ALL = 4 * _SEARCHED  # for all of them, should there be many damages
+_SEARCHED = 16  # limit of bytes read while searching for the next undamaged I-frame, as a multiple of the file's size
+_SEARCHED_IN_ALL = 4 * _SEARCHED  # limit for all such searches in a file
 _PIECE = 1 << 16
 
 
 class StreamReader:
-    """A stream's header, and its records from any frame on. A context manager; it closes what it opened itself.
+    """Reader of a stream's header and of its records from any frame on; a context manager.
 
-    Opening checks the header and, where the file can seek, its end; each record is checked when it is read.
+    Opening checks the header and, if the file is seekable, its end; each record is checked when it is read. Closing
+    closes the file only if the reader opened it.
 
     Args:
         file: A path, or a file open for reading in binary mode, which may be a pipe.
-        strict: Whether a file must have its end. Otherwise `damage` tells of the lack.
+        strict: Whether to refuse a file without a valid end; otherwise the attribute `damage` describes the problem.
     Raises:
         UsageError: the file is missing or cannot be read.
-        DamagedStream: it is no `.dsc` file, is truncated, or its header or end is altered.
+        DamagedStream: it is not a `.dsc` file, is truncated, or its header or end is altered.
         IncompatibleStream: its format is newer than this package.
     """
 
@@ -54,36 +55,41 @@ class StreamReader:
 
     @property
     def header(self) -> Header:
+        """Header of the stream."""
         return self._source.header
 
     @property
     def name(self) -> str:
-        """Of the file, for messages."""
+        """Name of the file, for messages."""
         return self._source.name
 
     @property
     def seekable(self) -> bool:
-        """Whether reading may begin at any GOP."""
+        """Whether reading can start at any GOP."""
         return self._source.size is not None
 
     @property
     def frame_count(self) -> int | None:
-        """As the end record says; None where it is not there, or not yet."""
+        """Number of frames according to the end record; None if that is missing or, in a pipe, not yet read."""
         return self._end and self._end.frames
 
     @property
     def bytes_read(self) -> int:
+        """Number of bytes read so far."""
         return self._source.bytes_read
 
     def frames(
         self, first: int = 0, stop: int | None = None, *, on_damage: OnDamage | None = None
     ) -> Iterator[CodedFrame]:
-        """The frames of a range and of the GOPs that it lies in, in order of coding, so that they can be decoded.
+        """Read the GOPs that contain a range of frames, in order of coding.
 
         Args:
-            first, stop: Half-open range of frames; `stop` None for all.
-            on_damage: Told of each damage; then the next sound I-frame goes on, frames between are left out. Where it
-                is not given the first damage is raised.
+            first: First frame of the range.
+            stop: End of the range (exclusive); None for all frames.
+            on_damage: Called with each damage; reading then continues at the next undamaged I-frame. If None, the first
+                damage is raised.
+        Returns:
+            Iterator over the frames.
         Raises:
             ValueError: first is negative.
             DamagedStream: a record is altered or missing; the message names its frame and byte.
@@ -94,27 +100,43 @@ class StreamReader:
     def records(
         self, first: int = 0, stop: int | None = None, *, on_damage: OnDamage | None = None
     ) -> Iterator[CodedFrame | Other]:
-        """As `frames`, with what lies beside the frames; the records of a pipe come once."""
+        """Read the records, including those that are not frames, of the GOPs that contain a range of frames.
+
+        A pipe can be read once only.
+
+        Args:
+            first: First frame of the range.
+            stop: End of the range (exclusive); None for all frames.
+            on_damage: Called with each damage; reading then continues at the next undamaged I-frame. If None, the first
+                damage is raised.
+        Returns:
+            Iterator over the records.
+        Raises:
+            ValueError: first is negative.
+            DamagedStream: a record is altered or missing; the message names its frame and byte.
+            IncompatibleStream: a record is of a kind that this installation does not know, and that matters.
+        """
         if first < 0:
             raise ValueError(f"first is {first}, expected 0 or more")
         return _without_damages(self._steps(first, stop), on_damage)
 
     def preface(self) -> Sequence[Other]:
-        """What lies before the first frame; what is damaged there `records` will tell."""
+        """Read the records before the first frame, up to a damage, which `records` will report."""
         gops = self._end.gops if self._end else ()
         steps = self._walked(_Walk(self._source, None), gops[0].offset if gops else None, None)
-        found: list[Other] = []
+        preface: list[Other] = []
         ahead: list[_Step] = []
         for step in steps:
             ahead.append(step)
             if not isinstance(step, Other):
                 break
-            found.append(step)
+            preface.append(step)
         if not self.seekable:
             self._ahead = chain(ahead, steps)
-        return found
+        return preface
 
     def close(self) -> None:
+        """Close the file, if the reader opened it."""
         if self._own:
             self._own.close()
 
@@ -131,7 +153,7 @@ class StreamReader:
             self._end = self._source.end()
         except DamagedStream as damage:
             if strict:
-                for _ in self.records():  # tells better where the damage is than the lack of an end does
+                for _ in self.records():  # its message locates the damage better than that of a missing end
                     pass
                 raise
             self.damage = damage
@@ -146,18 +168,18 @@ class StreamReader:
         return self._walked(_Walk(self._source, start), next(behind, None), stop)
 
     def _walked(self, walk: _Walk, end: int | None, stop: int | None) -> Iterator[_Step]:
-        """Up to the byte `end`, or where that is not known, to the first I-frame that is not before frame `stop`."""
+        """Walk up to the byte `end`, or if that is None, to the first I-frame with a number of at least `stop`."""
         searched = 0
         while end is None or walk.offset < end:
             try:
                 record = walk.step()
             except DamagedStream as damage:
                 yield damage
-                before = self._source.bytes_read
+                already_read = self._source.bytes_read
                 offset = self._next_keyframe(walk.search_from, searched)
                 if offset is None:
                     return
-                searched += self._source.bytes_read - before
+                searched += self._source.bytes_read - already_read
                 walk.go_on_at(offset)
                 continue
             if record is None or (stop is not None and _begins_gop(record) and record.number >= stop):
@@ -165,10 +187,11 @@ class StreamReader:
             yield record
 
     def _next_keyframe(self, offset: int, searched: int) -> int | None:
-        """Where the next I-frame begins that is sound; None where there is none, and in a pipe.
+        """Find the offset of the next undamaged I-frame; None if there is none, and for a pipe.
 
         Args:
-            searched: Bytes that were read for others before.
+            offset: Byte at which the search begins.
+            searched: Number of bytes that earlier searches have read.
         """
         if self._source.size is None:
             return None
@@ -182,7 +205,7 @@ class StreamReader:
         return None
 
     def _places(self, offset: int) -> Iterator[int]:
-        """Where an I-frame might begin."""
+        """Offsets at which an I-frame may begin."""
         if self._end:
             yield from (gop.offset for gop in self._end.gops if gop.offset >= offset)
             return
@@ -215,13 +238,15 @@ def _begins_gop(record: CodedFrame | Other) -> TypeGuard[CodedFrame]:
 
 
 class _Walk:
-    """Goes through a stream record by record.
+    """Sequential walk through the records of a stream.
 
     Args:
-        gop: Where to begin; at the first record unless given.
+        source: Bytes of the stream.
+        gop: GOP to begin with; None for the first record.
+
     Attributes:
-        offset: Of the next record.
-        search_from: Offset from which the next sound I-frame is to be looked for, after a damage.
+        offset: Offset of the next record.
+        search_from: Offset at which to begin the search for an undamaged I-frame after a damage.
     """
 
     def __init__(self, source: ByteSource, gop: Gop | None) -> None:
@@ -229,16 +254,16 @@ class _Walk:
         self.offset = self.search_from = gop.offset if gop else source.first
         self._order = PictureOrder(gop.number if gop else 0)
         self._gops: list[Gop] = []
-        self._whole = gop is None  # whether all that the end record tells of was seen
+        self._whole = gop is None  # whether all GOPs of the end record have been read
         self._gap = False  # whether frames may be missing before the next one
 
     def go_on_at(self, offset: int) -> None:
-        """At the I-frame there, whatever its number is."""
+        """Continue at the I-frame at this offset, whatever its number is."""
         self.offset, self._whole, self._gap = offset, False, True
         self._order = PictureOrder(self._order.frames)
 
     def step(self) -> CodedFrame | Other | None:
-        """The next record that is a frame, or something beside the frames; None after the last."""
+        """Read the next record; None at the end record."""
         self.search_from = self.offset + 1
         record = self._source.record(self.offset, self._order.due, self._order.place)
         if record.kind.isascii() and record.kind.islower():
@@ -250,7 +275,7 @@ class _Walk:
                 f"installation does not know; use a newer deepsphere-codec"
             )
         if record.kind != BETWEEN and not self._order.is_whole:
-            self.search_from = self.offset  # what is here may be sound
+            self.search_from = self.offset  # this record may be undamaged
             raise self._source.damaged(
                 f"frame {self._order.due} is due at byte {record.offset}, a B-frame, where a record {record.kind!r} is"
             )
@@ -276,7 +301,7 @@ class _Walk:
         return frame
 
     def _most(self) -> int:
-        """The largest number that a frame of a file of this size may have; else a number makes a film endless."""
+        """Upper bound of a frame's number in a file of this size, so that a forged number cannot extend the film."""
         return (self._source.size or 0) // MIN_FRAME
 
     def _check_end(self, record: RawRecord) -> None:

@@ -1,4 +1,4 @@
-"""Records as they mean something: frames, what lies beside them, and the end."""
+"""Contents of records: frames, records that are not frames, and the end record."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ class CodedFrame(NamedTuple):
 
     @property
     def kind(self) -> str:
-        """ "I", "P" or "B"."""
+        """Frame type: "I", "P" or "B"."""
         return self.position.kind
 
     @property
     def number(self) -> int:
-        """In order of display, from 0."""
+        """Number in order of display, from 0."""
         return self.position.number
 
     @property
@@ -44,10 +44,12 @@ class CodedFrame(NamedTuple):
 
 
 class Other(NamedTuple):
-    """A record that is no frame, and that whoever does not know it passes over.
+    """A record that is not a frame; readers that do not know its kind skip it.
 
     Attributes:
         kind: A lower-case letter.
+        body: Bytes of the record.
+        offset: Offset of the record in the file, bytes; -1 before it is written.
     """
 
     kind: str
@@ -56,30 +58,42 @@ class Other(NamedTuple):
 
 
 class Gop(NamedTuple):
-    """Where one begins: the number of its I-frame, and its record's offset in the file."""
+    """Start of a GOP.
+
+    Attributes:
+        number: Number of its I-frame.
+        offset: Offset of the I-frame's record in the file, bytes.
+    """
 
     number: int
     offset: int
 
 
 class End(NamedTuple):
-    """The end record."""
+    """Contents of the end record.
+
+    Attributes:
+        frames: Number of frames.
+        gops: The GOPs.
+    """
 
     frames: int
     gops: Sequence[Gop]
 
 
 def record_kind(position: Position) -> str:
-    """Letter of a frame's record."""
+    """Return the letter of a frame's record."""
     return ANCHOR if position.span > 1 else position.kind
 
 
 def pack_frame(frame: CodedFrame, since: int) -> bytes:
-    """A frame record's body.
+    """Encode the body of a frame record.
 
     Args:
-        frame: What it holds.
-        since: Time that the frame's own, where it has one, is counted from.
+        frame: Frame to encode.
+        since: Time, in ticks, that the frame's time is coded relative to.
+    Returns:
+        Bytes of the body.
     """
     position = frame.position
     parts = [varint(position.number)] if position.kind == KEYFRAME else []
@@ -90,16 +104,18 @@ def pack_frame(frame: CodedFrame, since: int) -> bytes:
 
 
 def unpack_frame(kind: str, body: bytes, order: PictureOrder, timed: bool, offset: int) -> CodedFrame:
-    """The frame in a record's body, which is taken as the next one.
+    """Decode the body of a frame record and advance the order of pictures.
 
     Args:
         kind: Letter of the record.
         body: Bytes of the record.
-        order: Of the pictures before it.
-        timed: Whether the header says that frames have times.
-        offset: Of the record in the file.
+        order: Order of pictures after the previous frame; it is advanced.
+        timed: Whether frames have times, according to the header.
+        offset: Offset of the record in the file, bytes.
+    Returns:
+        The frame.
     Raises:
-        ValueError: `pack_frame` writes no such body, or no such frame can come here.
+        ValueError: `pack_frame` cannot have written this body, or such a frame cannot come next.
     """
     cursor = Cursor(body)
     if kind == ANCHOR:
@@ -117,19 +133,19 @@ def unpack_frame(kind: str, body: bytes, order: PictureOrder, timed: bool, offse
 
 
 def pack_end(end: End) -> bytes:
-    """The end record's body."""
-    parts, before = [varint(end.frames), varint(len(end.gops))], Gop(0, 0)
+    """Encode the body of an end record."""
+    parts, previous = [varint(end.frames), varint(len(end.gops))], Gop(0, 0)
     for gop in end.gops:
-        parts += [varint(gop.number - before.number), varint(gop.offset - before.offset)]
-        before = gop
+        parts += [varint(gop.number - previous.number), varint(gop.offset - previous.offset)]
+        previous = gop
     return b"".join(parts)
 
 
 def unpack_end(body: bytes) -> End:
-    """What an end record says.
+    """Decode the body of an end record.
 
     Raises:
-        ValueError: `pack_end` writes no such body.
+        ValueError: `pack_end` cannot have written this body.
     """
     cursor = Cursor(body)
     frames, count = cursor.varint(), cursor.varint()

@@ -1,4 +1,4 @@
-"""Bytes of a stream, from a file at any place or from a pipe in order; nothing is allocated on a mere length's word."""
+"""Bytes of a stream, from a seekable file or a pipe; no memory is allocated before its length has been checked."""
 
 from __future__ import annotations
 
@@ -30,10 +30,13 @@ _PIECE = 1 << 20  # bytes that are read at once
 
 
 class RawRecord(NamedTuple):
-    """A record whose checksum is right.
+    """A record with a valid checksum.
 
     Attributes:
-        end: Offset of what follows it.
+        kind: Letter of the record.
+        body: Bytes of the record.
+        offset: Offset of the record, bytes.
+        end: Offset of the byte after it.
     """
 
     kind: str
@@ -43,15 +46,16 @@ class RawRecord(NamedTuple):
 
 
 class ByteSource:
-    """A file or a pipe; its name and the place are in every message.
+    """ByteSource of a stream's bytes, a file or a pipe; its error messages name the file and the offset.
 
     Args:
-        file: Open for reading in binary mode. Where it can seek, any place of it can be read.
-        name: For messages.
+        file: File open for reading in binary mode; if it is seekable, any part of it can be read.
+        name: Name of the file, for messages.
+
     Attributes:
-        size: Of the file, bytes; None of a pipe.
+        size: Size of the file in bytes; None for a pipe.
         first: Offset of the first record.
-        bytes_read: So far.
+        bytes_read: Number of bytes read so far.
     Raises:
         DamagedStream: it does not begin as a `.dsc` file does.
         IncompatibleStream: a newer version wrote it.
@@ -61,19 +65,23 @@ class ByteSource:
         self._file = file
         self.name = name
         self.size = file.seek(0, SEEK_END) if file.seekable() else None
-        self._place = 0  # of a pipe
+        self._place = 0  # position in a pipe
         self.bytes_read = 0
         self.header, self.first, self._crc = self._read_prologue()
 
-    def damaged(self, what: str) -> DamagedStream:
-        return DamagedStream(f"{self.name}: {what}")
+    def damaged(self, problem: str) -> DamagedStream:
+        """Create a DamagedStream error that names the file."""
+        return DamagedStream(f"{self.name}: {problem}")
 
     def record(self, offset: int, number: int | None, place: int) -> RawRecord:
-        """The record that begins at `offset`.
+        """Read the record at an offset and check its checksum.
 
         Args:
-            number: Of the frame that is expected there, for messages; None where it is not known.
-            place: Of the frame in its GOP, should it be a P- or B-frame.
+            offset: Offset of the record, bytes.
+            number: Number of the frame that is expected there, for messages; None if it is not known.
+            place: Number of frames coded since the GOP's I-frame, should it be a P- or B-frame.
+        Returns:
+            The record.
         Raises:
             DamagedStream: it is cut short or altered.
         """
@@ -92,10 +100,10 @@ class ByteSource:
         return RawRecord(kind, body, offset, start + length)
 
     def end(self) -> End:
-        """What the end record says, found through the trailer of a file.
+        """Read the end record of a file through its trailer.
 
         Raises:
-            DamagedStream: either is missing or altered.
+            DamagedStream: the end record or the trailer is missing or altered.
         """
         assert self.size is not None
         start = self.size - TRAILER.size
@@ -108,30 +116,41 @@ class ByteSource:
         return self.end_of(record)
 
     def end_of(self, record: RawRecord) -> End:
-        """What this end record says.
+        """Decode an end record and check it against the file.
 
         Raises:
-            DamagedStream: it makes no sense.
+            DamagedStream: it is altered or contradicts the file.
         """
         try:
             end = unpack_end(record.body)
         except ValueError as error:
             raise self.damaged(f"the end record at byte {record.offset} is altered: {error}") from error
         gops = [Gop(0, self.first), *end.gops, Gop(end.frames, record.offset)]
-        for before, after in zip(gops, gops[1:], strict=False):
-            if after.offset - before.offset < MIN_FRAME * (after.number - before.number):
+        for gop, next_gop in zip(gops, gops[1:], strict=False):
+            if next_gop.offset - gop.offset < MIN_FRAME * (next_gop.number - gop.number):
                 raise self.damaged(f"the end record at byte {record.offset} contradicts the file")
         return end
 
     def check_trailer(self, end_record: RawRecord) -> None:
-        """Raise DamagedStream unless the trailer follows the end record, and nothing follows it in a file."""
+        """Check that the trailer follows the end record, and that nothing follows the trailer in a file.
+
+        Raises:
+            DamagedStream: it does not, or something follows.
+        """
         if self._end_offset(self.read(end_record.end, TRAILER.size), end_record.end) != end_record.offset:
             raise self.damaged(f"the trailer at byte {end_record.end} leads elsewhere than to the end record")
         if self.size is not None and self.size > end_record.end + TRAILER.size:
             raise self.damaged(f"something follows the trailer at byte {end_record.end + TRAILER.size}")
 
     def read(self, offset: int, length: int) -> bytes:
-        """As many bytes as there are, `length` at most; a pipe gives them in order only."""
+        """Read up to `length` bytes.
+
+        Args:
+            offset: Offset of the first byte; for a pipe it must be the current position.
+            length: Largest number of bytes.
+        Returns:
+            The bytes, fewer at the end of the file.
+        """
         if self.size is not None:
             self._file.seek(offset)
             data = self._file.read(max(0, min(length, self.size - offset)))
@@ -143,15 +162,15 @@ class ByteSource:
         return data
 
     def _from_pipe(self, length: int) -> bytes:
-        """Piece by piece: what a length promises may never come."""
-        pieces, left = [], length
-        while left and (piece := self._file.read(min(left, _PIECE))):
+        """Read piece by piece, so that a forged length does not allocate memory for bytes that never come."""
+        pieces, remaining = [], length
+        while remaining and (piece := self._file.read(min(remaining, _PIECE))):
             pieces.append(piece)
-            left -= len(piece)
+            remaining -= len(piece)
         return b"".join(pieces)
 
     def _length(self, offset: int, what: str) -> tuple[int, int]:
-        """A record's length, and how many bytes tell it."""
+        """Read a record's length; returns it and the number of bytes that encode it."""
         digits = b""
         while len(digits) < MAX_VARINT and (not digits or digits[-1] & 0x80):
             digits += self._exactly(offset + len(digits), 1, what)

@@ -1,4 +1,4 @@
-"""Writes a `.dsc` file from front to back; nothing written is touched again, so the file may be a pipe."""
+"""Writer of `.dsc` files, strictly sequential, so that the file may be a pipe."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from deepsphere_codec.bitstream.records import CodedFrame, End, Gop, Other, pack
 
 
 class StreamWriter:
-    """Records, then the end record, which holds the index.
+    """Writer of a stream's records and of the end record, which holds the index.
 
-    As a context manager it writes the end when the block ends well; after an exception the file stays without one and
-    counts as truncated. The file object stays open either way: it is the caller's.
+    As a context manager it writes the end when the block ends without an exception; otherwise the file has no end and
+    counts as truncated. The file object is not closed; it belongs to the caller.
 
     Args:
-        file: Open for writing in binary mode, where the next byte is to go.
-        header: Written at once.
-        after: What is there already of the same stream; nothing unless given.
+        file: File open for writing in binary mode, at the position of the next byte.
+        header: Header of the stream, which is written immediately.
+        after: Part of the same stream that is already written, to be continued; None for a new stream.
     """
 
     def __init__(self, file: BinaryIO, header: Header, after: Partial | None = None) -> None:
@@ -41,33 +41,35 @@ class StreamWriter:
         (self._crc,) = CRC.unpack(front[-CRC.size :])
         self._gops: list[Gop] = list(after.gops) if after else []
         self.frame_count = after.frames if after else 0
-        """Frames written."""
+        """Number of frames written."""
         self._order = PictureOrder(self.frame_count)
         self._closed = False
         self.size = after.size if after else 0
-        """Bytes so far."""
+        """Number of bytes written."""
         self.beside = after.beside if after else 0
-        """Of them, those of records that are no frames."""
+        """Number of bytes written in records that are not frames."""
         if after is None:
             self._put(front)
 
     @property
     def is_whole(self) -> bool:
-        """Whether no B-frame of the last group is still to be written."""
+        """Whether the last group is complete."""
         return self._order.is_whole
 
     def write(self, kind: str, payload: bytes, check: int = 0, time: int | None = None, span: int = 1) -> CodedFrame:
         """Append the next frame in order of coding.
 
         Args:
-            kind: "I", "P" or "B".
-            payload, check, time: As `CodedFrame` has them.
-            span: Of a P-frame, pictures of the group that it begins: 1, 2, 4 or 8.
+            kind: Frame type, "I", "P" or "B".
+            payload: Bytes that the model wrote.
+            check: Checksum of the decoded latents.
+            time: Display time in ticks; None if the header says that frames are evenly spaced.
+            span: For a P-frame, number of pictures in the group that it begins: 1, 2, 4 or 8.
         Returns:
             The frame as a reader will find it, with its number and offset in the file.
         Raises:
-            ValueError: it is of another kind, or none that can come here; a time is there that should not be or the
-                other way round, or does not lie between those of its neighbours; or the writer is closed.
+            ValueError: such a frame cannot come next; the time is missing, not expected, or not between those of its
+                neighbours; or the writer is closed.
         """
         if (time is not None) != self._timed:
             raise ValueError(f"the frame's time is {time}, the header says that frames {_times(self._timed)}")
@@ -83,16 +85,16 @@ class StreamWriter:
         return frame
 
     def write_other(self, other: Other) -> None:
-        """Append something beside the frames.
+        """Append a record that is not a frame.
 
         Raises:
-            ValueError: its kind is no lower-case letter, or the writer is closed.
+            ValueError: its kind is not a lower-case letter, or the writer is closed.
         """
         if not (len(other.kind) == 1 and "a" <= other.kind <= "z"):
             raise ValueError(f"kind is {other.kind!r}, expected a letter from a to z")
-        before = self.size
+        start = self.size
         self._append(other.kind, other.body)
-        self.beside += self.size - before
+        self.beside += self.size - start
 
     def close(self) -> None:
         """Write the end record and the trailer; a second call does nothing.

@@ -1,4 +1,4 @@
-"""What the command's arguments may be: text in, values out, and one line that says how to write them."""
+"""Parsing of the command's arguments from text to values, with messages of one line."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from deepsphere_codec.errors import UsageError
 
 
 def frames_argument(text: str) -> tuple[int | None, int | None]:
+    """Parse a range of frames A:B, A: or :B."""
     first, colon, last = text.partition(":")
     ends = [int(end) if end.isdecimal() else None for end in (first, last)]
     well_formed = colon and all(end.isdecimal() or not end for end in (first, last))
@@ -17,7 +18,7 @@ def frames_argument(text: str) -> tuple[int | None, int | None]:
 
 
 def viewports_argument(text: str) -> list[tuple[float, float, float]]:
-    """Yaw, pitch and field of view of each."""
+    """Parse a list of views YAW,PITCH,FOV;... in degrees."""
     try:
         views = [tuple(map(float, part.split(","))) for part in text.split(";") if part.strip()]
         well_formed = all(-90 <= pitch <= 90 and 0 < fov < 180 and abs(yaw) <= 360 for yaw, pitch, fov in views)
@@ -32,6 +33,7 @@ def viewports_argument(text: str) -> list[tuple[float, float, float]]:
 
 
 def size_argument(text: str) -> tuple[int, int]:
+    """Parse a size WIDTHxHEIGHT in pixels."""
     width, cross, height = text.lower().partition("x")
     if not (cross and width.isdecimal() and height.isdecimal()):
         raise argparse.ArgumentTypeError(f"{text!r} is no size; write WIDTHxHEIGHT, for example 1024x512")
@@ -39,18 +41,19 @@ def size_argument(text: str) -> tuple[int, int]:
 
 
 def positive_argument(text: str) -> int:
+    """Parse an integer of at least 1."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no such number; use 1 or more")
     return int(text)
 
 
 def usable_device(name: str) -> str:
-    """What --device asks for, "auto", "cpu" or "cuda", as torch calls it.
+    """Convert the value of --device ("auto", "cpu" or "cuda") to the name of an available device.
 
     Raises:
-        UsageError: there is no such device here.
+        UsageError: the device is not available.
     """
-    import torch  # --help has no need of it
+    import torch  # imported here, since --help does not need it
 
     if name == "cuda" and not torch.cuda.is_available():
         raise UsageError("--device cuda: there is no usable CUDA device here; use --device cpu")

@@ -1,4 +1,4 @@
-"""The verb `compare`: a decoded film measured against its source."""
+"""The verb `compare`, which measures a decoded film against its source."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The verb `decode`: a .dsc file in, a film out."""
+"""The verb `decode`, which decodes a .dsc file to a film."""
 
 from __future__ import annotations
 
@@ -49,6 +49,6 @@ def _decode(args: argparse.Namespace) -> Result:
         )
     print_notes("note", report.notes)
     print_notes("damaged", report.damages)
-    told = report._asdict() | {"damages": list(report.damages)}
-    left_out = {"notes"} if args.keep_going else {"notes", "filled", "damages"}
-    return {key: value for key, value in told.items() if key not in left_out}
+    values = report._asdict() | {"damages": list(report.damages)}
+    omitted = {"notes"} if args.keep_going else {"notes", "filled", "damages"}
+    return {key: value for key, value in values.items() if key not in omitted}

@@ -1,4 +1,4 @@
-"""The verb `encode`: a film in, a .dsc file out."""
+"""The verb `encode`, which encodes a film to a .dsc file."""
 
 from __future__ import annotations
 
@@ -79,5 +79,5 @@ def _encode(args: argparse.Namespace) -> Result:
 
 def _standard_output() -> BinaryIO:
     if sys.stdout.isatty():
-        raise UsageError("a .dsc file is no text for a terminal; name a file, or lead the output into a pipe")
+        raise UsageError("a .dsc file cannot be shown on a terminal; name a file, or redirect the output to a pipe")
     return sys.stdout.buffer

@@ -1,4 +1,4 @@
-"""The verb `info`: what a .dsc file holds."""
+"""The verb `info`, which shows the contents of a .dsc file."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _info(args: argparse.Namespace) -> Result:
 
 
 def _beside(preface: Sequence[Other]) -> Result:
-    """Tags, and what each track of audio is."""
+    """Tags of the film and parameters of its audio tracks."""
     from deepsphere_codec.films import tracks_of
 
     tracks = tracks_of(preface)

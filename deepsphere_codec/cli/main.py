@@ -1,4 +1,4 @@
-"""The program `deepsphere-codec`: its parser, its exit codes, and the one line that each error ends in."""
+"""The program `deepsphere-codec`: its parser, its exit codes, and its error messages of one line."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from deepsphere_codec.errors import CodecError, DamagedStream, UsageError
 from deepsphere_codec.runtime.memory import keep_freed_memory
 from deepsphere_codec.runtime.threads import spin_briefly
 
-EXIT_BUG = 1  # not one of the documented codes: a mistake of ours, not of the user's or the stream's
-EXIT_OS = 2  # no permission, out of memory: nothing the stream can be blamed for
+EXIT_BUG = 1  # not one of the documented codes: an error in this package
+EXIT_OS = 2  # errors of the system, such as missing permission or memory
 EXIT_INTERRUPTED = 128 + signal.SIGINT
 EXIT_TERMINATED = 128 + signal.SIGTERM
 EXIT_PIPE = 128 + signal.SIGPIPE
 
 
 class _Terminated(BaseException):
-    """Raised where SIGTERM arrives, so that everything opened is closed and removed on the way out."""
+    """Raised on SIGTERM, so that open files are closed and temporary ones removed."""
 
 
 class _CommandParser(argparse.ArgumentParser):
@@ -42,7 +42,7 @@ class _CommandParser(argparse.ArgumentParser):
 
 
 def console() -> None:
-    """Entry point of the installed command."""
+    """Run the installed command, its entry point."""
     spin_briefly()
     keep_freed_memory()
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line.
 
     Args:
-        argv: Arguments after the program's name; the process's own unless given.
+        argv: Arguments after the program's name; None for those of the process.
     Returns:
         The exit code: 0 done, 2 wrong usage or unreadable input, 3 damaged stream, 4 a stream this installation
         cannot decode; 130 and 143 after Ctrl-C and SIGTERM.
@@ -81,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _explain(error: BaseException) -> tuple[int, str]:
-    """The exit code of an exception, and the one line that says what it was."""
+    """Exit code of an exception, and its message in one line."""
     if isinstance(error, CodecError):
         return error.exit_code, f"error: {_one_line(error)}"
     if isinstance(error, KeyboardInterrupt):
@@ -99,7 +99,7 @@ def _explain(error: BaseException) -> tuple[int, str]:
 
 
 def _left(error: BaseException) -> str:
-    """What is left of the output."""
+    """Describe the state of the output after an error."""
     return "; ".join(["no output was written", *getattr(error, "__notes__", [])])
 
 
@@ -120,7 +120,7 @@ def _terminate(number: int, frame: FrameType | None) -> NoReturn:
 
 @contextmanager
 def _quiet_warnings(debug: bool) -> Iterator[None]:
-    """Keep other packages' warnings off the user's screen, and put our own on one line each."""
+    """Hide warnings of other packages, and print those of this package on one line each."""
     if debug:
         yield
         return

@@ -1,4 +1,4 @@
-"""The verb `models`: the models that are installed."""
+"""The verb `models`, which lists the installed models."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _models(args: argparse.Namespace) -> Result:
 
 
 def _in_short(card: Mapping[str, Any]) -> Result:
-    """What a reader of a terminal wants of a model's card; --json has all of it."""
+    """Summary of a model's card for the terminal; --json prints the whole card."""
     points = card.get("measured", {}).get("points", [])
     reached = ", ".join(f"{p['ws-psnr-yuv']:.1f} dB at {p['bpp']:.3f} bpp (quality {p['quality']:g})" for p in points)
     shown = {"name": card["name"], "parameters": card.get("parameters"), "reaches": reached or "not measured"}

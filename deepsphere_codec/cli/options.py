@@ -1,4 +1,4 @@
-"""Options that several verbs share."""
+"""Options shared by several verbs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     Verbs = argparse._SubParsersAction[Any]
 
 STANDARD = "-"
-"""Names standard input or output."""
+"""Argument that stands for standard input or output."""
 
 
 def add_verb(
@@ -22,9 +22,9 @@ def add_verb(
     """Add a verb with the options that all verbs have.
 
     Args:
-        verbs: What the program's parser keeps its verbs in.
-        name: The verb.
-        run: Called with the parsed arguments; returns what is printed.
+        verbs: Subparsers of the program's parser.
+        name: Name of the verb.
+        run: Function that is called with the parsed arguments and returns the result to print.
         summary: A sentence for --help.
     Returns:
         The verb's own parser.
@@ -37,11 +37,11 @@ def add_verb(
 
 
 def add_coding_options(parser: argparse.ArgumentParser, model: str) -> None:
-    """Add what encode and decode share.
+    """Add the options that encode and decode share.
 
     Args:
-        parser: Of the verb.
-        model: Help for --model.
+        parser: Parser of the verb.
+        model: Help text of --model.
     """
     parser.add_argument("--model", metavar="NAME|DIR", help=model)
     add_frames_option(parser, "half-open range of frames, counted from 0 (all)")
@@ -53,5 +53,10 @@ def add_coding_options(parser: argparse.ArgumentParser, model: str) -> None:
 
 
 def add_frames_option(parser: argparse.ArgumentParser, text: str) -> None:
-    """Add --frames with a help text."""
+    """Add the option --frames.
+
+    Args:
+        parser: Parser of the verb.
+        text: Help text.
+    """
     parser.add_argument("--frames", type=frames_argument, metavar="A:B", help=text)

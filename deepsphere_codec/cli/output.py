@@ -1,4 +1,4 @@
-"""What the command prints: results as a table or as JSON, and notes on standard error."""
+"""Output of the command: results as a table or as JSON, and notes on standard error."""
 
 from __future__ import annotations
 
@@ -12,13 +12,19 @@ Result = Mapping[str, object]
 
 
 def print_result(result: Result, *, as_json: bool, file: TextIO) -> None:
-    """Print a result: one JSON object, or a key and its value on each line."""
+    """Print a result.
+
+    Args:
+        result: Keys and values.
+        as_json: Print one JSON object instead of a key and its value on each line.
+        file: Output stream.
+    """
     text = json.dumps(result, indent=2, allow_nan=False) if as_json else "\n".join(_table(result))
     print(text, file=file, flush=True)
 
 
 def _table(result: Result, indent: str = "") -> Iterator[str]:
-    """Key and value on each line, nested ones indented; the rows of single frames are for --json."""
+    """Lines with a key and its value, nested ones indented; rows of single frames are printed by --json only."""
     width = max(map(len, result), default=0)
     for key, value in result.items():
         if isinstance(value, Mapping):
@@ -34,6 +40,11 @@ def _table(result: Result, indent: str = "") -> Iterator[str]:
 
 
 def print_notes(kind: str, lines: Iterable[str]) -> None:
-    """Print lines on standard error, each after the program's name and their kind, such as "note"."""
+    """Print lines on standard error, each after the program's name and their kind.
+
+    Args:
+        kind: Kind of the lines, such as "note".
+        lines: The lines.
+    """
     for line in lines:
         print(f"{PROG}: {kind}: {line}", file=sys.stderr)

@@ -1,1 +1,1 @@
-"""Entropy coding: distributions, tables, integer-exact parameters, rANS."""
+"""Entropy coding: distributions and their tables, integer-exact parameter networks, and the rANS coder."""

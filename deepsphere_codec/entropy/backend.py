@@ -29,7 +29,7 @@ def _has_torchvision() -> bool:
 
 
 class _Nothing:
-    """Whatever is asked of a stand-in: a base class, or a decorator that leaves things as they are."""
+    """Placeholder for any attribute of a stand-in module: usable as a base class or as an identity decorator."""
 
     def __init__(self, *_: Any, **__: Any) -> None: ...
 
@@ -80,7 +80,7 @@ __all__ = [
 
 
 def planar_scale_space_flow() -> Any:
-    """CompressAI's ssf2020, a codec of planar video, with random weights and its tables built: to compare times."""
+    """Create CompressAI's planar video codec ssf2020 with random weights and built tables, for timing comparisons."""
     from compressai.zoo import ssf2020
 
     network = ssf2020(1, pretrained=False).eval()

@@ -1,8 +1,8 @@
-"""Networks of 8-bit integers: what they compute is the same on every machine, in any order of summation.
+"""Networks of 8-bit integers, whose results are the same on every machine and in any order of summation.
 
-Weights are whole numbers of 8 bits times a power of two, activations whole numbers of 8 bits; their sums fit 32 bits.
-So a layer is a product of integer matrices, a shift and a clamp. Training sees the same rounding in floating point,
-with gradients that pass straight through it.
+Weights are 8-bit integers times a power of two, activations are 8-bit integers; their sums fit 32 bits. A layer is a
+product of integer matrices, a shift and a clamp. Training applies the same rounding in floating point, with
+straight-through gradients.
 """
 
 from __future__ import annotations
@@ -24,28 +24,42 @@ from deepsphere_codec.runtime.quick import least_seconds
 ACTIVATION_LIMIT = 127
 WEIGHT_LIMIT = 127
 COARSEST, FINEST = -1, -16
-"""Exponents of two of the steps that weights may have."""
+"""Largest and smallest exponent of two of the weights' step sizes."""
 EXPONENT = ".exponent"
-"""Ending of the name under which the exponents of a weight's steps are stored, beside the weight in 8 bits."""
+"""Suffix of the name under which the exponents of a weight's step sizes are stored, beside the weight in 8 bits."""
 _BIAS_LIMIT = 2.0**12
 _FLOAT32_TERMS = 2**24 // (ACTIVATION_LIMIT * WEIGHT_LIMIT)
-"""Products of two activations and weights whose every partial sum is exact in float32: 1,040."""
+"""Number of products of an activation and a weight whose partial sums are all exact in float32: 1,040."""
 
 IntegerProduct = Callable[[Int8[Tensor, "rows k"], Int8[Tensor, "k columns"]], Int32[Tensor, "rows columns"]]
 
 
 def with_gradient_of(value: Tensor, x: Tensor) -> Tensor:
-    """`value` to the last bit, with the gradient of x (`x + (value - x)` would round)."""
+    """Return exactly `value`, with the gradient of x (`x + (value - x)` would round).
+
+    Args:
+        value: Values of the result.
+        x: Tensor of the same shape, which receives the gradient.
+    Returns:
+        Tensor of the same shape.
+    """
     return value.detach() + (x - x.detach())
 
 
 def round_straight(x: Tensor) -> Tensor:
-    """Rounding with the gradient of the identity."""
+    """Round x, with the gradient of the identity (straight-through)."""
     return with_gradient_of(x.round(), x)
 
 
 def product_int8(a: Int8[Tensor, "rows k"], b: Int8[Tensor, "k columns"]) -> Int32[Tensor, "rows columns"]:
-    """A product of integers by `torch._int_mm`, padded to the sizes that CUDA asks for."""
+    """Multiply integer matrices with `torch._int_mm`, padded to the sizes that CUDA requires.
+
+    Args:
+        a: Left matrix, [rows, k], int8.
+        b: Right matrix, [k, columns], int8.
+    Returns:
+        Product, [rows, columns], int32.
+    """
     if a.device.type == "cpu":
         return torch._int_mm(a.contiguous(), b)
     (rows, k), columns = a.shape, b.shape[1]
@@ -55,13 +69,27 @@ def product_int8(a: Int8[Tensor, "rows k"], b: Int8[Tensor, "k columns"]) -> Int
 
 
 def product_float32(a: Int8[Tensor, "rows k"], b: Int8[Tensor, "k columns"]) -> Int32[Tensor, "rows columns"]:
-    """A product of integers in float32, in parts whose sums are exact."""
+    """Multiply integer matrices in float32, in parts whose sums are exact.
+
+    Args:
+        a: Left matrix, [rows, k], int8.
+        b: Right matrix, [k, columns], int8.
+    Returns:
+        Product, [rows, columns], int32.
+    """
     parts = zip(a.split(_FLOAT32_TERMS, 1), b.split(_FLOAT32_TERMS, 0), strict=True)
     return sum((_in(torch.float32, x, y) for x, y in parts), a.new_zeros((), dtype=torch.int32))
 
 
 def product_float64(a: Int8[Tensor, "rows k"], b: Int8[Tensor, "k columns"]) -> Int32[Tensor, "rows columns"]:
-    """A product of integers in float64, where every sum is exact."""
+    """Multiply integer matrices in float64, where every sum is exact.
+
+    Args:
+        a: Left matrix, [rows, k], int8.
+        b: Right matrix, [k, columns], int8.
+    Returns:
+        Product, [rows, columns], int32.
+    """
     return _in(torch.float64, a, b)
 
 
@@ -79,10 +107,10 @@ PRODUCTS: dict[str, IntegerProduct] = {
 
 @lru_cache
 def integer_product(device: str) -> IntegerProduct:
-    """The fastest product that is exact on a kind of device ("cpu", "cuda").
+    """Select the fastest product that is exact on a kind of device ("cpu", "cuda").
 
-    Some processors' 8-bit instructions saturate sums of two products at 16 bits. So products of the largest numbers are
-    tried before one is trusted. Others have none, and 8 bits take them 20 times as long as float32 does.
+    The 8-bit instructions of some processors saturate sums of two products at 16 bits, so each product is tested with
+    the largest numbers first. Other processors have no such instructions, and 8 bits take 20 times as long as float32.
     """
     signs = torch.tensor([[1] * 64, [1, -1] * 32, [-1] * 64], dtype=torch.int8, device=device)
     a = ACTIVATION_LIMIT * signs.repeat(8, 48)
@@ -98,17 +126,17 @@ def integer_product(device: str) -> IntegerProduct:
 def _is_exact(product: IntegerProduct, a: Tensor, b: Tensor, expected: Tensor) -> bool:
     try:
         return torch.equal(product(a, b), expected)
-    except (RuntimeError, AttributeError):  # not there, or not on this device
+    except (RuntimeError, AttributeError):  # not available, or not on this device
         return False
 
 
 class _Integers(NamedTuple):
-    """A layer in whole numbers.
+    """Integer form of a layer.
 
     Attributes:
-        weight: [taps · in, out].
-        bias: Added before the shift, with the half that makes a floor a rounding.
-        shift: Bits to the right, of each channel.
+        weight: Matrix, [taps · in, out].
+        bias: Added before the shift, [out]; includes the half that turns the floor into rounding.
+        shift: Right shift of each channel in bits, [out].
     """
 
     weight: Int8[Tensor, "k out"]
@@ -117,15 +145,18 @@ class _Integers(NamedTuple):
 
 
 class ExactConv(nn.Module):
-    """Integers → integers: `clamp(floor(W a + b + 1/2), low, limit)`, a channel's weights in steps of a power of two.
+    """Integer convolution `clamp(floor(W a + b + 1/2), low, limit)`.
+
+    The weights of an output channel are multiples of a power of two.
 
     Args:
-        in_channels, out_channels: Channels before and after.
-        padding: For nine taps in face directions; None for a channel mix at each node.
-        limit: Largest value that comes out.
-        low: Smallest value that comes out.
-        gain: Standard deviation of what comes out, in units of what goes in, at the start of training.
-        bias: Start of b.
+        in_channels: Channels of the input.
+        out_channels: Channels of the output.
+        padding: Padding of depth 1 for nine taps in the face frame; None for a channel mix at each node.
+        limit: Largest output value.
+        gain: Ratio of the output's standard deviation to the input's at initialisation.
+        bias: Initial value of b.
+        low: Smallest output value.
     """
 
     def __init__(
@@ -152,26 +183,30 @@ class ExactConv(nn.Module):
         self._taps: dict[torch.device, Tensor] = {}
 
     def forward(
-        self, a: Float[Tensor, "batch npix fin"] | Int8[Tensor, "1 npix fin"], where: Int[Tensor, " n"] | None = None
+        self, a: Float[Tensor, "batch npix fin"] | Int8[Tensor, "1 npix fin"], nodes: Int[Tensor, " n"] | None = None
     ) -> Tensor:
-        """Run the layer: exactly on numbers of 8 bits, on any device; on floating-point ones (training) up to rounding.
+        """Apply the layer: exactly to int8 input, on any device; up to rounding to floating-point input (training).
 
         Args:
-            where: Nodes that are asked for; None for all. For numbers of 8 bits alone.
+            a: Activations, [batch, npix, fin], integers in int8 or in a floating-point type.
+            nodes: Indices of the nodes to compute, [n], for int8 input only; None for all.
         Returns:
-            [batch, npix or n, fout]: int8, or int32 where `limit` or `low` is beyond 8 bits; of floating-point numbers
-            their own type.
+            Activations, [batch, npix or n, fout]. For int8 input int8, or int32 if `limit` or `low` exceeds 8 bits; for
+            floating-point input of the same type.
         """
         if a.dtype == torch.int8:
-            return self._exactly(a, where)
-        assert where is None
+            return self._exactly(a, nodes)
+        assert nodes is None
         return self.activated(self.total(a))
 
     def total(self, a: Float[Tensor, "batch npix c"], first: int = 0) -> Float[Tensor, "batch npix fout"]:
-        """Training: what some of the channels that go in add to the sums.
+        """Compute the contribution of some input channels to the sums, for training.
 
         Args:
-            first: Number of the first of these channels.
+            a: Activations of c consecutive input channels, [batch, npix, c].
+            first: Index of the first of these channels.
+        Returns:
+            Sums without the bias, [batch, npix, fout].
         """
         weight = _Straight.apply(self.weight, self._rounded(a.dtype)[0])[:, first : first + a.shape[-1]]
         if self.padding is None:
@@ -179,19 +214,19 @@ class ExactConv(nn.Module):
         return self.padding.flatten(nine_taps(self.padding(a), weight))
 
     def activated(self, total: Float[Tensor, "batch n fout"]) -> Float[Tensor, "batch n fout"]:
-        """Training: what comes out where sums over all channels are `total`."""
+        """Compute the output, [batch, n, fout], from the sums over all input channels, for training."""
         bias = _Straight.apply(self.bias, self._rounded(self.bias.dtype)[1])
         return _Activation.apply(total + bias, self.low, self.limit)
 
-    def _exactly(self, a: Int8[Tensor, "1 npix fin"], where: Tensor | None) -> Int[Tensor, "1 n fout"]:
+    def _exactly(self, a: Int8[Tensor, "1 npix fin"], nodes: Tensor | None) -> Int[Tensor, "1 n fout"]:
         (rows,) = a
         if self.padding is not None:
             taps = self._taps_of(self.padding, a.shape[1], a.device)
-            taps = taps if where is None else taps[where]
+            taps = taps if nodes is None else taps[nodes]
             rows = torch.cat([rows.new_zeros(1, rows.shape[1]), rows]).index_select(0, taps.flatten())
             rows = rows.view(len(taps), -1)
-        elif where is not None:
-            rows = rows[where]
+        elif nodes is not None:
+            rows = rows[nodes]
         weight, bias, shift = self._integers()
         total = (integer_product(a.device.type)(rows, weight) + bias) >> shift
         fits = self.limit <= ACTIVATION_LIMIT and self.low >= -ACTIVATION_LIMIT
@@ -199,13 +234,20 @@ class ExactConv(nn.Module):
 
     @torch.no_grad()
     def packed(self) -> tuple[Int8[Tensor, "out fin size size"], Int8[Tensor, " out"]]:
-        """The weights as whole numbers, and the exponents of the channels' steps."""
+        """Return the weights as 8-bit integers, and the exponents of the channels' step sizes."""
         weight, _, step = self._on_grid()
         return (weight / step.view(-1, 1, 1, 1)).to(torch.int8), torch.log2(step).round().to(torch.int8)
 
     @staticmethod
     def unpacked(weight: Int8[Tensor, "out fin size size"], exponent: Int8[Tensor, " out"]) -> Tensor:
-        """The inverse of `packed`, in float32."""
+        """Compute the weights from their packed form, the inverse of `packed`.
+
+        Args:
+            weight: Weights in units of their step size, [out, fin, size, size], int8.
+            exponent: Exponents of the channels' step sizes, [out], int8.
+        Returns:
+            Weights, [out, fin, size, size], float32.
+        """
         return torch.ldexp(weight.float(), exponent.view(-1, 1, 1, 1))
 
     @torch.no_grad()
@@ -220,7 +262,7 @@ class ExactConv(nn.Module):
 
     @torch.no_grad()
     def _rounded(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """Weight and bias on their grid: a step of training uses them several times."""
+        """Return weight and bias on their grid, cached since a training step uses them several times."""
         key = *self._key(), dtype
         if self._kept_floats is None or self._kept_floats[0] != key:
             weight, bias, _ = self._on_grid()
@@ -228,16 +270,16 @@ class ExactConv(nn.Module):
         return self._kept_floats[1]
 
     def _key(self) -> tuple[object, ...]:
-        """Another one whenever a weight has changed."""
+        """Key of the cached values, which changes whenever a weight has changed."""
         tensors = self.weight, self.bias
-        versions = (0 if p.is_inference() else p._version for p in tensors)  # nothing changes those
-        where = *(p.data_ptr() for p in tensors), self.weight.device
-        return *versions, *where, torch.is_inference_mode_enabled()  # what is made there may not be trained with
+        versions = (0 if p.is_inference() else p._version for p in tensors)  # inference tensors do not change
+        location = *(p.data_ptr() for p in tensors), self.weight.device
+        return *versions, *location, torch.is_inference_mode_enabled()  # inference tensors cannot be trained
 
     def _on_grid(self) -> tuple[Tensor, Float[Tensor, " out"], Float[Tensor, " out"]]:
-        """Weight and bias in whole steps, and the step of each channel, the same on every machine."""
+        """Weight and bias as multiples of the step size, and each channel's step size, the same on every machine."""
         largest = self.weight.abs().flatten(1).amax(1).double()
-        # The finest step that the largest weight is at most WEIGHT_LIMIT of.
+        # The smallest step size for which the largest weight is at most WEIGHT_LIMIT steps.
         mantissa, exponent = torch.frexp(largest / WEIGHT_LIMIT)
         exponent = exponent - (mantissa == 0.5).int()
         step = torch.ldexp(torch.ones_like(largest), exponent.clamp(FINEST, COARSEST)).to(self.weight.dtype)
@@ -247,7 +289,7 @@ class ExactConv(nn.Module):
         return weight, bias, step
 
     def _taps_of(self, padding: Padding, npix: int, device: torch.device) -> Int[Tensor, "npix 9"]:
-        """Numbers of the nodes that the taps of each node look at, counted from 1; 0 for one that does not exist."""
+        """Nodes that the nine taps of each node read, counted from 1; 0 for a node that does not exist."""
         if device not in self._taps:
             numbers = torch.arange(1, npix + 1, dtype=torch.float64, device=device).view(1, npix, 1)
             images = padding(numbers)[:, 0]
@@ -258,7 +300,7 @@ class ExactConv(nn.Module):
 
 
 class _Straight(torch.autograd.Function):
-    """A value, with the gradient of what it was rounded from."""
+    """Straight-through rounding: returns the value and passes its gradient to x."""
 
     @staticmethod
     def forward(ctx, x: Tensor, value: Tensor) -> Tensor:
@@ -270,7 +312,7 @@ class _Straight(torch.autograd.Function):
 
 
 class _Activation(torch.autograd.Function):
-    """Rounded and clamped; slopes go on 1 % outside the clamp, or a saturated unit would never learn again."""
+    """Rounding and clamping; the gradient is 1 % outside the clamp, so that a saturated unit can still learn."""
 
     @staticmethod
     def forward(ctx, total: Tensor, low: int, limit: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""CompressAI's planar codecs, for baselines; apart from `backend`, since ours need none of it."""
+"""CompressAI's planar codecs, for baselines; separate from `backend`, since the package's own codecs do not need it."""
 
 from __future__ import annotations
 

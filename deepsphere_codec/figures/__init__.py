@@ -1,0 +1,1 @@
+"""Shared parts of figures: style, and views of the sphere."""

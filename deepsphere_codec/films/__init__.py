@@ -1,4 +1,4 @@
-"""Whole films: a file in, a file out, with what lies beside the pictures."""
+"""Encoding and decoding of whole films from file to file, with audio and tags."""
 
 from deepsphere_codec.films.beside import tracks_of
 from deepsphere_codec.films.decode import decode_to_file, decode_video

@@ -1,4 +1,4 @@
-"""What lies beside the pictures: audio as it is stored, and tags, in records that a decoder may pass over."""
+"""Audio (copied as it is stored) and tags of a film, in records that a decoder of pictures may skip."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from deepsphere_codec.video import (
 
 FILM_TAGS, PICTURE_TAGS, TRACK, PACKETS = "m", "v", "t", "a"
 PACKETS_TOGETHER = 16
-"""In a record, or as many as a GOP's end leaves: a third of a second of AAC."""
+"""Number of audio packets in a record, fewer at the end of a GOP: a third of a second of AAC."""
 
 
 def preface_of(tracks: Tracks) -> Iterator[Other]:
-    """The records that go before the first frame.
+    """Create the records that precede the first frame.
 
     Raises:
-        UsageError: something cannot be held.
+        UsageError: a tag or a track cannot be stored.
     """
     try:
         if tracks.tags:
@@ -46,10 +46,10 @@ def preface_of(tracks: Tracks) -> Iterator[Other]:
 
 
 def tracks_of(preface: Sequence[Other]) -> Tracks:
-    """What the records before the first frame tell.
+    """Decode the audio tracks and tags in the records before the first frame.
 
     Raises:
-        DamagedStream: they make no sense.
+        DamagedStream: a record is not valid.
     """
     tracks = Tracks()
     for other in preface:
@@ -64,15 +64,15 @@ def tracks_of(preface: Sequence[Other]) -> Tracks:
 
 
 class SoundIn:
-    """Deals out a film's audio to its frames, so that each GOP has what sounds with it.
+    """Distribution of a film's audio packets to its frames, so that each GOP contains its audio.
 
-    To a frame belong the packets that are decoded before its end, as far as no frame before had them; to the last frame
-    the rest. They are written behind the frame's group, or later, together with others, but in the same GOP.
+    A packet belongs to the first frame that ends after the packet's decoding time, or else to the last frame. Packets
+    are written after the frame's group, or later together with others, but in the same GOP.
 
     Args:
-        packets: In order, with times that count from the first frame.
-        tracks: That they are of.
-        info: Of the film, for its clock.
+        packets: Packets in order, with times relative to the first frame.
+        tracks: Their tracks.
+        info: Properties of the film, for its clock.
     """
 
     def __init__(self, packets: Iterator[TrackPacket], tracks: Tracks, info: VideoInfo) -> None:
@@ -83,16 +83,16 @@ class SoundIn:
         self._waiting: list[list[TrackPacket]] = [[] for _ in tracks.audio]
 
     def until(self, pts: int) -> list[Other]:
-        """Records to write once all frames up to the one that is shown at `pts` are written."""
+        """Return the records to write after the frames up to the one shown at `pts`, ticks."""
         self._take(pts * self._tick + self._duration)
         return self._written(PACKETS_TOGETHER)
 
     def rest_of_gop(self) -> list[Other]:
-        """Records to write before an I-frame."""
+        """Return the records to write before an I-frame."""
         return self._written(1)
 
     def rest(self) -> list[Other]:
-        """What is to be written behind the last frame."""
+        """Return the records to write after the last frame."""
         self._take(None)
         return self._written(1)
 
@@ -113,13 +113,13 @@ class SoundIn:
 
 
 class SoundOut:
-    """Picks out of a stream the audio that belongs to a range of frames, on the range's clock.
+    """Selection of a stream's audio packets that belong to a range of frames, with times relative to the range.
 
     Args:
-        tracks: Of the stream.
-        info: Of the film, for its clock.
-        from_start, to_end: Whether the range begins with the film's first frame, and ends with its last: what sounds
-            before and after goes with them.
+        tracks: Audio tracks of the stream.
+        info: Properties of the film, for its clock.
+        from_start: Whether the range begins with the film's first frame; earlier audio is then included.
+        to_end: Whether the range ends with the film's last frame; later audio is then included.
     """
 
     def __init__(self, tracks: Tracks, info: VideoInfo, *, from_start: bool, to_end: bool) -> None:
@@ -131,16 +131,16 @@ class SoundOut:
         self._waiting: deque[TrackPacket] = deque()
 
     def shown(self, time: int) -> None:
-        """A frame of the range is shown at this time, in ticks of the film."""
+        """Record that a frame of the range is shown at this time, in ticks of the film."""
         start = time * self._tick
         self._zero = start if self._zero is None else self._zero
         self._stop = None if self._to_end else start + self._duration
 
     def take(self, other: Other) -> None:
-        """Look at a record beside the frames.
+        """Add a record that is not a frame.
 
         Raises:
-            DamagedStream: it makes no sense.
+            DamagedStream: the record is not valid.
         """
         if other.kind != PACKETS or not self._time_bases:
             return
@@ -151,7 +151,7 @@ class SoundOut:
             self._waiting.extend(packets)
 
     def due(self) -> Iterator[TrackPacket]:
-        """The packets that are known to belong to the range, once."""
+        """Iterate over the packets that are now known to belong to the range, each once."""
         if self._zero is None:
             return
         span = Span(None if self._from_start else self._zero, self._stop, self._zero)
@@ -161,12 +161,12 @@ class SoundOut:
 
 @contextmanager
 def _sense(other: Other) -> Iterator[None]:
-    """Tells what makes no sense in a record as damage."""
+    """Convert a ValueError about a record's content to DamagedStream."""
     try:
         yield
     except ValueError as error:
-        where = f"the record {other.kind!r} at byte {other.offset}"
-        raise DamagedStream(f"{where} makes no sense: {error}") from error
+        record = f"the record {other.kind!r} at byte {other.offset}"
+        raise DamagedStream(f"{record} makes no sense: {error}") from error
 
 
 def _packed(packets: Sequence[TrackPacket]) -> Other:

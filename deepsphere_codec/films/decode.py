@@ -1,4 +1,4 @@
-"""A `.dsc` file in, a film out."""
+"""Decoding of a `.dsc` file to a film or to RGB frames."""
 
 from __future__ import annotations
 
@@ -36,12 +36,15 @@ def decode_video(
     """Decode a `.dsc` file, one uint8 RGB frame at a time, in constant memory.
 
     Args:
-        path: The file, or one open for reading in binary mode, which may be a pipe.
-        frames: Half-open range; decoding starts at the I-frame before it.
-        model: The one the stream names, unless given.
+        path: Path of the file, or a file open for reading in binary mode, which may be a pipe.
+        frames: Half-open range of frames; decoding starts at the previous I-frame. None for all.
+        model: Name, folder, or loaded model; None for the one that the stream names.
+        device: Device of the networks, "cpu" or "cuda".
+    Returns:
+        Iterator over the frames in order of display, [height, width, 3], uint8.
     Raises:
         DamagedStream: the file is truncated or altered.
-        IncompatibleStream: this installation has not the model that wrote it.
+        IncompatibleStream: the model that wrote it is not installed.
         UsageError: the file cannot be read, or the range holds no frames.
     """
     with StreamReader(path) as stream:
@@ -68,16 +71,27 @@ def decode_to_file(
     cluster: str | None = None,
     on_progress: Progress | None = None,
 ) -> DecodeReport:
-    """Decode a `.dsc` file into a film, which appears whole or not at all.
+    """Decode a `.dsc` file into a film, which appears complete or not at all.
 
     Args:
-        input: The file, or one open for reading in binary mode, which may be a pipe.
-        output: `.mkv` (lossless) or `.mp4`, which hold audio and tags too, `.y4m`, or a folder of PNG.
-        size: (width, height), 2:1 and even; the source's unless given.
-        keep_going: Go past damages; the report tells of them.
-        frames, model: See `decode_video`; the others as in `encode_video`.
+        input: Path of the file, or a file open for reading in binary mode, which may be a pipe.
+        output: `.mkv` (lossless) or `.mp4`, both with audio and tags, `.y4m`, or a folder for PNG frames.
+        frames: Half-open range of frames; decoding starts at the previous I-frame. None for all.
+        size: (width, height) of the decoded frames, 2:1 and even; None for the source's.
+        force: Replace an existing output.
+        keep_going: Continue after damages, which are listed in the report.
+        model: Name, folder, or loaded model; None for the one that the stream names.
+        device: Device of the networks, "cpu" or "cuda".
+        threads: Number of torch's threads in each process; None for all processors.
+        workers: Number of processes that decode GOPs in parallel.
+        cluster: Address of a Ray cluster to use instead, or None.
+        on_progress: Called with (frames done, total or None).
+    Returns:
+        Report of the decode.
     Raises:
-        As `decode_video`; UsageError also for an existing output or a size that is not 2:1.
+        DamagedStream: the file is truncated or altered.
+        IncompatibleStream: the model that wrote it is not installed.
+        UsageError: the file cannot be read, the range holds no frames, the output exists, or the size is not 2:1.
     """
     place = Placement(workers, cluster, threads)
     with StreamReader(input, strict=not keep_going) as stream:
@@ -98,7 +112,7 @@ def decode_to_file(
             if not writer.count:
                 raise UsageError(f"{stream.name} has no frames in {_range_text(frames)}; it holds {stream.frame_count}")
     seconds = time.perf_counter() - start
-    told = [str(each) for each in (stream.damage, *damages, *playback.damages) if each]
+    messages = [str(each) for each in (stream.damage, *damages, *playback.damages) if each]
     return DecodeReport(
         frames=writer.count,
         width=info.width,
@@ -106,14 +120,14 @@ def decode_to_file(
         decode_seconds=seconds,
         frames_per_second=writer.count / seconds,
         filled=playback.filled,
-        damages=tuple(dict.fromkeys(told)),
+        damages=tuple(dict.fromkeys(messages)),
         notes=tuple(writer.notes),
     )
 
 
 @contextmanager
 def _decoding(work: DecodeWork, place: Placement) -> Iterator[Decode]:
-    """Here, as the records come, or elsewhere, GOP by GOP."""
+    """Create the function that decodes records: in this process one by one, or in workers GOP by GOP."""
     if place.is_here:
         with thread_count(place.threads):
             decoder = work.decoder()
@@ -142,29 +156,29 @@ def _write_film(
 
 
 def _tracks(stream: StreamReader, keep_going: bool) -> tuple[Tracks, list[DamagedStream]]:
-    """What the stream says of audio and tags; nothing where that is damaged and we keep going."""
+    """Read audio tracks and tags; if they are damaged and `keep_going` is set, return none of them and the damage."""
     try:
         return tracks_of(stream.preface()), []
     except DamagedStream as damage:
-        told = DamagedStream(f"{stream.name}: {damage}")
+        named = DamagedStream(f"{stream.name}: {damage}")
         if not keep_going:
-            raise told from damage
-        return Tracks(), [told]
+            raise named from damage
+        return Tracks(), [named]
 
 
 def _selection(frames: FrameRange | None, stream: StreamReader) -> tuple[int, int | None]:
-    """The first frame wanted and the one after the last; None where the stream does not say how many it holds."""
+    """First frame of the range and its end (exclusive); None for the end of a stream of unknown length."""
     first, last = frames or (None, None)
     count = stream.frame_count
     if count is None:
         if (first or 0) < 0 or (last or 0) < 0:
             raise UsageError(f"{stream.name} does not say how many frames it holds; count {_range_text(frames)} from 0")
-        wanted = range(first or 0, max(first or 0, last or 0) if last is not None else (first or 0) + 1)
+        selected = range(first or 0, max(first or 0, last or 0) if last is not None else (first or 0) + 1)
     else:
-        wanted = range(count)[slice(first, last)]
-    if not wanted:
+        selected = range(count)[slice(first, last)]
+    if not selected:
         raise UsageError(f"{stream.name} has no frames in {_range_text(frames)}; it holds {count}, counted from 0")
-    return wanted.start, last if count is None else wanted.stop
+    return selected.start, last if count is None else selected.stop
 
 
 def _range_text(frames: FrameRange | None) -> str:

@@ -1,4 +1,4 @@
-"""A film in, a `.dsc` file out."""
+"""Encoding of a film to a `.dsc` file."""
 
 from __future__ import annotations
 
@@ -40,15 +40,16 @@ Encode = Callable[[Iterable[Group]], Iterator[CodedFrame]]
 
 
 class _Output(NamedTuple):
-    """Where a stream goes.
+    """Output file of a stream.
 
     Attributes:
-        begun: What is there already; None where nothing is.
-        name: For messages.
+        file: The file, open for writing.
+        written_part: Part of the stream that is already written, or None.
+        name: Name of the file, for messages.
     """
 
     file: BinaryIO
-    begun: Partial | None
+    written_part: Partial | None
     name: str
 
 
@@ -74,29 +75,35 @@ def encode_video(
     cluster: str | None = None,
     on_progress: Progress | None = None,
 ) -> EncodeReport:
-    """Code a film into a `.dsc` file, which appears whole or not at all.
+    """Encode a film into a `.dsc` file, which appears complete or not at all.
 
     Args:
-        input: Anything `open_video` reads.
-        output: The file to write; or one open for writing in binary mode, such as a pipe, into which each frame goes as
-            soon as it is coded.
-        model: A name, a folder, or a loaded model (whose device then counts).
-        quality, nside, gop_size, preset: See `VideoEncoder`.
-        quality_map: Grey PNG of a whole ERP: quality is as asked where it is 128, and one higher where it is 16 more.
-        low_delay: Code each frame as soon as it is read, from frames before it alone; without B-frames.
-        frames: Half-open range of source frames; all unless given.
+        input: Anything that `open_video` reads.
+        output: Path of the file to write; or a file open for writing in binary mode, such as a pipe, to which each
+            frame is written as soon as it is coded.
+        model: Name, folder, or loaded model (whose device is then used).
+        quality: Quality from 1 (smallest file) to 8 (best picture), real-valued.
+        nside: Resolution; None chooses it by quality, at most a quarter of the width.
+        gop_size: Largest number of frames from one I-frame to the next.
+        low_delay: Code each frame as soon as it is read, from previous frames only, without B-frames.
+        quality_map: Grey PNG of a whole ERP: 128 is the requested quality, 16 levels are a quality step of 1.
+        preset: Effort of the encoder's search, "fast", "medium" or "slow".
+        frames: Half-open range of source frames; None for all.
         force: Replace an existing output.
-        resume: Keep what is coded beside the output, as OUTPUT.part, until it is whole; and go on where such a file
-            ends. The output is the same byte for byte as one that was never interrupted.
-        pictures_only: Leave out audio and tags.
-        assume_erp: Take a film that is not 2:1 for a whole ERP.
-        threads: For torch, during this call; in each process.
-        workers: Processes that code GOPs at once, each of which holds one or two GOPs of pictures.
-        cluster: Address of a Ray cluster that codes them instead.
-        on_progress: Called with (frames done, frames in all or None).
+        resume: Write to OUTPUT.part until the output is complete, and continue an existing OUTPUT.part. The output is
+            byte for byte the same as without interruption.
+        pictures_only: Omit audio and tags.
+        assume_erp: Accept a film that is not 2:1 as a whole ERP.
+        device: Device of the networks, "cpu" or "cuda".
+        threads: Number of torch's threads in each process, during this call; None for all processors.
+        workers: Number of processes that code GOPs in parallel, each of which holds one or two GOPs of pictures.
+        cluster: Address of a Ray cluster to use instead, or None.
+        on_progress: Called with (frames done, total or None).
+    Returns:
+        Report of the encode.
     Raises:
-        UsageError: an argument is out of range, the input cannot be read or has no frames, the output exists, or what
-            is to be resumed was written from another film or otherwise.
+        UsageError: an argument is out of range, the input cannot be read or has no frames, the output exists, or the
+            file to resume was written from another film or with other settings.
     """
     input, place = Path(input), Placement(workers, cluster, threads)
     check_quality(quality)  # before anything slow
@@ -112,8 +119,8 @@ def encode_video(
             sound = SoundIn(_packets(input, reader, tracks), tracks, reader.info)
             film = _Film(reader, reader.timed(), tracks, sound)
             grouping = Grouping(gop_size, LowDelay() if low_delay else ContentLookahead())
-            if target.begun:
-                _skip(film, encoder, target, target.begun)
+            if target.written_part:
+                _skip(film, encoder, target, target.written_part)
             coded = encode(groups_of(film.frames, grouping))
             written = _write_stream(film, encoder, coded, target, on_progress)
             seconds = time.perf_counter() - start
@@ -134,7 +141,7 @@ def encode_video(
 
 
 class _Film(NamedTuple):
-    """What is still to be coded of a film."""
+    """Remaining part of a film to be coded."""
 
     reader: VideoReader
     frames: Iterator[TimedFrame]
@@ -143,7 +150,7 @@ class _Film(NamedTuple):
 
 
 class _Written(NamedTuple):
-    """A stream: its frames, those that were there before, its bytes, those beside the frames."""
+    """Result of writing a stream: all frames, those written before, bytes, and bytes of records other than frames."""
 
     frames: int
     before: int
@@ -159,17 +166,17 @@ def _opened(output: str | Path | BinaryIO, force: bool, resume: bool) -> Iterato
         yield _Output(output, None, "the output")
     elif resume:
         with resumable_output(output, force=force) as (file, name):
-            begun = _begun(file, name)
-            if begun is None:
+            written_part = _read_written(file, name)
+            if written_part is None:
                 file.seek(0)
                 file.truncate()
-            yield _Output(file, begun, name)
+            yield _Output(file, written_part, name)
     else:
         with atomic_output(output, force=force) as place, place.open("wb") as file:
             yield _Output(file, None, str(output))
 
 
-def _begun(file: BinaryIO, name: str) -> Partial | None:
+def _read_written(file: BinaryIO, name: str) -> Partial | None:
     try:
         return read_partial(file)
     except DamagedStream as damage:
@@ -178,7 +185,7 @@ def _begun(file: BinaryIO, name: str) -> Partial | None:
 
 @contextmanager
 def _encoding(work: EncodeWork, place: Placement) -> Iterator[tuple[VideoEncoder, Encode]]:
-    """An encoder of this process, and what codes groups, here, as they come, or elsewhere, GOP by GOP."""
+    """Create an encoder, and the function that codes groups: in this process one by one, or in workers GOP by GOP."""
     if place.is_here:
         encoder = work.encoder()
         with thread_count(place.threads):
@@ -196,8 +203,8 @@ def _write_stream(
     output: _Output,
     on_progress: Progress | None,
 ) -> _Written:
-    writer = StreamWriter(output.file, encoder.header, output.begun)
-    if not output.begun:
+    writer = StreamWriter(output.file, encoder.header, output.written_part)
+    if not output.written_part:
         for other in preface_of(film.tracks):
             writer.write_other(other)
     before, latest = writer.frame_count, 0
@@ -218,25 +225,25 @@ def _write_stream(
     return _Written(writer.frame_count, before, writer.size, writer.beside)
 
 
-def _skip(film: _Film, encoder: VideoEncoder, output: _Output, begun: Partial) -> None:
-    """Pass over what is coded already; the last I-frame of it is coded once more, to see that the rest will fit."""
-    there, due = asdict(begun.header), asdict(encoder.header)
-    if differing := [key for key in due if due[key] != there[key]]:
+def _skip(film: _Film, encoder: VideoEncoder, output: _Output, written_part: Partial) -> None:
+    """Skip the frames that are already coded; their last I-frame is coded again, to check that the film matches."""
+    written, expected = asdict(written_part.header), asdict(encoder.header)
+    if differing := [key for key in expected if expected[key] != written[key]]:
         raise UsageError(f"{output.name} was written with another {', '.join(differing)}; use the same, or remove it")
-    if [other[:2] for other in begun.preface] != [other[:2] for other in preface_of(film.tracks)]:
+    if [other[:2] for other in written_part.preface] != [other[:2] for other in preface_of(film.tracks)]:
         raise UsageError(f"{output.name} was written with other audio or tags; use the same, or remove it")
     number = -1
-    for number, frame in zip(range(begun.frames), film.frames, strict=False):
+    for number, frame in zip(range(written_part.frames), film.frames, strict=False):
         film.sound.until(frame.pts)
-        if number == begun.keyframe.number:
+        if number == written_part.keyframe.number:
             (coded,) = encoder.encode_group(Group([frame], is_key=True))
-            if (coded.payload, coded.check) != (begun.keyframe.payload, begun.keyframe.check):
+            if (coded.payload, coded.check) != (written_part.keyframe.payload, written_part.keyframe.check):
                 raise UsageError(f"{output.name} was written from another film, or on another machine; remove it")
-    if number < begun.frames - 1:
+    if number < written_part.frames - 1:
         raise UsageError(f"{output.name} holds more frames than the film; remove it")
     film.sound.rest_of_gop()
-    output.file.truncate(begun.size)
-    output.file.seek(begun.size)
+    output.file.truncate(written_part.size)
+    output.file.seek(written_part.size)
 
 
 def _packets(input: Path, reader: VideoReader, tracks: Tracks) -> Iterator[TrackPacket]:

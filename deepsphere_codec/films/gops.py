@@ -1,4 +1,4 @@
-"""What the coding of GOPs takes, wherever it is done: in this process, in others, on other machines."""
+"""Coding of GOPs, as work that can be done in this process, in other processes, or on other machines."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from deepsphere_codec.video import VideoInfo, YuvFrame
 
 
 class DecodedFrame(NamedTuple):
-    """What came of a frame's record.
+    """Result of decoding a frame.
 
     Attributes:
-        frame: Without its payload.
-        picture: None of a frame that is only on the way to the range, or lost.
-        damage: Why it is lost; None where that is for want of a reference.
+        frame: The coded frame, without its payload.
+        picture: The picture; None if the frame is outside the requested range, or lost.
+        damage: Reason why the frame is lost; None if it is not, or if only its reference is missing.
     """
 
     frame: CodedFrame
@@ -36,10 +36,10 @@ class DecodedFrame(NamedTuple):
 
 @dataclass(frozen=True)
 class EncodeWork:
-    """Coding the GOPs of a film, which were divided before; see `VideoEncoder` for what the fields mean.
+    """Encoding of a film's GOPs; see `VideoEncoder` for the other fields.
 
     Attributes:
-        threads: Of torch, in a process that does nothing else.
+        threads: Number of torch's threads in a worker process; None leaves it unchanged.
     """
 
     model: LoadedModel
@@ -52,6 +52,7 @@ class EncodeWork:
     threads: int | None = None
 
     def encoder(self) -> VideoEncoder:
+        """Create an encoder."""
         return VideoEncoder(
             self.model,
             self.info,
@@ -63,7 +64,7 @@ class EncodeWork:
         )
 
     def start(self) -> Callable[[Sequence[Group]], list[CodedFrame]]:
-        """What codes one GOP after the other."""
+        """Prepare a worker; returns the function that codes a GOP."""
         _use_threads(self.threads)
         encoder = self.encoder()
         return lambda gop: [frame for group in gop for frame in encoder.encode_group(group)]
@@ -71,12 +72,15 @@ class EncodeWork:
 
 @dataclass(frozen=True)
 class DecodeWork:
-    """Decoding the GOPs of a stream to the pictures of a range.
+    """Decoding of a stream's GOPs to the pictures of a range.
 
     Attributes:
-        size: (width, height) of the pictures; the source's unless given.
-        first, stop: Half-open range of frames; `stop` None for all.
-        threads: As in `EncodeWork`.
+        model: The model.
+        header: Header of the stream.
+        size: (width, height) of the pictures; None for the source's.
+        first: First frame of the range.
+        stop: End of the range (exclusive); None for all frames.
+        threads: Number of torch's threads in a worker process; None leaves it unchanged.
     """
 
     model: LoadedModel
@@ -87,10 +91,18 @@ class DecodeWork:
     threads: int | None = None
 
     def decoder(self) -> VideoDecoder:
+        """Create a decoder."""
         return VideoDecoder(self.header, self.model, size=self.size)
 
     def decode(self, decoder: VideoDecoder, records: Iterable[CodedFrame | Other]) -> Iterator[DecodedFrame | Other]:
-        """Frames in order of display; what lies beside them goes through as it comes."""
+        """Decode the records of GOPs.
+
+        Args:
+            decoder: Decoder of the stream.
+            records: Records in order of coding, from an I-frame on.
+        Returns:
+            Iterator over the frames in order of display; other records are passed through unchanged.
+        """
         shown = DisplayOrder[DecodedFrame]()
         for record in records:
             if isinstance(record, Other):
@@ -100,7 +112,7 @@ class DecodeWork:
         yield from shown.rest()
 
     def start(self) -> Callable[[Sequence[CodedFrame | Other]], list[DecodedFrame | Other]]:
-        """What decodes one GOP after the other."""
+        """Prepare a worker; returns the function that decodes a GOP."""
         _use_threads(self.threads)
         decoder = self.decoder()
 
@@ -116,7 +128,7 @@ class DecodeWork:
             return DecodedFrame(about, None)
         try:
             x_hat = decoder.decode(frame.position, frame.payload, frame.check)
-        except LostReference:  # the damage itself was met before
+        except LostReference:  # the damage that caused it was reported before
             return DecodedFrame(about, None)
         except DamagedStream as damage:
             return DecodedFrame(about, None, damage)
@@ -124,7 +136,7 @@ class DecodeWork:
         return DecodedFrame(about, decoder.frame(x_hat) if is_wanted else None)
 
     def _is_needed(self, position: Position) -> bool:
-        """Whether a picture of the range is this one, or may refer to it."""
+        """Return whether the picture belongs to the range, or one of the range may refer to it."""
         before = position.number - 1 if position.first is None else position.first
         if self.stop is not None and before + 1 >= self.stop:
             return False
@@ -132,7 +144,7 @@ class DecodeWork:
 
 
 def records_by_gop(records: Iterable[CodedFrame | Other]) -> Iterator[list[CodedFrame | Other]]:
-    """Records in groups that begin with an I-frame; what lies before the first one belongs to its group."""
+    """Collect records into GOPs, which begin with an I-frame; records before the first one belong to its GOP."""
     gop: list[CodedFrame | Other] = []
     for record in records:
         if (

@@ -1,4 +1,4 @@
-"""The frames of a stream in the order in which they are shown, past what is damaged if need be."""
+"""Decoding of a stream's frames in order of display, optionally continuing after damages."""
 
 from __future__ import annotations
 
@@ -15,25 +15,27 @@ Decode = Callable[[Iterable[CodedFrame | Other]], Iterator[DecodedFrame | Other]
 
 
 class ShownPicture(NamedTuple):
-    """A picture, and when it is shown, in ticks of the film; times grow."""
+    """A picture with its display time in ticks of the film; times increase."""
 
     picture: YuvFrame
     time: int
 
 
 class Playback:
-    """Decodes a range of frames, once.
+    """Decoding of a range of frames, once, in order of display.
 
     Args:
-        stream: Read from the I-frame before the range on.
-        decode: What makes pictures of its records.
-        info: Of the film, for its clock.
-        first, stop: Half-open range of frames; `stop` None for all.
-        keep_going: Go past damages: what is lost of a GOP is filled with the last frame that is sound, before the first
-            sound one with that. Otherwise the first damage is raised.
+        stream: Reader of the stream, which is read from the I-frame before the range on.
+        decode: Function that decodes records.
+        info: Properties of the film, for its clock.
+        first: First frame of the range.
+        stop: End of the range (exclusive); None for all frames.
+        keep_going: Continue after damages: lost frames are replaced by the last undamaged frame, or by the first one if
+            there is none before them. Otherwise the first damage is raised.
+
     Attributes:
-        damages: Gone past so far.
-        filled: Frames that stand in for lost ones so far.
+        damages: Damages so far.
+        filled: Number of replaced frames so far.
     """
 
     def __init__(
@@ -55,14 +57,14 @@ class Playback:
         self.filled = 0
 
     def pictures(self) -> Iterator[ShownPicture]:
-        """As `events`, without what lies beside the frames."""
+        """Iterate over the pictures of the range."""
         return (event for event in self.events() if isinstance(event, ShownPicture))
 
     def events(self) -> Iterator[ShownPicture | Other]:
-        """The pictures of the range, and what lies beside the frames of its GOPs.
+        """Iterate over the pictures of the range, and the other records of its GOPs.
 
         Raises:
-            DamagedStream: where a frame is damaged and we do not keep going, or nothing at all is sound.
+            DamagedStream: a frame is damaged and `keep_going` is not set, or no frame is undamaged.
         """
         due = self._first
         for decoded in self._decode(self._records()):
@@ -85,28 +87,28 @@ class Playback:
 
     @contextmanager
     def noting(self, where: str = "") -> Iterator[None]:
-        """Damages found inside are noted where we keep going, otherwise raised with the stream's name."""
+        """Record damages within the context if `keep_going` is set, otherwise raise them with the stream's name."""
         try:
             yield
         except DamagedStream as damage:
-            told = DamagedStream(f"{self._stream.name}: {where}{damage}")
+            named = DamagedStream(f"{self._stream.name}: {where}{damage}")
             if not self._keep_going:
-                raise told from damage
-            self.damages.append(told)
+                raise named from damage
+            self.damages.append(named)
 
     def _records(self) -> Iterator[CodedFrame | Other]:
         on_damage = self.damages.append if self._keep_going else None
         return self._stream.records(self._first, self._stop, on_damage=on_damage)
 
     def _end(self, due: int) -> int:
-        """The number behind the last frame that should come, as far as the stream tells."""
+        """End (exclusive) of the frames to expect, as far as the stream's length is known."""
         count = self._stream.frame_count
         if count is None:
             return due
         return count if self._stop is None else min(count, self._stop)
 
     def _stand_ins(self, count: int, after: YuvFrame, end: int | None = None) -> Iterator[ShownPicture]:
-        """For so many lost frames, with times evenly spread up to `end`."""
+        """Replacements of lost frames, with times evenly spaced up to `end`."""
         for i in range(count):
             self.filled += 1
             left = count - i

@@ -1,4 +1,4 @@
-"""What an encode or a decode did."""
+"""Reports of an encode and a decode."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from typing import NamedTuple
 
 
 class EncodeReport(NamedTuple):
-    """What an encode did; the seconds run from the first frame read to the file's end, model loading left out.
+    """Report of an encode.
 
-    `bytes` are the file's, `bpp` is that of its pictures: audio and tags do not count. Of an encode that went on where
-    another broke off the seconds are its own, and so are the frames per second.
+    `encode_seconds` runs from the first frame read to the end of the file, without loading the model. `bytes` is the
+    size of the file; `bpp` is bits per source pixel of the pictures alone, without audio and tags. After a resumed
+    encode `encode_seconds` and `frames_per_second` are those of the last run.
     """
 
     frames: int
@@ -23,13 +24,14 @@ class EncodeReport(NamedTuple):
     encode_seconds: float
     frames_per_second: float
     notes: tuple[str, ...] = ()
-    """What of the film is left out, and why; a sentence each."""
+    """Sentences about audio and tags that are omitted, and why."""
 
 
 class DecodeReport(NamedTuple):
-    """What a decode did; frames are those written, the seconds include those decoded on the way to the first.
+    """Report of a decode.
 
-    Frames that were lost to damage are filled with others, and counted in `filled`; `damages` says what is damaged.
+    `frames` is the number of frames written; `decode_seconds` includes frames decoded before the first of them. Lost
+    frames are replaced by others and counted in `filled`; `damages` describes the damages.
     """
 
     frames: int
@@ -40,4 +42,4 @@ class DecodeReport(NamedTuple):
     filled: int = 0
     damages: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-    """What of the stream the output has no place for; a sentence each."""
+    """Sentences about audio and tags that the output cannot store."""

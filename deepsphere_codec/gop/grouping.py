@@ -1,4 +1,4 @@
-"""Frames in order of display into GOPs and groups, which are coded one after the other."""
+"""Division of a film's frames, in order of display, into GOPs and groups that are coded one after the other."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class Group(NamedTuple):
     """Frames that are coded together.
 
     Attributes:
-        frames: In order of display: one, or those from behind an anchor to the next anchor.
-        is_key: Whether it is an I-frame, and begins a GOP.
+        frames: Frames in order of display: one, or those after an anchor up to and including the next anchor.
+        is_key: Whether the group is an I-frame, which begins a GOP.
     """
 
     frames: Sequence[TimedFrame]
@@ -24,11 +24,11 @@ class Group(NamedTuple):
 
 
 class Grouping:
-    """Divides a film, frame by frame. What it decides in a GOP depends on no frame before it.
+    """Incremental division of a film into groups; decisions within a GOP do not depend on frames before it.
 
     Args:
-        gop_size: Frames of a GOP, at most.
-        lookahead: Says where a GOP ends before that, and how many frames a group has.
+        gop_size: Largest number of frames in a GOP.
+        lookahead: Decides where a GOP ends earlier, and how many frames a group has.
     """
 
     def __init__(self, gop_size: int, lookahead: Lookahead) -> None:
@@ -39,18 +39,18 @@ class Grouping:
         self._left = 0  # frames that the GOP may still take
 
     def push(self, frame: TimedFrame) -> Iterator[Group]:
-        """Take the next frame.
+        """Add the next frame.
 
         Args:
-            frame: In order of display.
+            frame: The next frame in order of display.
         Yields:
-            The groups that are known now.
+            The groups that are complete now.
         """
         self._queue.append((frame, self._lookahead.look(frame.frame)))
         yield from self._groups(self._lookahead.depth)
 
     def flush(self) -> Iterator[Group]:
-        """The groups of all frames that are left; the next frame begins a GOP."""
+        """Iterate over the groups of all remaining frames; the next frame will begin a GOP."""
         yield from self._groups(1)
         self._left = 0
 
@@ -58,14 +58,14 @@ class Grouping:
         while self._queue and (not self._left or len(self._queue) >= depth):
             span = self._span() if self._left else 0
             is_key = span == 0
-            taken = [self._queue.popleft() for _ in range(max(span, 1))]
-            self._left = (self._gop_size if is_key else self._left) - len(taken)
-            before = [] if is_key else self._before
-            self._before = [*before, *(look for _, look in taken)][-SPANS[-1] :]
-            yield Group([frame for frame, _ in taken], is_key)
+            members = [self._queue.popleft() for _ in range(max(span, 1))]
+            self._left = (self._gop_size if is_key else self._left) - len(members)
+            previous = [] if is_key else self._before
+            self._before = [*previous, *(look for _, look in members)][-SPANS[-1] :]
+            yield Group([frame for frame, _ in members], is_key)
 
     def _span(self) -> int:
-        """Frames of the next group; 0 where the next frame begins a GOP."""
+        """Number of frames in the next group; 0 if the next frame begins a GOP."""
         past, coming = self._before, [look for _, look in self._queue]
         most = min(len(coming), self._left, SPANS[-1])
         cuts = (i for i in range(most) if self._lookahead.is_cut([*past, *coming[:i]], coming[i:]))
@@ -74,11 +74,13 @@ class Grouping:
 
 
 def groups_of(frames: Iterable[TimedFrame], grouping: Grouping) -> Iterator[Group]:
-    """All groups of a film.
+    """Divide a whole film into groups.
 
     Args:
-        frames: In order of display.
-        grouping: That has none of them yet.
+        frames: Frames in order of display.
+        grouping: Grouping without frames, which makes the decisions.
+    Returns:
+        Iterator over the groups.
     """
     for frame in frames:
         yield from grouping.push(frame)
@@ -86,7 +88,7 @@ def groups_of(frames: Iterable[TimedFrame], grouping: Grouping) -> Iterator[Grou
 
 
 def gops_of(groups: Iterable[Group]) -> Iterator[list[Group]]:
-    """Groups, gathered to GOPs."""
+    """Collect groups into GOPs, each a list that begins with an I-frame."""
     gop: list[Group] = []
     for group in groups:
         if group.is_key and gop:

@@ -1,4 +1,7 @@
-"""Look-ahead: where a film is cut, and how many frames are worth coding as a group. No network, only small pictures."""
+"""Look-ahead: detection of cuts and choice of the number of frames in a group, on downscaled pictures.
+
+No network is involved.
+"""
 
 from __future__ import annotations
 
@@ -19,39 +22,46 @@ Plane = Float32[np.ndarray, "rows columns"]
 Blocks = Float32[np.ndarray, "block_rows block_columns"]
 
 LOOK_WIDTH = 128
-"""Columns of a small picture at most."""
+"""Largest number of columns of a downscaled picture."""
 BLOCK = 8
-"""Rows and columns that move together."""
+"""Rows and columns of a block for motion compensation."""
 REACH = 7
-"""Columns and rows of a picture of a quarter of the width and height that a block may move by: 80 degrees."""
+"""Largest displacement of a block in a picture of a quarter of the width and height, in pixels: 80 degrees."""
 DISTORTION = 300.0
-"""Squared error, in 8-bit levels, up to which a block's bits grow with it; above, they grow with its root."""
+"""Squared error, in 8-bit levels, up to which a block's bits are linear in it; above, they grow with its root."""
 NOISE = 24.0
 """Squared error that coded references add to a prediction; the mean of two has half of it.
 
-Both, and the root, fit what groups of 4 and 8 cost a codec on seven clips, within 10 % for five of them.
+With DISTORTION and the root it is fitted to the cost of groups of 4 and 8 in a codec on seven clips, within 10 % for
+five of them.
 """
 STILL = 0.25
-"""Mean error, in 8-bit levels, by which a block must fit better elsewhere before it moves."""
+"""Mean error, in 8-bit levels, by which a displaced block must fit better than an undisplaced one."""
 REPEATED = 0.01
-"""Squared error of the worst block up to which a picture repeats its reference, and costs nothing."""
+"""Largest squared error of the worst block for a picture to count as a repetition of its reference, without cost."""
 CUT_NOVELTY = 0.6
-"""Error of the prediction over what there is in the picture, above which the film may be cut there.
+"""Threshold of `novelty` for a cut.
 
-On 75 clips without cuts it is 0.47 at most, but for fireworks (0.94); between different places it is 0.6 and more.
+On 75 clips without cuts it is at most 0.47, except for fireworks (0.94); between different places it is at least 0.6.
 """
 CUT_LAYOUT = 0.25
-"""One less the correlation of two pictures at quarter size, above which the film may be cut there.
+"""Threshold of `layout_change` for a cut.
 
-Of fireworks, where the light goes on and off, it is 0.22 at most; of 37 in 38 pairs of different places it is more.
+For fireworks, whose light goes on and off, it is at most 0.22; for 37 of 38 pairs of different places it is above.
 """
 FLASH = 2
-"""Frames that a flash takes at most. A cut is none if the film goes on behind them as it was before them."""
+"""Largest number of frames in a flash: it is not a cut if the film continues after them as before."""
 
 
 @dataclass(frozen=True, eq=False)
 class SmallPicture:
-    """Luma of a frame on few points, at full, half and quarter size. Two of them are never equal."""
+    """Downscaled luma of a frame, at full, half and quarter size; compared by identity.
+
+    Attributes:
+        fine: Luma at the largest size.
+        middle: Luma at half that size.
+        coarse: Luma at a quarter of that size.
+    """
 
     fine: Plane
     middle: Plane
@@ -59,49 +69,75 @@ class SmallPicture:
 
 
 class Lookahead(Protocol):
-    """Decides from small pictures. The same pictures lead to the same decisions, in any process."""
+    """Interface for decisions on downscaled pictures; the same pictures give the same decisions in any process."""
 
     depth: int
-    """Frames from the next one on that are to be there, unless the film ends before."""
+    """Number of upcoming frames that a decision needs, unless the film ends before."""
 
     def look(self, frame: YuvFrame) -> SmallPicture:
-        """The small picture of a frame."""
+        """Downscale a frame."""
 
     def is_cut(self, before: Sequence[SmallPicture], after: Sequence[SmallPicture]) -> bool:
-        """Whether the film is cut between two pictures: the last one before, and the first one after."""
+        """Decide whether there is a cut between two pictures.
+
+        Args:
+            before: Pictures before the cut, the last one next to it.
+            after: Pictures after the cut, the first one next to it.
+        Returns:
+            Whether there is a cut.
+        """
 
     def choose_span(self, looks: Sequence[SmallPicture]) -> int:
-        """Frames of the next group, 1, 2, 4 or 8: the first picture is the anchor, the others may belong to it."""
+        """Choose the number of frames in the next group, 1, 2, 4 or 8, given the anchor and the frames after it."""
 
 
 class LowDelay:
-    """Groups of one frame, each coded as soon as it is there; a cut is found from the two frames at it."""
+    """Look-ahead with groups of one frame, each coded immediately; cuts are detected without frames after them."""
 
     depth = 1
 
     def look(self, frame: YuvFrame) -> SmallPicture:
+        """Downscale a frame."""
         return small_picture(frame)
 
     def is_cut(self, before: Sequence[SmallPicture], after: Sequence[SmallPicture]) -> bool:
+        """Decide whether there is a cut between two pictures; see the function `is_cut`.
+
+        Args:
+            before: Pictures before the cut.
+            after: Pictures after the cut.
+        Returns:
+            Whether there is a cut.
+        """
         return is_cut(before, after)
 
     def choose_span(self, looks: Sequence[SmallPicture]) -> int:
+        """Return 1."""
         return 1
 
 
 class ContentLookahead:
-    """Groups that cost least by estimate, over the next eight frames; a cut is none where it is a flash."""
+    """Look-ahead that minimises the estimated bits over the next eight frames, and ignores cuts caused by flashes."""
 
     depth = SPANS[-1] + FLASH
 
     def look(self, frame: YuvFrame) -> SmallPicture:
+        """Downscale a frame."""
         return small_picture(frame)
 
     def is_cut(self, before: Sequence[SmallPicture], after: Sequence[SmallPicture]) -> bool:
+        """Decide whether there is a cut between two pictures; see the function `is_cut`.
+
+        Args:
+            before: Pictures before the cut.
+            after: Pictures after the cut.
+        Returns:
+            Whether there is a cut.
+        """
         return is_cut(before, after)
 
     def choose_span(self, looks: Sequence[SmallPicture]) -> int:
-        """The first group of the cheapest division of all frames."""
+        """Return the size of the first group in the cheapest division of all frames into groups."""
         best: list[tuple[float, int]] = [(0.0, 0)]  # by frames: estimated bits of a sample, and the first group
         for end in range(1, len(looks)):
             ways = [
@@ -114,50 +150,66 @@ class ContentLookahead:
 
 
 def is_cut(before: Sequence[SmallPicture], after: Sequence[SmallPicture]) -> bool:
-    """Whether the film is cut between two pictures.
+    """Decide whether there is a cut between two pictures.
 
     Args:
-        before: Pictures up to the cut, the last ones of the GOP; at least one.
-        after: Pictures behind it, as far as they are known; at least one.
+        before: The last pictures of the GOP, up to the cut; at least one.
+        after: The available pictures after the cut; at least one.
     Returns:
-        Whether no picture behind it, nor one behind a flash, can be predicted from one before it, or before a flash.
+        Whether no picture after the cut, or after a flash there, can be predicted from one before it, or before a
+        flash.
     """
     pairs = product(after[: 1 + FLASH], reversed(before[-1 - FLASH :]))
     return all(layout_change(x, ref) > CUT_LAYOUT and novelty(x, ref) > CUT_NOVELTY for x, ref in pairs)
 
 
 def group_bits(looks: Sequence[SmallPicture]) -> float:
-    """Estimated bits of a sample in all frames of a group.
+    """Estimate the bits per sample, summed over all frames of a group.
 
     Args:
-        looks: The anchor before it, then its frames.
+        looks: The anchor before the group, then its frames.
     """
     return p_bits(looks[-1], looks[0]) + _inner_bits(looks)
 
 
 def _inner_bits(looks: Sequence[SmallPicture]) -> float:
-    """Estimated bits of the B-frames between two pictures."""
+    """Estimate the bits of the B-frames between two pictures."""
     middle = len(looks) // 2
     if not middle or len(looks) < 3:
         return 0.0
-    own = b_bits(looks[middle], looks[0], looks[-1])
-    return own + _inner_bits(looks[: middle + 1]) + _inner_bits(looks[middle:])
+    middle_bits = b_bits(looks[middle], looks[0], looks[-1])
+    return middle_bits + _inner_bits(looks[: middle + 1]) + _inner_bits(looks[middle:])
 
 
-# Pictures come in many pairs and groups. What was computed of a pair is kept while it may be asked for again: for eight
-# frames, with seven pairs of each.
+# The same pairs of pictures occur in many groups. Results for a pair are cached as long as it may occur again: for
+# eight frames, with seven pairs of each.
 
 
 @lru_cache(64)
 def p_bits(x: SmallPicture, ref: SmallPicture) -> float:
-    """Estimated bits of a sample where `x` is predicted from `ref`."""
+    """Estimate the bits per sample of a P-frame.
+
+    Args:
+        x: Picture to code.
+        ref: Its reference.
+    Returns:
+        Bits, in an arbitrary unit.
+    """
     errors = _block_errors(x.fine, predict(x, ref))
     return 0.0 if errors.max() <= REPEATED else _bits(errors + NOISE)
 
 
 @lru_cache(64)
 def b_bits(x: SmallPicture, first: SmallPicture, second: SmallPicture) -> float:
-    """Estimated bits of a sample where each block of `x` is predicted from either picture, or the mean of both."""
+    """Estimate the bits per sample of a B-frame, whose blocks are predicted from either reference or their mean.
+
+    Args:
+        x: Picture to code.
+        first: First reference.
+        second: Second reference.
+    Returns:
+        Bits, in an arbitrary unit.
+    """
     predicted = predict(x, first), predict(x, second)
     errors = [_block_errors(x.fine, each) for each in (*predicted, (predicted[0] + predicted[1]) / 2)]
     if min(float(each.max()) for each in errors) <= REPEATED:
@@ -167,27 +219,41 @@ def b_bits(x: SmallPicture, first: SmallPicture, second: SmallPicture) -> float:
 
 @lru_cache(16)
 def novelty(x: SmallPicture, ref: SmallPicture) -> float:
-    """Error of the prediction, apart from the blocks' brightness, over what the picture holds of its own."""
+    """Measure the error of the prediction relative to the picture's detail, both without the blocks' mean brightness.
+
+    Args:
+        x: Picture.
+        ref: Picture that it is predicted from.
+    Returns:
+        Ratio, 0 for a perfect prediction.
+    """
     predicted = predict(x, ref)
     areas = _areas(len(x.fine) // BLOCK)
-    mine, theirs = (plane - _block_means(plane) for plane in (x.fine, predicted))
-    detail = np.sqrt(_block_errors(mine, np.float32(0)))
-    return float((areas * np.sqrt(_block_errors(mine, theirs))).mean() / (areas * (detail + 1)).mean())
+    x_detail, predicted_detail = (plane - _block_means(plane) for plane in (x.fine, predicted))
+    detail = np.sqrt(_block_errors(x_detail, np.float32(0)))
+    return float((areas * np.sqrt(_block_errors(x_detail, predicted_detail))).mean() / (areas * (detail + 1)).mean())
 
 
 def layout_change(x: SmallPicture, ref: SmallPicture) -> float:
-    """One less the correlation of two pictures, node on node: a film that is only lit otherwise keeps its layout."""
+    """Compute 1 minus the correlation of two pictures at quarter size, which is insensitive to a change of lighting.
+
+    Args:
+        x: Picture.
+        ref: Other picture.
+    Returns:
+        0 for equal layouts, about 1 for unrelated pictures, at most 2.
+    """
     rows, columns = x.coarse.shape
     weights = _areas(rows) / (rows * columns)
-    mine, theirs = (plane - (weights * plane).sum() for plane in (x.coarse, ref.coarse))
-    energies = [float((weights * plane**2).sum()) for plane in (mine, theirs)]
-    return 1 - float((weights * mine * theirs).sum()) / (energies[0] * energies[1] + 1) ** 0.5
+    a, b = (plane - (weights * plane).sum() for plane in (x.coarse, ref.coarse))
+    energies = [float((weights * plane**2).sum()) for plane in (a, b)]
+    return 1 - float((weights * a * b).sum()) / (energies[0] * energies[1] + 1) ** 0.5
 
 
 def small_picture(frame: YuvFrame) -> SmallPicture:
-    """Luma averaged to at most LOOK_WIDTH columns, rows and columns by the same factor.
+    """Downscale luma to at most LOOK_WIDTH columns by averaging, rows and columns by the same factor.
 
-    Rows and columns that fill no block are left out; a picture of less than one is repeated to fill it.
+    Rows and columns that do not fill a block are omitted; a picture smaller than a block is repeated to fill it.
     """
     height, width = frame.y.shape
     factor = -(-width // LOOK_WIDTH)
@@ -200,7 +266,14 @@ def small_picture(frame: YuvFrame) -> SmallPicture:
 
 @lru_cache(64)
 def predict(x: SmallPicture, ref: SmallPicture) -> Plane:
-    """The picture `x` made of blocks of `ref`, each from where it fits best."""
+    """Predict a picture by block-wise motion compensation.
+
+    Args:
+        x: Picture to predict.
+        ref: Reference.
+    Returns:
+        Prediction of `x.fine`.
+    """
     rows, columns = (side // BLOCK for side in x.fine.shape)
     size = BLOCK // 4
     padded = np.pad(np.pad(ref.coarse, ((REACH, REACH), (0, 0)), "edge"), ((0, 0), (REACH, REACH)), "wrap")
@@ -217,7 +290,7 @@ _STEPS = np.stack(np.meshgrid((0, -1, 1), (0, -1, 1), indexing="ij"), 0).reshape
 
 
 def _refined(x: Plane, ref: Plane, vectors: np.ndarray, size: int) -> tuple[np.ndarray, Plane]:
-    """Vectors a step better, [2, rows, columns] of blocks, and the prediction with them."""
+    """Refine vectors, [2, rows, columns] of blocks, by one step; returns them and the prediction with them."""
     height, width = x.shape
     blocks = height // size, size, width // size, size
     candidates = vectors[:, None] + _STEPS[:, :, None, None]
@@ -246,12 +319,12 @@ def _block_errors(x: Plane, predicted: Plane | np.float32) -> Blocks:
 
 
 def _bits(errors: Blocks) -> float:
-    """Estimated bits of a sample, weighted by area; the unit does not matter."""
+    """Estimate the bits per sample, weighted by area, in an arbitrary unit."""
     return float((_areas(len(errors)) * (np.sqrt(1 + errors / DISTORTION) - 1)).mean())
 
 
 @lru_cache(4)
 def _areas(rows: int) -> np.ndarray:
-    """Area on the sphere of each of so many rows, [rows, 1]; the mean is 1."""
+    """Area of each row on the sphere, [rows, 1], normalised to a mean of 1."""
     weights = np.cos(np.pi * ((np.arange(rows) + 0.5) / rows - 0.5))
     return (weights / weights.mean())[:, None].astype(np.float32)

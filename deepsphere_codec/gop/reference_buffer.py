@@ -1,4 +1,4 @@
-"""Decoded pictures that later ones refer to, and those that wait until they are shown."""
+"""Buffers of decoded pictures: references of later pictures, and pictures waiting to be shown."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Item = TypeVar("Item")
 
 
 class ReferenceBuffer:
-    """States of the decoded pictures of a GOP that later ones may refer to; five at most, whatever its length."""
+    """States of the decoded pictures of a GOP that later ones may refer to; at most five, whatever its length."""
 
     def __init__(self) -> None:
         self._states: dict[int, State] = {}
@@ -22,16 +22,16 @@ class ReferenceBuffer:
         return len(self._states)
 
     def clear(self) -> None:
-        """Forget all pictures, so that only an I-frame can come next."""
+        """Remove all pictures, so that only an I-frame can come next."""
         self._states = {}
 
     def references(self, position: Position) -> References:
-        """The pictures that a P- or B-frame refers to.
+        """Return the references of a P- or B-frame.
 
         Args:
-            position: Of the frame.
+            position: Position of the frame.
         Raises:
-            LostReference: one of them is not here.
+            LostReference: a reference is not in the buffer.
         """
         distances = [0 if each is None else each - position.number for each in position[2:4]]
         first = self._state(position, position.first)
@@ -39,19 +39,19 @@ class ReferenceBuffer:
         return References(first, second, (distances[0], distances[1]))
 
     def keep(self, position: Position, state: State) -> None:
-        """Keep a decoded picture, and forget those that nothing refers to any more.
+        """Add a decoded picture, and remove those that can no longer be references.
 
         Args:
-            position: Of the picture.
-            state: That the network came to.
+            position: Position of the picture.
+            state: State of the network after the picture.
         """
         first = position.first
         if position.kind == "B" and first is not None:
             anchor = min(self._states)
-            kept = {number: each for number, each in self._states.items() if number == anchor or number >= first}
-        else:  # a group is whole: only its anchor remains
-            kept = {number: each for number, each in self._states.items() if number == first}
-        self._states = kept | {position.number: state}
+            states = {number: each for number, each in self._states.items() if number == anchor or number >= first}
+        else:  # the group is complete: of its pictures only the anchor is still a reference
+            states = {number: each for number, each in self._states.items() if number == first}
+        self._states = states | {position.number: state}
 
     def _state(self, position: Position, number: int | None) -> State:
         if number not in self._states:
@@ -60,20 +60,20 @@ class ReferenceBuffer:
 
 
 class DisplayOrder(Generic[Item]):
-    """Brings what belongs to pictures from the order of coding into that of display, each as early as can be."""
+    """Reordering of items that belong to pictures from order of coding to order of display, with minimal delay."""
 
     def __init__(self) -> None:
         self._due = 0
         self._waiting: dict[int, Item] = {}
 
     def push(self, position: Position, item: Item) -> Iterator[Item]:
-        """Take the next picture's.
+        """Add the item of the next picture in order of coding.
 
         Args:
-            position: Of the picture.
-            item: That belongs to it.
+            position: Position of the picture.
+            item: Item that belongs to it.
         Yields:
-            What is due now: all before an I-frame, then as far as no picture is missing.
+            Items that can be shown now: all that precede an I-frame, and those up to the first missing picture.
         """
         if position.kind == "I":
             yield from self.rest()
@@ -84,6 +84,6 @@ class DisplayOrder(Generic[Item]):
             self._due += 1
 
     def rest(self) -> Iterator[Item]:
-        """Items that wait for pictures that never came."""
+        """Iterate over the remaining items, in order of display."""
         while self._waiting:
             yield self._waiting.pop(min(self._waiting))

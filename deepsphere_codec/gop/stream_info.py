@@ -1,4 +1,4 @@
-"""Film and model, as a stream's header tells of them."""
+"""Checks of a stream's header against the model, and the properties of the film that it describes."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ from deepsphere_codec.models import LoadedModel
 from deepsphere_codec.video import VideoInfo
 
 PIXEL_ORDERS = {"healpix": "face-major", "erp": "erp-rows"}
-"""How a signal's nodes lie, by the model's geometry."""
+"""Names of the order of a signal's nodes, by the model's geometry."""
 
 
 def check_header(header: Header, model: LoadedModel) -> None:
-    """Compare what the stream was written with to what is here, before anything is decoded.
+    """Check that a stream was written with this model.
 
+    Args:
+        header: Header of the stream.
+        model: Model that is to decode it.
     Raises:
-        IncompatibleStream: naming each part that differs.
+        IncompatibleStream: a part differs; the message names each.
     """
     if header.pixel_order != (order := PIXEL_ORDERS[model.geometry]):
         raise IncompatibleStream(f"pixel order {header.pixel_order!r} is not that of {model.name}; expected {order!r}")
@@ -31,7 +34,11 @@ def check_header(header: Header, model: LoadedModel) -> None:
         "entropy tables": (header.tables_hash, model.tables_hash),
         "graph": (header.graph_hash, model.graph_hash(header.nside)),
     }
-    wrong = [f"{name} {got[:12]} (here {here[:12]})" for name, (got, here) in pairs.items() if got != here]
+    wrong = [
+        f"{name} {written[:12]} (here {expected[:12]})"
+        for name, (written, expected) in pairs.items()
+        if written != expected
+    ]
     if wrong:
         raise IncompatibleStream(
             f"the stream was written by another version of {header.model}: {', '.join(wrong)}; "
@@ -40,8 +47,13 @@ def check_header(header: Header, model: LoadedModel) -> None:
 
 
 def film_info(header: Header, size: tuple[int, int] | None = None) -> VideoInfo:
-    """Describe the decoded film, at the source's size or another.
+    """Return the properties of the decoded film.
 
+    Args:
+        header: Header of the stream.
+        size: (width, height) of the decoded frames, 2:1 and even; None for the source's.
+    Returns:
+        The properties.
     Raises:
         UsageError: size is not 2:1 or not even.
     """

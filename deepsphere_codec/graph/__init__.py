@@ -1,4 +1,4 @@
-"""The weighted graphs: of the sphere, kept in files; and of an ERP picture."""
+"""Weighted graphs of the sphere (stored in files) and of an ERP picture."""
 
 from deepsphere_codec.graph.laplacian import SphereGraph, compute_graph
 from deepsphere_codec.graph.plane import PlaneGraph, plane_graph

@@ -1,4 +1,4 @@
-"""The graph of the sphere: who is whose neighbour, with which weight, and the largest eigenvalue of the Laplacian."""
+"""The graph of the sphere: its neighbours, their weights, and the largest eigenvalue of its Laplacian."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from torch_geometric.data import Data
 
 FORMAT_VERSION = 1
-"""Of the graph itself and of its file; any change to how either is made is a new number."""
+"""Version of the graph and of its file; to be raised with any change to how either is made."""
 
 Progress = Callable[[int, int], None]
 """Called with (done, total); the unit is a percentage point of the expected time."""
@@ -36,11 +36,12 @@ _WIDTH_TABLE = {
     20: {32: 0.03185, 64: 0.01564, 128: 0.00782, 256: 0.00391, 512: 0.00196, 1024: 0.00098},
     40: {32: 0.042432, 64: 0.021354, 128: 0.010595, 256: 0.005551},
 }
-# Lanczos' value is good to six digits and is never above the true one: a margin of 1e-3 and rounding up to four digits
-# make it a bound, and one that every machine computes alike.
+# The Lanczos value is accurate to six digits and never above the true one. A margin of 1e-3 and rounding up to four
+# digits turn it into an upper bound that is the same on every machine.
 _LMAX_MARGIN = 1e-3
 _LMAX_DIGITS = 4
-# Relative. Nodes that a symmetry of the grid maps to each other are equally far up to rounding: all or none belong.
+# Relative. Nodes that a symmetry of the grid maps to each other are equally far up to rounding: either all of them are
+# neighbours, or none.
 _TIE_TOLERANCE = 1e-9
 
 
@@ -53,8 +54,8 @@ class SphereGraph:
         k: Nominal number of neighbours, 8, 20 or 40. The table may have a few more columns (see `compute_graph`).
         width: σ of the Gaussian, a chord length on the unit sphere.
         lmax: Upper bound of the combinatorial Laplacian's spectrum, 0.1 to 0.2 % above its largest eigenvalue.
-        neighbors: [npix, columns], int32; where one is missing the node itself, with weight 0.
-        weights: [npix, columns], float32; the adjacency matrix, symmetric to the last bit.
+        neighbors: [npix, columns], int32; a missing neighbour is the node itself, with weight 0.
+        weights: [npix, columns], float32; the adjacency matrix, exactly symmetric.
     """
 
     nside: int
@@ -66,20 +67,21 @@ class SphereGraph:
 
     @property
     def npix(self) -> int:
+        """Number of nodes, 12 nside²."""
         return 12 * self.nside**2
 
     @property
     def fingerprint(self) -> str:
         """SHA-256 (hex) over version, nside, k, width, lmax and the neighbour table: the same on every machine.
 
-        The weights are left out: they follow from the rest, and exp() may differ in the last bit between machines.
+        The weights are not included: they follow from the rest, and exp() may differ in the last bit between machines.
         """
         head = json.dumps([FORMAT_VERSION, self.nside, self.k, float(self.width).hex(), float(self.lmax).hex()])
         table = np.ascontiguousarray(self.neighbors, dtype="<i4")
         return hashlib.sha256(head.encode() + table.tobytes()).hexdigest()
 
     def adjacency(self) -> sparse.csr_matrix:
-        """The weights as a sparse matrix [npix, npix], float64, without stored zeros."""
+        """Build the adjacency matrix, sparse [npix, npix], float64, without stored zeros."""
         rows = np.repeat(np.arange(self.npix), self.neighbors.shape[1])
         cells = (self.weights.ravel().astype(np.float64), (rows, self.neighbors.ravel()))
         matrix = sparse.coo_matrix(cells, shape=(self.npix, self.npix)).tocsr()
@@ -87,7 +89,7 @@ class SphereGraph:
         return matrix
 
     def laplacian(self) -> sparse.csr_matrix:
-        """The combinatorial Laplacian D - A, [npix, npix], float64."""
+        """Build the combinatorial Laplacian D - A, sparse [npix, npix], float64."""
         return combinatorial_laplacian(self.adjacency())
 
     def to_pyg(self) -> Data:
@@ -117,8 +119,16 @@ def combinatorial_laplacian(adjacency: sparse.csr_matrix) -> sparse.csr_matrix:
 
 
 def kernel_width(nside: int, k: int) -> float:
-    """σ of the Gaussian for `k` neighbours: DeepSphere's table, elsewhere 0.79 / nside (8), 1.00 (20), 1.36 (40).
+    """Return σ of the Gaussian that turns distances into weights.
 
+    The value comes from DeepSphere's table; where the table has no entry it is 0.79 / nside (k = 8), 1.00 / nside (20)
+    or 1.36 / nside (40).
+
+    Args:
+        nside: HEALPix resolution, any integer >= 1.
+        k: Number of neighbours, 8, 20 or 40.
+    Returns:
+        σ, a chord length on the unit sphere.
     Raises:
         UsageError: k is not 8, 20 or 40, or nside < 1.
     """
@@ -136,11 +146,12 @@ def compute_graph(
     laplacian: Callable[[sparse.csr_matrix], sparse.csr_matrix] = combinatorial_laplacian,
     on_progress: Progress | None = None,
 ) -> SphereGraph:
-    """Make a graph from nothing, in float64, without looking at any file.
+    """Compute a graph in float64, without reading any file.
 
-    Weights are A_ij = exp(-ln 2 |x_i - x_j|² / σ²), |.| the chord. k = 8 links the HEALPix neighbours, in their order
-    SW, W, NW, N, NE, E, SE, S. k = 20 and 40 link each node to its k nearest, ties included, and nodes i and j where
-    i is near j or j near i (W = max(W, Wᵀ)), so that the table has a few columns more; neighbours then ascend.
+    Weights are A_ij = exp(-ln 2 |x_i - x_j|² / σ²), where |.| is the chord length. k = 8 links the HEALPix neighbours,
+    in their order SW, W, NW, N, NE, E, SE, S. k = 20 and 40 link each node to its k nearest nodes, ties included, and
+    also to the nodes that have it among their k nearest (W = max(W, Wᵀ)), so the table has a few more columns;
+    neighbours are then in ascending order.
 
     Args:
         nside: HEALPix resolution, any integer >= 1.
@@ -148,7 +159,7 @@ def compute_graph(
         laplacian: Makes D - A of the adjacency matrix, for `lmax`; the graphs that come with the package take PyGSP's.
         on_progress: Told (done, 100) as the work goes on.
     Returns:
-        The graph; its weights are symmetric to the last bit.
+        The graph; its weights are exactly symmetric.
     Raises:
         UsageError: k or nside out of range.
     Source: Defferrard et al., ICLR 2020; Perraudin et al., Astronomy and Computing 27, 2019.
@@ -168,12 +179,19 @@ def compute_graph(
 
 
 def largest_eigenvalue(laplacian: sparse.csr_matrix, report: Progress | None = None) -> float:
-    """Largest eigenvalue of a Laplacian, by Lanczos with a fixed start, relative error < 1e-6.
+    """Compute the largest eigenvalue of a Laplacian with the Lanczos method.
 
-    PyGSP's own `estimate_lmax` starts from a random vector and stops at 5e-3, so it gives another number each time.
+    The start vector is fixed and the relative error is below 1e-6. (PyGSP's own `estimate_lmax` starts from a random
+    vector and stops at 5e-3, so its result varies from call to call.)
+
+    Args:
+        laplacian: Symmetric Laplacian, sparse [npix, npix], float64.
+        report: Called with (percentage, 100), from 30 to 99, during the computation.
+    Returns:
+        The eigenvalue.
     """
     size = laplacian.shape[0]
-    expected_products = 100 + size // 4000  # only for the bar
+    expected_products = 100 + size // 4000  # an estimate, for the progress bar only
     products = 0
 
     def multiply(x: Float[ndarray, " npix"]) -> Float[ndarray, " npix"]:
@@ -183,13 +201,20 @@ def largest_eigenvalue(laplacian: sparse.csr_matrix, report: Progress | None = N
             report(30 + min(69, 70 * products // expected_products), 100)
         return laplacian @ x
 
-    start = np.cos(1.7 * np.arange(size))  # no symmetry of the grid: it meets every eigenvector
+    start = np.cos(1.7 * np.arange(size))  # has no symmetry of the grid, so it is orthogonal to no eigenvector
     operator = LinearOperator(laplacian.shape, matvec=multiply, dtype=np.float64)
     return float(eigsh(operator, k=1, tol=1e-6, v0=start, ncv=min(20, size), return_eigenvectors=False)[0])
 
 
 def round_up(value: float, digits: int = _LMAX_DIGITS) -> float:
-    """The smallest number of `digits` significant digits that is not below `value` > 0."""
+    """Round up to a number of significant digits.
+
+    Args:
+        value: Number, > 0.
+        digits: Significant digits, >= 1.
+    Returns:
+        The smallest number of `digits` significant digits that is not below `value`.
+    """
     step = digits - 1 - math.floor(math.log10(value))
     return math.ceil(value * 10**step) / 10**step if step >= 0 else float(math.ceil(value / 10**-step) * 10**-step)
 
@@ -200,20 +225,20 @@ def _grid_neighbors(grid: HealpixGrid) -> Int[ndarray, "npix 8"]:
 
 
 def _nearest_neighbors(centers: Float[ndarray, "npix 3"], k: int) -> Int[ndarray, "npix columns"]:
-    """The k nearest nodes and all that are as far as the last of them, made mutual, ascending."""
+    """Indices of the k nearest nodes, ties of the k-th included, made mutual, in ascending order."""
     npix = len(centers)
     k = min(k, npix - 1)
-    distances, candidates = cKDTree(centers).query(centers, k=min(npix, k + 9))  # itself, and room for eight ties
-    near = distances <= distances[:, k : k + 1] * (1 + _TIE_TOLERANCE)
-    assert npix <= k + 9 or not near[:, -1].any(), "more ties than expected"
-    near &= candidates != np.arange(npix)[:, None]
-    rows, slots = np.nonzero(near)
+    distances, candidates = cKDTree(centers).query(centers, k=min(npix, k + 9))  # the node itself, and up to eight ties
+    linked = distances <= distances[:, k : k + 1] * (1 + _TIE_TOLERANCE)
+    assert npix <= k + 9 or not linked[:, -1].any(), "more ties than expected"
+    linked &= candidates != np.arange(npix)[:, None]
+    rows, slots = np.nonzero(linked)
     links = sparse.coo_matrix((np.ones(len(rows), np.int8), (rows, candidates[rows, slots])), shape=(npix, npix))
     return _table((links + links.T).tocsr())
 
 
 def _table(links: sparse.csr_matrix) -> Int[ndarray, "npix columns"]:
-    """The column indices of each row's entries as a dense table, filled up with the row's own index."""
+    """Column indices of each row's entries as a dense table, padded with the row's own index."""
     links.sort_indices()
     counts = np.diff(links.indptr)
     table = np.repeat(np.arange(links.shape[0], dtype=np.int32)[:, None], counts.max(), axis=1)
@@ -224,7 +249,10 @@ def _table(links: sparse.csr_matrix) -> Int[ndarray, "npix columns"]:
 def _gaussian_weights(
     centers: Float[ndarray, "npix 3"], neighbors: Int[ndarray, "npix columns"], width: float
 ) -> Float[ndarray, "npix columns"]:
-    """Column by column, for memory's sake. Symmetric to the last bit, because (a - b)² and (b - a)² are."""
+    """Gaussian weights of the neighbours, computed column by column to save memory.
+
+    They are exactly symmetric, because (a - b)² and (b - a)² are equal in floating point.
+    """
     weights = np.zeros(neighbors.shape, np.float32)
     itself = np.arange(len(centers))
     for column, index in enumerate(neighbors.T):

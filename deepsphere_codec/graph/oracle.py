@@ -36,7 +36,7 @@ def pygsp_laplacian(adjacency: sparse.csr_matrix) -> sparse.csr_matrix:
 
 
 def healpy_neighbors(nside: int) -> np.ndarray:
-    """healpy's neighbours in face-major order, [npix, 8]; where one is missing, the node itself."""
+    """Healpy's neighbours in face-major order, [npix, 8]; where one is missing, the node itself."""
     with optional_imports():
         import healpy
     grid = HealpixGrid(nside)

@@ -1,4 +1,4 @@
-"""The graph of an ERP picture that is taken for a plane: each pixel and the eight around it, all alike."""
+"""The graph of an ERP picture treated as a plane: each pixel is linked to its eight neighbours with equal weights."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class PlaneGraph:
     """A weighted graph on the pixels, row by row; the counterpart of `SphereGraph`.
 
     Attributes:
-        neighbors: [npix, 8], int32, in the order of `NEIGHBOR_STEPS`; where one is missing the node itself.
+        neighbors: [npix, 8], int32, in the order of `NEIGHBOR_STEPS`; a missing neighbour is the node itself.
         weights: [npix, 8], float32; symmetric, 0 where a neighbour is missing.
-        lmax: Bound of the combinatorial Laplacian's spectrum.
+        lmax: Upper bound of the combinatorial Laplacian's spectrum.
     """
 
     neighbors: Int[ndarray, "npix 8"]
@@ -34,7 +34,7 @@ class PlaneGraph:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 (hex) over version, lmax and both tables, which are exact."""
+        """SHA-256 (hex) over version, lmax and both tables, whose values are exact."""
         digest = hashlib.sha256(json.dumps([FORMAT_VERSION, "plane", self.lmax]).encode())
         digest.update(np.ascontiguousarray(self.neighbors, dtype="<i4").tobytes())
         digest.update(np.ascontiguousarray(self.weights, dtype="<f4").tobytes())
@@ -42,7 +42,7 @@ class PlaneGraph:
 
 
 def plane_graph(grid: ErpGrid | ErpPatch) -> PlaneGraph:
-    """Of a picture, across its seam and over its poles; nothing passes the border of a patch."""
+    """Build the graph of an ERP picture, which wraps at the seam and over the poles, or of a patch, which does not."""
     _, rows, columns = grid.shape
     if isinstance(grid, ErpGrid):
         padded = grid.halo(1)[0]

@@ -1,4 +1,4 @@
-"""What the networks are made of; every layer maps [batch, npix, channels] to [batch, npix, channels]."""
+"""Layers of the networks; each maps signals [batch, npix, channels] to signals [batch, npix, channels]."""
 
 from deepsphere_codec.layers.cheb import ChebConv, mix_channels
 from deepsphere_codec.layers.directional import DirectionalConv

@@ -1,4 +1,4 @@
-"""Blocks that the transforms are built of."""
+"""Building blocks of the transforms: convolutions chosen by name, and the residual block."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from deepsphere_codec.layers.separable import SeparableChebConv
 
 
 class Resolution(NamedTuple):
-    """What a layer needs to know of one resolution.
+    """Operators and size of one resolution, shared by its layers.
 
     Attributes:
-        side: Nodes along a row: of a face, of a patch, or of an ERP picture.
-        laplacian: Operator of the graph.
-        padding: Of depth 1.
+        side: Nodes along a row of a face, a patch, or an ERP picture.
+        laplacian: Rescaled Laplacian of the graph.
+        padding: Padding of depth 1.
     """
 
     side: int
@@ -90,13 +90,16 @@ def _separable(in_channels: int, out_channels: int, at: Resolution, order: int) 
 
 
 def sphere_conv(kind: str, in_channels: int, out_channels: int, at: Resolution, order: int = 3) -> nn.Module:
-    """Make a convolution on the sphere; every kind has a `weight`, and without it gives its bias alone.
+    """Create a convolution on the sphere by name.
+
+    Every kind has a parameter `weight`; with a weight of zero its output is the bias.
 
     Args:
         kind: "chebyshev" (radial), "directional" (nine taps in the face frame), "hybrid" (Chebyshev and two first
             differences), "gated" (Chebyshev, of the signal times a gain that depends on the node's position),
             "separable" (a Chebyshev filter a channel, then a channel mix), or a name that `register_convolution` added.
-        in_channels, out_channels: Channels of the signal before and after.
+        in_channels: Channels of the input.
+        out_channels: Channels of the output.
         at: Resolution of the signal.
         order: Taps of the Chebyshev filters.
     Returns:
@@ -110,13 +113,15 @@ def sphere_conv(kind: str, in_channels: int, out_channels: int, at: Resolution, 
 
 
 class ResidualBlock(nn.Module):
-    """`x + conv2(act(conv1(act(x))))`; the second convolution starts at zero, so the block starts as the identity.
+    """Residual block `x + conv2(act(conv1(act(x))))`.
+
+    The second convolution is initialised with zeros, so that the block starts as the identity.
 
     Args:
-        channels: Of the signal.
+        channels: Channels of the signal.
         at: Resolution of the signal.
-        kinds: Of the two convolutions.
-        order: Taps of Chebyshev filters.
+        kinds: Kinds of the two convolutions, as in `sphere_conv`.
+        order: Taps of the Chebyshev filters.
     """
 
     def __init__(self, channels: int, at: Resolution, kinds: tuple[str, str], order: int = 3) -> None:
@@ -126,4 +131,5 @@ class ResidualBlock(nn.Module):
         nn.init.zeros_(self.conv2.weight)  # type: ignore[arg-type]
 
     def forward(self, x: Float[Tensor, "batch npix c"]) -> Float[Tensor, "batch npix c"]:
+        """Apply the block to a signal, [batch, npix, channels]."""
         return x + self.conv2(F.leaky_relu(self.conv1(F.leaky_relu(x, 0.1)), 0.1))

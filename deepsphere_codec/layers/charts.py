@@ -1,7 +1,7 @@
-"""Where tangent vectors lead: from each node to a position in a face of the sphere, or in an ERP picture.
+"""Charts: map a tangent vector at a node to the position it points to, in a face of the sphere or in an ERP picture.
 
-A chart knows the nodes of its grid, and finds for a vector v at node p the image and the continuous position in it, in
-nodes, that v points to. No step is no step to the last bit. On a patch, points outside are moved to its border.
+For a vector v at node p a chart returns the image that v points to and the continuous position in it, in nodes. A zero
+vector returns the node's own position exactly. On a patch, points outside are moved to its border.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ ALL = slice(None)
 
 
 class FaceChart(nn.Module):
-    """`exp_p(v(p))`, as face and position in it.
+    """Chart of the sphere: the face and the position in it of `exp_p(v(p))`.
 
     Args:
         grid: The sphere, or a patch of it.
@@ -57,28 +57,37 @@ class FaceChart(nn.Module):
         self.centers.copy_(torch.from_numpy(grid.centers))
         self.home.copy_(torch.from_numpy(np.stack([x, y], 1)))
         self.home_face.copy_(torch.from_numpy(face))
-        # Rounding of the way to the sphere and back; taken off again, so that a short step is exact.
+        # Rounding error of the mapping to the sphere and back; subtracted again, so that a short step is accurate.
         self.drift.copy_(dir_to_face_position(self.centers, self.nside)[1] - self.home)
 
     def positions(self, v: Float[Tensor, "batch nodes 3"], nodes: Nodes = ALL) -> Positions:
-        """Face and position of exp_p(v(p)) for the nodes p."""
+        """Compute the face and position of exp_p(v(p)).
+
+        Args:
+            v: Tangent vectors at the nodes, [batch, nodes, 3], radians.
+            nodes: Indices of the nodes p; all by default.
+        Returns:
+            Face, [batch, nodes], and position in it, [batch, nodes, 2], in nodes.
+        """
         home, home_face = self.home[nodes].to(v.dtype), self.home_face[nodes]
         face, position = dir_to_face_position(exp_map(self.centers[nodes].to(v.dtype), v), self.nside)
-        near = (face == home_face)[..., None]
+        same_face = (face == home_face)[..., None]
         if v.dtype == self.drift.dtype:
-            position = torch.where(near, position - self.drift[nodes], position)
-        # No step is no step to the last bit; in a form that keeps the gradient with respect to v.
+            position = torch.where(same_face, position - self.drift[nodes], position)
+        # A zero vector returns the node's position exactly, in a form that keeps the gradient with respect to v.
         still = (v == 0).all(-1, keepdim=True)
         position = torch.where(still, home + (position - position.detach()), position)
         face = torch.where(still[..., 0], home_face, face)
         if not self.whole:
-            position = torch.where(near | still, position, home) - self.origin
+            position = torch.where(same_face | still, position, home) - self.origin
             position = position.clamp(0, self.side - 1)
         return face, position
 
 
 class PlaneChart(nn.Module):
-    """`p + v`, with v in units of 2 pi / width: longitude wraps, and over a pole the way goes on half a turn further.
+    """Chart of an ERP picture: `p + v`, where a pixel's step is 2 pi / width radians.
+
+    Columns wrap; a path over a pole continues in the same row, shifted by 180 degrees.
 
     Args:
         grid: An ERP picture, or a patch of one.
@@ -95,10 +104,17 @@ class PlaneChart(nn.Module):
         self.register_buffer("home", torch.from_numpy(np.stack([x, y], 1)).float(), persistent=False)
 
     def place(self, grid: PlaneGrid) -> None:
-        """A plane is everywhere alike."""
+        """Move to another patch of the same size; nothing to do, since a plane is the same everywhere."""
 
     def positions(self, v: Float[Tensor, "batch nodes 3"], nodes: Nodes = ALL) -> Positions:
-        """Image (there is but one) and position of p + v(p) for the nodes p."""
+        """Compute the position of p + v(p).
+
+        Args:
+            v: Vectors at the nodes, [batch, nodes, 3], radians; the third component is ignored.
+            nodes: Indices of the nodes p; all by default.
+        Returns:
+            Image, always 0, [batch, nodes], and position in it (column, row), [batch, nodes, 2], in nodes.
+        """
         x, y = (self.home[nodes].to(v.dtype) + v[..., :2] * (self.width / (2 * math.pi))).unbind(-1)
         if self.whole:
             x, y = self._around(x, y)
@@ -107,15 +123,18 @@ class PlaneChart(nn.Module):
         return torch.zeros_like(x, dtype=torch.int32), torch.stack([x, y], -1)
 
     def _around(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Back into the picture."""
+        """Wrap positions outside the picture back into it."""
         y = _wrapped(y, 2 * self.height)
-        beyond = y >= self.height - 0.5
-        y = torch.where(beyond, 2 * self.height - 1 - y, y)
-        return _wrapped(x + beyond * (self.width // 2), self.width), y
+        over_pole = y >= self.height - 0.5
+        y = torch.where(over_pole, 2 * self.height - 1 - y, y)
+        return _wrapped(x + over_pole * (self.width // 2), self.width), y
 
 
 def _wrapped(x: Tensor, period: int) -> Tensor:
-    """To -0.5 … period - 0.5; written out, since torch's remainder may round otherwise where a vector register ends."""
+    """Wrap x to -0.5 … period - 0.5.
+
+    Written out, because torch's remainder may round differently for the elements left over by the vector registers.
+    """
     return x - period * ((x + 0.5) / period).floor()
 
 
@@ -123,23 +142,37 @@ Chart = FaceChart | PlaneChart
 
 
 def make_chart(grid: Grid) -> Chart:
-    """The chart of a grid's geometry."""
+    """Create the chart that fits a grid's geometry."""
     return PlaneChart(grid) if isinstance(grid, PlaneGrid) else FaceChart(grid)
 
 
 def exp_map(p: Float[Tensor, "*#batch npix 3"], v: Float[Tensor, "*#batch npix 3"]) -> Float[Tensor, "*#batch npix 3"]:
-    """The point reached from p along the geodesic that leaves with v, |v| radians far; p itself for v = 0."""
+    """Exponential map: the point |v| radians from p along the great circle in the direction of v.
+
+    Args:
+        p: Unit vectors, [..., npix, 3].
+        v: Tangent vectors at p, [..., npix, 3], radians.
+    Returns:
+        Unit vectors, [..., npix, 3]; p itself for v = 0.
+    """
     angle = v.square().sum(-1, keepdim=True).clamp_min(1e-20).sqrt()
     return torch.cos(angle) * p + (torch.sin(angle) / angle) * v
 
 
 def dir_to_face_position(q: Float[Tensor, "*#batch npix 3"], nside: int) -> tuple[Tensor, Tensor]:
-    """Torch twin of `sphere.dir_to_face_xy`: face, and position [..., 2] in nodes, differentiable but at the poles."""
+    """Compute the face of each direction and the position in it, as `sphere.dir_to_face_xy` does, in PyTorch.
+
+    Args:
+        q: Unit vectors, [..., npix, 3].
+        nside: Nodes along a face's edge.
+    Returns:
+        Face, [..., npix], int32, and position (x, y), [..., npix, 2], in nodes; differentiable except at the poles.
+    """
     x, y, z = q.unbind(-1)
     sin_theta = (x.square() + y.square()).clamp_min(1e-20).sqrt()
     lon = torch.atan2(y, x) * (2 / math.pi)  # quarter turns
     lon = torch.where(lon < 0, lon + 4, lon)
-    # Distance from the pole, 1 at the border of the cap, free of cancellation.
+    # Distance from the pole, 1 at the border of the polar cap, computed without cancellation.
     r = sin_theta * (3 / (1 + z.abs())).sqrt()
     belt = z.abs() * 1.5 <= 1
     down, up = 0.5 + lon + 0.75 * z, 0.5 + lon - 0.75 * z  # along increasing x, and decreasing y

@@ -1,4 +1,4 @@
-"""Hybrid convolution: a Chebyshev filter, radial, and two first differences, which see direction."""
+"""Hybrid convolution: a radial Chebyshev filter and two first differences, which are sensitive to direction."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ from deepsphere_codec.layers.padding import FacePadding
 
 
 class HybridConv(nn.Module):
-    """`y = [T0 x | … | T(K-1) x | Dx x | Dy x] W + b`.
+    """Chebyshev filter with central differences: `y = [T0 x | … | T(K-1) x | Dx x | Dy x] W + b`.
 
     T are the Chebyshev polynomials of the rescaled Laplacian (`ChebConv`), Dx and Dy central differences along x and y
     of the face frame, in nodes: `(Dx x)(x, y) = (x(x + 1, y) - x(x - 1, y)) / 2`, across the borders of faces as well.
-    The nodes beside an edge always exist; the eight places without a diagonal neighbour are not looked at. At the
-    border of a patch the node itself stands for the missing one, so the difference is half a one-sided one.
+    Neighbours across an edge always exist; the missing diagonal neighbours are not used. At the border of a patch the
+    node itself replaces the missing neighbour, so the result is half a one-sided difference.
 
     Args:
-        in_channels, out_channels: Channels of the signal before and after.
-        order: Number of Chebyshev taps K ≥ 1; the differences are two more.
-        laplacian: Operator of the resolution.
-        padding: Of the same resolution, of depth 1.
-        bias: Whether b is there.
+        in_channels: Channels of the input.
+        out_channels: Channels of the output.
+        order: Number of Chebyshev taps K ≥ 1; the differences add two more.
+        laplacian: Rescaled Laplacian of the signal's resolution.
+        padding: Padding of depth 1 at the same resolution.
+        bias: Whether to add a learned bias b.
     Raises:
         ValueError: order < 1.
     """
@@ -52,6 +53,7 @@ class HybridConv(nn.Module):
         self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
 
     def forward(self, x: Float[Tensor, "batch npix fin"]) -> Float[Tensor, "batch npix fout"]:
+        """Filter a signal, [batch, npix, in_channels], to [batch, npix, out_channels]."""
         taps = self.weight.split(x.shape[2])
         y = mix_channels(x, taps[0], self.bias)
         for term, tap in zip(self._terms(x), taps[1:], strict=True):  # one by one and in place, as ChebConv does
@@ -59,9 +61,9 @@ class HybridConv(nn.Module):
         return y
 
     def _terms(self, x: Float[Tensor, "batch npix fin"]) -> Iterator[Float[Tensor, "batch npix fin"]]:
-        """All that is mixed but x itself."""
+        """Generate the terms after T0 x = x: T1 x … T(K-1) x, Dx x and Dy x."""
         yield from chebyshev_terms(self.laplacian, x, self.order)
-        # Channels last as they lie in memory, so that the gradients of the slices do, too.
+        # Channels last, as in memory, so that the gradients of the slices are channels-last, too.
         padded = self.padding(x).permute(0, 2, 3, 1)
         rows, columns = padded[:, 1:-1], padded[:, :, 1:-1]
         for ahead, behind in ((rows[:, :, 2:], rows[:, :, :-2]), (columns[:, 2:], columns[:, :-2])):

@@ -12,10 +12,13 @@ _PEDESTAL = 2.0**-18
 
 
 class GDN(nn.Module):
-    """`y_i = x_i / sqrt(beta_i + Σ_j gamma_ij x_j²)`, or times the root for the inverse.
+    """Generalised divisive normalisation: `y_i = x_i / sqrt(beta_i + Σ_j gamma_ij x_j²)`.
 
-    beta ≥ 1e-6 and gamma ≥ 0 are kept by squaring, with a pedestal that keeps the gradient alive at zero.
+    beta ≥ 1e-6 and gamma ≥ 0 are enforced by squaring, with a pedestal that avoids a vanishing gradient at zero.
 
+    Args:
+        channels: Channels of the signal.
+        inverse: Multiply by the square root instead of dividing.
     Source: Ballé, Laparra, Simoncelli, ICLR 2016.
     """
 
@@ -26,6 +29,7 @@ class GDN(nn.Module):
         self.gamma = nn.Parameter(torch.sqrt(0.1 * torch.eye(channels) + _PEDESTAL**2))
 
     def forward(self, x: Float[Tensor, "batch npix c"]) -> Float[Tensor, "batch npix c"]:
+        """Normalise a signal, [batch, npix, channels]."""
         beta = (self.beta.square() - _PEDESTAL**2).clamp_min(1e-6)
         gamma = (self.gamma.square() - _PEDESTAL**2).clamp_min(0)
         norm = mix_channels(x.square(), gamma.t(), beta)

@@ -1,4 +1,4 @@
-"""Pictures with a border: what a dense convolution needs to run over the sphere, or over a plane that shows it."""
+"""Padding: images with a border, so that a dense convolution can run over the sphere or over an ERP picture."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ Grid = SphereGrid | PlaneGrid
 
 
 class FacePadding(nn.Module):
-    """Twelve images with a halo, from a signal on the sphere.
+    """Padding of a signal on the sphere: twelve images, each with a halo of its neighbours' nodes.
 
-    At the eight points where three faces meet the diagonal node does not exist and counts as zero. A patch has no
-    neighbours outside; its border is repeated.
+    At the eight points where three faces meet the diagonal node does not exist and is set to zero. A patch has no
+    neighbours outside; its border is replicated.
 
     Args:
         grid: The whole sphere, or a patch of it.
@@ -40,7 +40,7 @@ class FacePadding(nn.Module):
             self.register_buffer("halo", halo.clamp_min(0), persistent=False)
 
     def forward(self, x: Float[Tensor, "batch npix c"]) -> Float[Tensor, "images c height width"]:
-        """Images, batch × faces of them, channels-last in memory; axis 2 is y, axis 3 is x."""
+        """Pad a signal, [batch, npix, c], to images, [batch * faces, c, y, x], channels-last in memory."""
         batch, _, channels = x.shape
         if not self.whole:
             return _repeat_border(x.view(batch, self.side, self.side, channels), self.depth)
@@ -50,15 +50,16 @@ class FacePadding(nn.Module):
         return padded.view(batch * self.faces, side, side, channels).permute(0, 3, 1, 2)
 
     def field(self, v: Float[Tensor, "batch npix c"]) -> Float[Tensor, "images c height width"]:
-        """As `forward`, of tangent vectors in Cartesian components, with a halo of depth 1.
+        """Pad a field of Cartesian tangent vectors, [batch, npix, c], as `forward` does, with a halo of depth 1.
 
-        Where three faces meet there is no diagonal node: the mean of the two beside it, so that motion does not fade.
+        Where three faces meet, the missing diagonal node is set to the mean of the two nodes beside it instead of zero,
+        which would attenuate motion.
         """
         images = self(v)
         if not self.whole:
             return images
         by_face = images.unflatten(0, (-1, 12))
-        polar, belt = ((0, -1), (-1, 0)), ((0, 0), (-1, -1))  # (y, x) of the missing ones
+        polar, belt = ((0, -1), (-1, 0)), ((0, 0), (-1, -1))  # (y, x) of the missing nodes
         inward = {0: 1, -1: -2}
         for faces, corners in ((slice(0, 4), polar), (slice(4, 8), belt), (slice(8, 12), polar)):
             for y, x in corners:
@@ -67,15 +68,15 @@ class FacePadding(nn.Module):
         return images
 
     def flatten(self, images: Float[Tensor, "images c side side"]) -> Float[Tensor, "batch npix c"]:
-        """Back from images without a halo to the signal; no copy where they are channels-last."""
+        """Convert images without a halo back to a signal, [batch, npix, c]; no copy if they are channels-last."""
         channels = images.shape[1]
         return images.permute(0, 2, 3, 1).reshape(images.shape[0] // self.faces, -1, channels)
 
 
 class ErpPadding(nn.Module):
-    """An ERP picture with a border: circular in longitude, reflected through the poles half a turn further.
+    """Padding of an ERP picture: circular in longitude; over a pole the same rows follow, shifted by 180 degrees.
 
-    A patch has no neighbours outside; its border is repeated, as a face's patch is by `FacePadding`.
+    A patch has no neighbours outside; its border is replicated.
 
     Args:
         grid: The whole picture, or a patch of it.
@@ -93,7 +94,7 @@ class ErpPadding(nn.Module):
             self.register_buffer("halo", torch.from_numpy(grid.halo(depth)).flatten(), persistent=False)
 
     def forward(self, x: Float[Tensor, "batch npix c"]) -> Float[Tensor, "batch c height width"]:
-        """One image each, channels-last in memory."""
+        """Pad a signal, [batch, npix, c], to images, [batch, c, height, width], channels-last in memory."""
         batch, _, channels = x.shape
         if not self.whole:
             return _repeat_border(x.view(batch, self.rows, self.columns, channels), self.depth)
@@ -101,15 +102,15 @@ class ErpPadding(nn.Module):
         return x.index_select(1, self.halo).view(batch, rows, columns, channels).permute(0, 3, 1, 2)
 
     def field(self, v: Float[Tensor, "batch npix 3"]) -> Float[Tensor, "batch 3 height width"]:
-        """As `forward`, of vectors (x, y, 0): what goes down on this side of a pole goes up beyond it."""
+        """Pad a field of vectors (x, y, 0), [batch, npix, 3], as `forward` does, with y negated over the poles."""
         images = self(v)
         if self.whole:
-            for beyond in (images[:, 1, : self.depth], images[:, 1, -self.depth :]):
-                beyond.neg_()
+            for over_pole in (images[:, 1, : self.depth], images[:, 1, -self.depth :]):
+                over_pole.neg_()
         return images
 
     def flatten(self, images: Float[Tensor, "batch c height width"]) -> Float[Tensor, "batch npix c"]:
-        """Back from images without a border to the signal; no copy where they are channels-last."""
+        """Convert images without a border back to a signal, [batch, npix, c]; no copy if they are channels-last."""
         return images.permute(0, 2, 3, 1).reshape(images.shape[0], -1, images.shape[1])
 
 
@@ -117,7 +118,14 @@ Padding = FacePadding | ErpPadding
 
 
 def make_padding(grid: Grid, depth: int = 1) -> Padding:
-    """The padding of a grid's geometry."""
+    """Create the padding that fits a grid's geometry.
+
+    Args:
+        grid: The sphere or an ERP picture, or a patch of one.
+        depth: Width of the border in nodes.
+    Returns:
+        The padding.
+    """
     return ErpPadding(grid, depth) if isinstance(grid, PlaneGrid) else FacePadding(grid, depth)
 
 

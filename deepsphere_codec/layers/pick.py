@@ -1,4 +1,4 @@
-"""Some nodes of a signal, with a gradient that neither sorts nor adds."""
+"""Selection of distinct nodes of a signal, with a fast gradient."""
 
 from __future__ import annotations
 
@@ -10,13 +10,20 @@ from torch import Tensor
 
 
 def pick(x: Float[Tensor, "batch npix c"], nodes: Int[Tensor, " n"]) -> Float[Tensor, "batch n c"]:
-    """`x[:, nodes]` of nodes that are all different."""
+    """Select distinct nodes, `x[:, nodes]`, with a gradient that is faster than that of indexing.
+
+    Args:
+        x: Signal, [batch, npix, c].
+        nodes: Indices of the nodes, [n], without repetitions.
+    Returns:
+        Selected values, [batch, n, c].
+    """
     picked: Tensor = _Pick.apply(x, nodes)
     return picked
 
 
 class _Pick(torch.autograd.Function):
-    """The gradient of indexing has to count nodes that are asked for twice; here each has one place to go to."""
+    """Indexing whose gradient is a plain copy: without repeated nodes there is nothing to sort or to accumulate."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, nodes: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Separable Chebyshev convolution: a polynomial of the Laplacian for each channel, then a channel mix."""
+"""Separable Chebyshev convolution: one polynomial of the Laplacian per channel, then a channel mix."""
 
 from __future__ import annotations
 
@@ -13,16 +13,18 @@ from deepsphere_codec.layers.operators import RescaledLaplacian
 
 
 class SeparableChebConv(nn.Module):
-    """`y = (Σ_k θ_k ∘ T_k x) W + b`: each channel has K coefficients of its own, and one matrix mixes the channels.
+    """Depthwise-separable Chebyshev filter: `y = (Σ_k θ_k ∘ T_k x) W + b`.
 
-    It saves K - 1 of the K channel mixes of a `ChebConv`, as depthwise convolutions do on the plane. It begins near the
-    identity polynomial, with taps that differ from channel to channel.
+    Each channel has its own K coefficients, and one matrix mixes the channels. This saves K - 1 of the K channel mixes
+    of a `ChebConv`, as depthwise convolutions do on the plane. The filter is initialised near the identity, with taps
+    that differ from channel to channel.
 
     Args:
-        in_channels, out_channels: Channels of the signal before and after.
+        in_channels: Channels of the input.
+        out_channels: Channels of the output.
         order: Number of taps K ≥ 1.
-        laplacian: Operator of the resolution.
-        bias: Whether b is there.
+        laplacian: Rescaled Laplacian of the signal's resolution.
+        bias: Whether to add a learned bias b.
     Raises:
         ValueError: order < 1.
     Source: depthwise separable convolution, as in Defferrard et al.'s polynomial per channel; Chollet, CVPR 2017.
@@ -40,6 +42,7 @@ class SeparableChebConv(nn.Module):
         self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
 
     def forward(self, x: Float[Tensor, "batch npix fin"]) -> Float[Tensor, "batch npix fout"]:
+        """Filter a signal, [batch, npix, in_channels], to [batch, npix, out_channels]."""
         taps = self.taps.to(x.dtype)
         filtered = x * taps[0]
         for k, term in enumerate(chebyshev_terms(self.laplacian, x, self.order), 1):

@@ -1,0 +1,1 @@
+"""Metrics of decoded ERP pictures against their sources."""

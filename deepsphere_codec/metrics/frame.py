@@ -1,4 +1,4 @@
-"""All metrics of one frame, by the names that the command, results and BD-rates use."""
+"""Collection of all metrics of one frame, with the names that the command, results and BD-rates use."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from deepsphere_codec.video import YuvFrame
 
 
 class FrameMetrics(NamedTuple):
-    """Of one frame, or means over frames.
+    """Metrics of one frame, or their means over frames.
 
-    Decibels, within +-100 (see `metrics`), and similarities, at most 1. None where the picture is too small for a
-    metric, and where it was not asked for. `results.Point` has the same fields, in the order of its files.
+    Decibels lie within +-100 (see `metrics.psnr`), similarities are at most 1. None if the picture is too small for a
+    metric, or if the metric was not requested. `results.Point` has the same fields, in the order of its files.
     """
 
     ws_psnr_y: float
@@ -42,7 +42,7 @@ class FrameMetrics(NamedTuple):
     viewport_ssim_y: float | None = None
 
     def as_dict(self, keys: Sequence[str] | None = None) -> dict[str, float | None]:
-        """By the keys that results and the command use (ws-psnr-y, ...): all of them, or those named."""
+        """Return the metrics by the keys of results and the command (ws-psnr-y, ...): those given, or all."""
         values = dict(zip(ALL_KEYS, self, strict=True))
         return {key: values[key] for key in keys or ALL_KEYS}
 
@@ -54,8 +54,13 @@ QUICK_KEYS = ALL_KEYS[: ALL_KEYS.index("s-psnr-i-y")]
 
 
 def measure_quick(frame: YuvFrame, frame_hat: YuvFrame) -> FrameMetrics:
-    """The metrics of one 8-bit frame that need no resampling: QUICK_KEYS.
+    """Measure the metrics of one 8-bit frame that need no resampling (QUICK_KEYS).
 
+    Args:
+        frame: Source.
+        frame_hat: Decoded, same shapes.
+    Returns:
+        The metrics; the others are None.
     Raises:
         ValueError: shapes differ, or a plane is not 2:1.
     """
@@ -63,14 +68,16 @@ def measure_quick(frame: YuvFrame, frame_hat: YuvFrame) -> FrameMetrics:
 
 
 def measure_frame(frame: YuvFrame, frame_hat: YuvFrame, looks: Sequence[ViewDirection] = CUBE) -> FrameMetrics:
-    """All metrics of one 8-bit frame.
+    """Measure all metrics of one 8-bit frame.
 
     Args:
         frame: Source.
         frame_hat: Decoded, same shapes.
-        looks: Where the viewports' metrics look; their mean counts.
+        looks: Views of the viewport metrics, which are averaged.
+    Returns:
+        The metrics.
     Raises:
-        ValueError: shapes differ, a plane is not 2:1, or what `viewport_psnr` says of views.
+        ValueError: shapes differ, a plane is not 2:1, or a view is not valid (see `viewport_psnr`).
     """
     x, x_hat = frame.y, frame_hat.y
     alike = structure(x, x_hat)
@@ -89,7 +96,7 @@ def measure_frame(frame: YuvFrame, frame_hat: YuvFrame, looks: Sequence[ViewDire
 
 
 def _pixelwise(frame: YuvFrame, frame_hat: YuvFrame) -> FrameMetrics:
-    """What compares pixel with pixel, plane by plane."""
+    """Measure the metrics that compare pixel by pixel, plane by plane."""
     weighted, plain = (
         [capped(metric(x, x_hat)) for x, x_hat in zip(frame, frame_hat, strict=True)] for metric in (ws_psnr, psnr)
     )
@@ -107,5 +114,5 @@ def _pixelwise(frame: YuvFrame, frame_hat: YuvFrame) -> FrameMetrics:
 
 
 def _number(value: Float[np.ndarray, ""]) -> float | None:
-    """Ready for means and JSON, which know neither infinity nor NaN."""
+    """Convert to a value for means and JSON, which support neither infinity nor NaN."""
     return None if np.isnan(value) else float(np.clip(value, -MAX_DB, MAX_DB))

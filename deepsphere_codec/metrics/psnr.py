@@ -1,9 +1,8 @@
-"""How far a decoded ERP picture is from its source, in numbers.
+"""PSNR metrics of a decoded ERP picture against its source.
 
-All functions take numpy arrays or torch tensors, on any device, and sum in integers or float64. Equal pictures are
-infinitely many decibels apart from nothing: the functions say inf. Wherever decibels are averaged or stored (over
-planes, over frames, in JSON, which has no infinity) each one counts at most `MAX_DB` first, so that a single equal
-frame cannot make a mean infinite.
+All functions take numpy arrays or torch tensors, on any device, and sum in integers or float64. For equal pictures they
+return inf. Wherever decibels are averaged or stored (over planes, over frames, in JSON, which has no infinity) they are
+first limited to `MAX_DB`, so that a single equal frame cannot make a mean infinite.
 """
 
 from __future__ import annotations
@@ -19,12 +18,12 @@ from torch import Tensor
 Pictures = Num[np.ndarray, "*batch h w"] | Num[Tensor, "*batch h w"]
 Decibels = Float[np.ndarray, "*batch"]
 
-MAX_DB = 100.0  # above what 8 bits can resolve: one grey level wrong in one pixel of 1024 x 512 is 105 dB
-SPHERE_POINTS = 655_362  # as many as JVET's S-PSNR-NN takes
+MAX_DB = 100.0  # about the limit of 8 bits: an error of one grey level in one pixel of 1024 x 512 is 105 dB
+SPHERE_POINTS = 655_362  # number of points in JVET's S-PSNR-NN
 
 
 class Planes(NamedTuple):
-    """The three planes of a 4:2:0 picture, each [..., h, w]; a `YuvFrame` will do as well."""
+    """Planes of a 4:2:0 picture, each [..., h, w]; a `YuvFrame` can be used instead."""
 
     y: Pictures
     u: Pictures
@@ -32,7 +31,7 @@ class Planes(NamedTuple):
 
 
 def psnr(x: Pictures, x_hat: Pictures, *, peak: float | None = None) -> Decibels:
-    """Plain PSNR, every pixel alike: on ERP it overrates the poles.
+    """Compute the plain PSNR with equal weights for all pixels, which overrates the poles of an ERP picture.
 
     Args:
         x: Source, [..., H, W].
@@ -48,7 +47,7 @@ def psnr(x: Pictures, x_hat: Pictures, *, peak: float | None = None) -> Decibels
 
 
 def ws_psnr(x: Pictures, x_hat: Pictures, *, peak: float | None = None) -> Decibels:
-    """PSNR weighted by the solid angle of each ERP pixel.
+    """Compute the PSNR weighted by the solid angle of each ERP pixel (WS-PSNR).
 
     Row i weighs cos((i + 0.5 - H/2) * pi / H).
 
@@ -68,14 +67,14 @@ def ws_psnr(x: Pictures, x_hat: Pictures, *, peak: float | None = None) -> Decib
 
 
 def ws_psnr_yuv(frame: Planes, frame_hat: Planes, *, peak: float | None = None) -> Decibels:
-    """JVET's figure for a colour picture: (6 Y + U + V) / 8 of the planes' WS-PSNR in dB.
+    """Compute JVET's WS-PSNR of a colour picture: (6 Y + U + V) / 8 of the planes' WS-PSNR in dB.
 
     Args:
         frame: Source, (y, u, v) planes, each [..., h, w] and 2:1.
         frame_hat: Decoded, same shapes.
-        peak: As in `ws_psnr`.
+        peak: The largest value; 255 for integers and 1 for floating point unless given.
     Returns:
-        Decibels, [...]. Each plane counts at most MAX_DB, so that a film without colour keeps a finite figure.
+        Decibels, [...]. Each plane is limited to MAX_DB, so that the result is finite for a film without colour.
     Raises:
         ValueError: shapes differ, or a plane is not 2:1.
     """
@@ -84,14 +83,22 @@ def ws_psnr_yuv(frame: Planes, frame_hat: Planes, *, peak: float | None = None) 
 
 
 def combine_yuv(y: Decibels, u: Decibels, v: Decibels) -> Decibels:
-    """Weights 6:1:1 on the planes' decibels."""
+    """Average the planes' decibels with weights 6:1:1.
+
+    Args:
+        y: Decibels of luma, [...].
+        u: Decibels of Cb, [...].
+        v: Decibels of Cr, [...].
+    Returns:
+        Decibels, [...].
+    """
     return (6 * y + u + v) / 8
 
 
 def s_psnr_nn(x: Pictures, x_hat: Pictures, *, peak: float | None = None) -> Decibels:
-    """PSNR over 655,362 points spread evenly on the sphere, each at its nearest ERP pixel.
+    """Compute the PSNR over 655,362 points spread evenly on the sphere, each at its nearest ERP pixel (S-PSNR-NN).
 
-    The points are a Fibonacci set, not JVET's subdivided icosahedron: as many and as even, but not the same points.
+    The points are a Fibonacci set, as many and as even as JVET's subdivided icosahedron, but not the same points.
 
     Args:
         x: Source, [..., H, W].
@@ -111,13 +118,13 @@ def s_psnr_nn(x: Pictures, x_hat: Pictures, *, peak: float | None = None) -> Dec
 
 
 def capped(decibels: Decibels) -> Decibels:
-    """Decibels that can be averaged and written: at most MAX_DB."""
+    """Limit decibels to MAX_DB, so that they can be averaged and stored."""
     return np.minimum(decibels, MAX_DB)
 
 
 @lru_cache(maxsize=16)
 def row_weights(height: int) -> Float[np.ndarray, " h"]:
-    """Solid angle of a pixel in each ERP row; the weights sum to 1."""
+    """Solid angle of a pixel in each ERP row, [height], normalised to a sum of 1."""
     weights = np.cos((np.arange(height) + 0.5 - height / 2) * np.pi / height)
     weights /= weights.sum()
     weights.flags.writeable = False  # shared by every later call
@@ -126,7 +133,14 @@ def row_weights(height: int) -> Float[np.ndarray, " h"]:
 
 @lru_cache(maxsize=8)
 def fibonacci_counts(height: int, width: int) -> Float64[np.ndarray, " {height}*{width}"]:
-    """How many of the sphere's points have each ERP pixel, row by row, as their nearest."""
+    """Count the points of S-PSNR-NN whose nearest pixel is each ERP pixel.
+
+    Args:
+        height: Rows of the picture.
+        width: Columns of the picture.
+    Returns:
+        Counts, [height * width], row by row, as float64.
+    """
     index = np.arange(SPHERE_POINTS)
     z = 1 - (2 * index + 1) / SPHERE_POINTS
     turns = index * ((math.sqrt(5) - 1) / 2) % 1
@@ -138,7 +152,7 @@ def fibonacci_counts(height: int, width: int) -> Float64[np.ndarray, " {height}*
 
 
 def _row_squares(x: Pictures, x_hat: Pictures, peak: float | None) -> tuple[Float[np.ndarray, "*batch h"], float]:
-    """The mean squared difference of each row."""
+    """Mean squared difference of each row, [..., h], and the peak value."""
     difference, peak = _difference(x, x_hat, peak)
     exact = np.int64 if difference.dtype.kind == "i" else np.float64
     return np.einsum("...w,...w->...", difference, difference, dtype=exact) / difference.shape[-1], peak

@@ -1,8 +1,9 @@
-"""How far a decoded ERP picture is from its source on the sphere: resampled, at the seam, at the poles.
+"""Metrics of a decoded ERP picture on the sphere: PSNR after resampling, and errors at the seam and the poles.
 
-The conventions are those of `metrics`. Resampling is linear, so it is the difference of the two pictures that is
-resampled, in float32 where they have 8 bits: a difference below 1e-5 dB. 360Lib rounds each resampled picture to whole
-grey levels first, which adds about 1/6 of a squared level: 0.4 dB at 46 dB, and hardly a figure above 56.
+The conventions are those of `metrics.psnr`. Since resampling is linear, the difference of the two pictures is
+resampled, in float32 for 8-bit pictures, which changes results by less than 1e-5 dB. 360Lib rounds each resampled
+picture to whole grey levels first, which adds about 1/6 of a squared level: 0.4 dB at 46 dB, so that its values hardly
+exceed 56 dB.
 """
 
 from __future__ import annotations
@@ -32,10 +33,10 @@ Kernel = Callable[[Float64[np.ndarray, " n"]], Float64[np.ndarray, "n taps"]]
 
 
 def s_psnr_i(x: Pictures, x_hat: Pictures, *, peak: float | None = None) -> Decibels:
-    """PSNR over 655,362 points spread evenly on the sphere, with bicubic values between the pixels.
+    """Compute the PSNR over 655,362 points spread evenly on the sphere, with bicubic interpolation (S-PSNR-I).
 
-    The points are those of `s_psnr_nn`, the kernel is Keys' with a = -1/2, 360Lib's bicubic one. JVET's own figures
-    take 360Lib's default, Lanczos with three lobes.
+    The points are those of `s_psnr_nn`, the kernel is Keys' with a = -1/2, 360Lib's bicubic one. JVET's own results
+    use 360Lib's default, Lanczos with three lobes.
 
     Args:
         x: Source, [..., H, W].
@@ -52,10 +53,10 @@ def s_psnr_i(x: Pictures, x_hat: Pictures, *, peak: float | None = None) -> Deci
 
 
 def cpp_psnr(x: Pictures, x_hat: Pictures, *, peak: float | None = None) -> Decibels:
-    """PSNR over the pixels of a Craster parabolic map, which all have the same solid angle.
+    """Compute the PSNR over the pixels of a Craster parabolic map, which have equal solid angles (CPP-PSNR).
 
-    The map's rectangle is as large as the ERP, two thirds of it lie inside the parabolas, and the values are bicubic as
-    in `s_psnr_i` (JVET: Lanczos).
+    The map's rectangle is as large as the ERP, two thirds of it lie inside the parabolas, and the interpolation is
+    bicubic as in `s_psnr_i` (JVET: Lanczos).
 
     Args:
         x: Source, [..., H, W].
@@ -78,20 +79,20 @@ def cpp_psnr(x: Pictures, x_hat: Pictures, *, peak: float | None = None) -> Deci
 
 
 def seam_error(x: Pictures, x_hat: Pictures, *, columns: int = 4) -> Decibels:
-    """How much larger the error is beside +-180 degrees, where the picture's two edges meet, than elsewhere.
+    """Measure how much larger the error is at the seam (+-180 degrees, where the picture's edges meet) than elsewhere.
 
-    10 log10 of the mean squared error in the `columns` nearest to the seam on either side over that in all others, each
-    pixel by its solid angle. 0 says that the seam is like the rest, 3 that it has twice the error. Four columns are as
-    far as the filters of a planar codec reach (8 taps of interpolation, deblocking), which see an edge where the film
-    has none. What it shows there counts too: compare codecs on the same film.
+    The result is 10 log10 of the ratio of the mean squared error in the `columns` nearest to the seam on either side to
+    that in all other columns, weighted by solid angle. 0 dB means that the seam equals the rest, 3 dB that it has twice
+    the error. Four columns are the reach of a planar codec's filters (8-tap interpolation, deblocking), for which the
+    seam is an edge. The result also depends on the content at the seam: compare codecs on the same film.
 
     Args:
         x: Source, [..., H, W].
         x_hat: Decoded, same shape.
-        columns: How many on either side belong to the seam.
+        columns: Number of columns on either side that belong to the seam.
     Returns:
-        Decibels, [...]; 0 where both errors are equal, as where there are none, +-inf where only one of them is 0, NaN
-        where no column is left inside.
+        Decibels, [...]; 0 if both errors are equal (also if both are 0), +-inf if only one of them is 0, NaN if no
+        other column is left.
     Raises:
         ValueError: shapes differ, W != 2 H, or columns below 1.
     """
@@ -105,19 +106,19 @@ def seam_error(x: Pictures, x_hat: Pictures, *, columns: int = 4) -> Decibels:
 
 
 def pole_error(x: Pictures, x_hat: Pictures, *, within: float = 30.0) -> Decibels:
-    """How much larger the error is around the poles than elsewhere.
+    """Measure how much larger the error is around the poles than elsewhere.
 
-    10 log10 of the mean squared error in the rows whose centres lie within `within` degrees of either pole over that in
-    all others, each pixel by its solid angle. 0 says that the poles are like the rest. Within 30 degrees an ERP picture
-    is stretched to twice its width and more: 13 % of the sphere, a third of the pixels.
+    The result is 10 log10 of the ratio of the mean squared error in the rows whose centres lie within `within` degrees
+    of either pole to that in all other rows, weighted by solid angle. 0 dB means that the poles equal the rest. Within
+    30 degrees an ERP picture is stretched to at least twice its width: 13 % of the sphere, a third of the pixels.
 
     Args:
         x: Source, [..., H, W].
         x_hat: Decoded, same shape.
         within: Radius of the two caps, degrees.
     Returns:
-        Decibels, [...]; 0 where both errors are equal, as where there are none, +-inf where only one of them is 0, NaN
-        where no row lies inside the caps.
+        Decibels, [...]; 0 if both errors are equal (also if both are 0), +-inf if only one of them is 0, NaN if no row
+        lies inside the caps.
     Raises:
         ValueError: shapes differ, W != 2 H, or within outside (0, 90).
     """
@@ -131,12 +132,26 @@ def pole_error(x: Pictures, x_hat: Pictures, *, within: float = 30.0) -> Decibel
 
 @lru_cache(maxsize=2)
 def fibonacci_weights(height: int, width: int) -> csr_array:
-    """The matrix that reads an ERP picture at the points of S-PSNR, [SPHERE_POINTS, H * W]."""
+    """Build the matrix that interpolates an ERP picture at the points of S-PSNR.
+
+    Args:
+        height: Rows of the picture.
+        width: Columns of the picture.
+    Returns:
+        Sparse matrix, [SPHERE_POINTS, height * width].
+    """
     return erp_weights(*fibonacci_positions(height, width), height, width, _bicubic)
 
 
 def fibonacci_positions(height: int, width: int) -> tuple[Float64[np.ndarray, " n"], Float64[np.ndarray, " n"]]:
-    """Continuous (row, column) of the points of S-PSNR; whole numbers are pixel centres."""
+    """Compute the positions of the points of S-PSNR in an ERP picture.
+
+    Args:
+        height: Rows of the picture.
+        width: Columns of the picture.
+    Returns:
+        (row, column), [SPHERE_POINTS] each, in pixels; whole numbers are pixel centres.
+    """
     index = np.arange(SPHERE_POINTS)
     z = 1 - (2 * index + 1) / SPHERE_POINTS
     turns = index * ((math.sqrt(5) - 1) / 2) % 1
@@ -144,25 +159,32 @@ def fibonacci_positions(height: int, width: int) -> tuple[Float64[np.ndarray, " 
 
 
 class ParabolicWeights(NamedTuple):
-    """Reads an ERP picture at the pixels inside a Craster parabolic map: first the map's rows, then along them.
+    """Separable interpolation of an ERP picture at the pixels inside a Craster parabolic map.
 
-    All pixels of a row of the map lie on one parallel. Four taps and four more take a quarter of the memory of sixteen,
-    which counts at 8K.
+    All pixels of a row of the map lie on one parallel, so rows are interpolated first, then positions along them. Four
+    taps twice take a quarter of the memory of sixteen, which matters at 8K.
+
+    Attributes:
+        down: Interpolation of the rows, [H, H + 4], of a picture with two more rows at either pole.
+        across: Interpolation along the rows, [pixels inside the map, H * W].
     """
 
     down: csr_array
-    """[H, H + 4]; of a picture with two rows more at either pole."""
     across: csr_array
-    """[inside, H * W]"""
 
 
 @lru_cache(maxsize=2)
 def parabolic_weights(height: int, width: int) -> ParabolicWeights:
-    """The map is as large as the ERP.
+    """Build the interpolation at the pixels of a Craster parabolic map of the ERP's size.
 
-    At (x, y) in [-1/2, 1/2]^2, y downwards, it shows lat = -3 asin y and lon = 2 pi x / (2 cos(2 lat / 3) - 1), whose
-    denominator is 1 - 4 y^2, as far as |lon| <= pi.
+    At (x, y) in [-1/2, 1/2]^2, y downwards, the map shows lat = -3 asin y and lon = 2 pi x / (2 cos(2 lat / 3) - 1),
+    whose denominator is 1 - 4 y^2, for |lon| <= pi.
 
+    Args:
+        height: Rows of the picture.
+        width: Columns of the picture.
+    Returns:
+        The interpolation.
     Raises:
         ValueError: fewer than two rows.
     """
@@ -174,28 +196,31 @@ def parabolic_weights(height: int, width: int) -> ParabolicWeights:
     row, column = np.nonzero(np.abs(turns) <= 0.5)
     columns = (turns[row, column] + 0.5) * width - 0.5
     (down, up_down), (across, sideways) = _bicubic_taps(rows), _bicubic_taps(columns)
-    here = (row * width).astype(np.int32)[:, None]
+    row_start = (row * width).astype(np.int32)[:, None]
     return ParabolicWeights(
         _matrix(down, up_down + 2, height + 4),  # past the rows over the pole
-        _matrix(across, sideways % width + here, height * width),
+        _matrix(across, sideways % width + row_start, height * width),
     )
 
 
 def erp_weights(
     rows: Float64[np.ndarray, " n"], columns: Float64[np.ndarray, " n"], height: int, width: int, kernel: Kernel
 ) -> csr_array:
-    """The sparse matrix that reads ERP pictures at continuous positions.
+    """Build the sparse matrix that interpolates ERP pictures at continuous positions.
 
-    Taps go on across +-180 degrees, and over a pole into the same row half a turn further.
+    Columns wrap; over a pole lies the same row, shifted by 180 degrees.
 
     Args:
-        rows, columns: Positions as `erp_positions` gives them, [n] each.
-        height, width: Size of the picture.
-        kernel: From the place between the two middle taps, 0 ... 1, [n], to the weights of all taps, [n, taps].
+        rows: Row positions in pixels, [n], as returned by `erp_positions`.
+        columns: Column positions in pixels, [n].
+        height: Rows of the picture.
+        width: Columns of the picture.
+        kernel: Function from the position between the two middle taps, 0 ... 1, [n], to the weights of all taps,
+            [n, taps].
     Returns:
-        [n, H * W], float32; each row has taps^2 weights.
+        Sparse matrix, [n, height * width], float32; each row has taps^2 weights.
     Raises:
-        ValueError: fewer than two rows, less than the taps reach beyond a pole.
+        ValueError: fewer than two rows, which the taps would exceed beyond a pole.
     """
     _check_rows(height, width)
     row_weight, column_weight = kernel(rows % 1), kernel(columns % 1)
@@ -211,7 +236,7 @@ def erp_weights(
 
 
 def resampled_dtype(pictures: Num[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
-    """What is resampled: float32 for whole numbers, whose grey levels it holds with 16 bits to spare; else float64."""
+    """Convert pictures for resampling: integers to float32, which is precise enough for them, others to float64."""
     return pictures.astype(np.float64 if pictures.dtype.kind == "f" else np.float32)
 
 
@@ -221,7 +246,7 @@ def _check_rows(height: int, width: int) -> None:
 
 
 def _matrix(weights: Float[np.ndarray, "n taps"], index: Int[np.ndarray, "n taps"], columns: int) -> csr_array:
-    """The sparse matrix, [n, columns], float32, with the same number of taps in each row."""
+    """Sparse matrix, [n, columns], float32, with the same number of taps in each row."""
     starts = np.arange(0, index.size + 1, index.shape[1], dtype=np.int32)
     return csr_array((weights.astype(np.float32).reshape(-1), index.reshape(-1), starts), shape=(len(index), columns))
 
@@ -229,12 +254,12 @@ def _matrix(weights: Float[np.ndarray, "n taps"], index: Int[np.ndarray, "n taps
 def _bicubic_taps(
     places: Float64[np.ndarray, " n"],
 ) -> tuple[Float64[np.ndarray, "n 4"], Int[np.ndarray, "n 4"]]:
-    """Weights of the four pixels around each place along an axis, and their numbers, which may lie outside."""
+    """Weights of the four pixels around each position along an axis, and their indices, which may lie outside."""
     return _bicubic(places % 1), np.floor(places).astype(np.int32)[:, None] + np.arange(-1, 3, dtype=np.int32)
 
 
 def _with_rows_over_poles(x: Float[np.ndarray, "*batch h w"]) -> Float[np.ndarray, "*batch h+4 w"]:
-    """Over a pole lies the same row, half a turn further."""
+    """Add two rows at either pole: over a pole lies the same row, shifted by 180 degrees."""
     opposite = np.roll(x, x.shape[-1] // 2, axis=-1)[..., ::-1, :]
     return np.concatenate([opposite[..., -2:, :], x, opposite[..., :2, :]], axis=-2)
 
@@ -249,10 +274,12 @@ def _mean_squares(weights: csr_array, difference: Num[np.ndarray, "*batch h w"])
     return np.reshape(squares, difference.shape[:-2])
 
 
-def _excess(errors: Float64[np.ndarray, "*batch n"], weights: Float64[np.ndarray, " n"], here: np.ndarray) -> Decibels:
-    """The weighted mean of the errors here over that elsewhere, in dB."""
-    if here.all() or not here.any():
+def _excess(
+    errors: Float64[np.ndarray, "*batch n"], weights: Float64[np.ndarray, " n"], inside: np.ndarray
+) -> Decibels:
+    """Ratio of the weighted mean error inside a region to that outside, in dB."""
+    if inside.all() or not inside.any():
         return np.full(errors.shape[:-1], math.nan)
-    near, far = (errors[..., part] @ weights[part] / weights[part].sum() for part in (here, ~here))
+    mean, mean_outside = (errors[..., part] @ weights[part] / weights[part].sum() for part in (inside, ~inside))
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(near == far, 0.0, 10 * np.log10(near / far))
+        return np.where(mean == mean_outside, 0.0, 10 * np.log10(mean / mean_outside))

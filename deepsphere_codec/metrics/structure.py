@@ -1,8 +1,8 @@
-"""How alike the structure of two pictures is: SSIM, MS-SSIM and WS-SSIM, which share their windows.
+"""Structural similarity of two pictures: SSIM, MS-SSIM and WS-SSIM, which share their windows.
 
-The conventions are those of `metrics`. Pictures of 8 bits or in float32 are computed in float32, others in float64.
-What is summed is the loss, 1 - similarity, as a fraction of sums: so equal pictures give exactly 1, and float32 keeps
-its digits where pictures are nearly equal.
+The conventions are those of `metrics.psnr`. Pictures of 8 bits or in float32 are computed in float32, others in
+float64. The loss, 1 - similarity, is averaged instead of the similarity, so that equal pictures give exactly 1, and
+float32 keeps its precision if pictures are nearly equal.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from deepsphere_codec.metrics.psnr import Pictures, _array, _check_erp, _check_p
 
 Similarity = Float[np.ndarray, "*batch"]
 
-REACH = 5  # pixels from the middle of a window of 11 x 11 to its edge
+REACH = 5  # pixels from the centre of a window of 11 x 11 to its edge
 MIN_SIDE = 2 * REACH + 1
 SIGMA = 1.5
 K1, K2 = 0.01, 0.03
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 MULTI_SCALE_MIN_SIDE = (MIN_SIDE - 1) * 2 ** (len(SCALE_WEIGHTS) - 1) + 1  # 161: as pytorch-msssim has it
-_STRIP = 1 << 16  # pixels worked on at a time: what they take stays in the processor's cache
+_STRIP = 1 << 16  # pixels processed at a time, so that they stay in the processor's cache
 
 
 class Structure(NamedTuple):
-    """The three similarities of the same pictures; each 1 where equal, NaN where the pictures are too small for it."""
+    """Three similarities of the same pictures; each is 1 if they are equal, NaN if they are too small for it."""
 
     ssim: Similarity
     ms_ssim: Similarity
@@ -35,28 +35,28 @@ class Structure(NamedTuple):
 
 
 class Losses(NamedTuple):
-    """Of each window: 1 - luminance similarity, and 1 - contrast and structure similarity."""
+    """Losses of each window: 1 - luminance similarity, and 1 - contrast and structure similarity."""
 
     luminance: Float[np.ndarray, "*batch h w"]
     contrast: Float[np.ndarray, "*batch h w"]
 
     @property
     def both(self) -> Float[np.ndarray, "*batch h w"]:
-        """1 - SSIM."""
+        """Combined loss, 1 - SSIM."""
         return self.luminance + self.contrast - self.luminance * self.contrast
 
 
 def ssim(x: Pictures, x_hat: Pictures, *, peak: float | None = None) -> Similarity:
-    """Structural similarity at one scale; on the ERP, or a view, as a plain picture.
+    """Compute the structural similarity (SSIM) at one scale of pictures, treated as flat.
 
-    Gaussian windows of 11 x 11 pixels, sigma 1.5, K = (0.01, 0.03); the mean over all that lie inside the picture.
+    Gaussian windows of 11 x 11 pixels, sigma 1.5, K = (0.01, 0.03); the mean over all windows inside the picture.
 
     Args:
         x: Source, [..., H, W].
         x_hat: Decoded, same shape.
         peak: The largest value; 255 for integers and 1 for floating point unless given.
     Returns:
-        [...], 1 where equal; NaN (null in JSON) where a side is below 11 pixels.
+        Similarity, [...], 1 if equal; NaN (null in JSON) if a side is below 11 pixels.
     Raises:
         ValueError: shapes differ.
     Source: Wang, Bovik, Sheikh, Simoncelli, IEEE TIP 13(4), 2004.
@@ -68,14 +68,14 @@ def ssim(x: Pictures, x_hat: Pictures, *, peak: float | None = None) -> Similari
 
 
 def ms_ssim(x: Pictures, x_hat: Pictures, *, peak: float | None = None) -> Similarity:
-    """Multi-scale structural similarity, five scales, the windows of `ssim`; on the ERP as a plain picture.
+    """Compute the multi-scale structural similarity (MS-SSIM) of pictures, treated as flat: five scales as in `ssim`.
 
     Args:
         x: Source, [..., H, W].
         x_hat: Decoded, same shape.
         peak: The largest value; 255 for integers and 1 for floating point unless given.
     Returns:
-        [...], 1 where equal; NaN (null in JSON) where a side is below 161 pixels, too few for five scales.
+        Similarity, [...], 1 if equal; NaN (null in JSON) if a side is below 161 pixels, too few for five scales.
     Raises:
         ValueError: shapes differ.
     Source: Wang, Simoncelli, Bovik, Asilomar 2003.
@@ -88,17 +88,17 @@ def ms_ssim(x: Pictures, x_hat: Pictures, *, peak: float | None = None) -> Simil
 
 
 def ws_ssim(x: Pictures, x_hat: Pictures, *, peak: float | None = None) -> Similarity:
-    """Structural similarity weighted by the solid angle of each ERP pixel.
+    """Compute the structural similarity weighted by the solid angle of each ERP pixel (WS-SSIM).
 
     sum_ij w_i SSIM_ij / sum_ij w_i, with the windows of `ssim` and the w_i of `ws_psnr`. Every pixel has a window:
-    they reach across +-180 degrees, and over a pole into the same row half a turn further.
+    columns wrap, and over a pole lies the same row, shifted by 180 degrees.
 
     Args:
         x: Source, [..., H, W].
         x_hat: Decoded, same shape.
         peak: The largest value; 255 for integers and 1 for floating point unless given.
     Returns:
-        [...], 1 where equal; NaN (null in JSON) where H is below 11.
+        Similarity, [...], 1 if equal; NaN (null in JSON) if H is below 11.
     Raises:
         ValueError: shapes differ, or W != 2 H.
     Source: Zhou, Yu, Ma, Shao, Jiang, Weighted-to-spherically-uniform SSIM, ICSP 2018 (the weights).
@@ -107,13 +107,15 @@ def ws_ssim(x: Pictures, x_hat: Pictures, *, peak: float | None = None) -> Simil
 
 
 def structure(x: Pictures, x_hat: Pictures, *, peak: float | None = None, multi_scale: bool = True) -> Structure:
-    """SSIM, MS-SSIM and WS-SSIM of ERP pictures, for the price of little more than one: they share the finest windows.
+    """Compute SSIM, MS-SSIM and WS-SSIM of ERP pictures together, which share the windows of the finest scale.
 
     Args:
         x: Source, [..., H, W].
         x_hat: Decoded, same shape.
         peak: The largest value; 255 for integers and 1 for floating point unless given.
-        multi_scale: Whether MS-SSIM is wanted; NaN otherwise.
+        multi_scale: Whether to compute MS-SSIM; NaN otherwise.
+    Returns:
+        The similarities, [...] each.
     Raises:
         ValueError: shapes differ, or W != 2 H.
     """
@@ -133,10 +135,17 @@ def structure(x: Pictures, x_hat: Pictures, *, peak: float | None = None, multi_
 
 
 def window_losses(x: Float[np.ndarray, "*batch h w"], x_hat: Float[np.ndarray, "*batch h w"], peak: float) -> Losses:
-    """Of each window that lies inside the pictures, [..., h - 10, w - 10].
+    """Compute the losses of each window that lies inside the pictures.
 
     With s = x + x_hat and d = x - x_hat: 4 mu mu_hat = mu_s^2 - mu_d^2 and 2 (mu^2 + mu_hat^2) = mu_s^2 + mu_d^2, and
-    likewise for the variances. That takes four filters in place of five, and leaves 2 mu_d^2 and 2 var_d on top.
+    likewise for the variances. This needs four filters instead of five, with 2 mu_d^2 and 2 var_d in the numerators.
+
+    Args:
+        x: Source, [..., h, w].
+        x_hat: Decoded, same shape.
+        peak: The largest value.
+    Returns:
+        Losses, [..., h - 10, w - 10] each.
     """
     *batch, height, width = x.shape
     shape = (math.prod(batch), height - 2 * REACH, width - 2 * REACH)
@@ -146,14 +155,14 @@ def window_losses(x: Float[np.ndarray, "*batch h w"], x_hat: Float[np.ndarray, "
         x.reshape(-1, height, width), x_hat.reshape(-1, height, width), *losses, strict=True
     ):
         for top in range(0, shape[1], rows):
-            here = slice(top, top + rows + 2 * REACH)
-            for loss, values in zip(out, _strip_losses(picture[here], picture_hat[here], peak), strict=True):
+            strip = slice(top, top + rows + 2 * REACH)
+            for loss, values in zip(out, _strip_losses(picture[strip], picture_hat[strip], peak), strict=True):
                 loss[top : top + rows] = values
     return Losses(*(each.reshape(*batch, *shape[1:]) for each in losses))
 
 
 def _strip_losses(x: Float[np.ndarray, "h w"], x_hat: Float[np.ndarray, "h w"], peak: float) -> Losses:
-    # Variances do not depend on where grey levels begin; around 0 their squares are small, and float32 sees more.
+    # Variances do not depend on an offset; around 0 the squares are small, which improves the precision in float32.
     s, d = x + x_hat - x.dtype.type(peak), x - x_hat
     mean_s, mean_d, square_s, square_d = (_window_means(each) for each in (s, d, s * s, d * d))
     var_s, var_d = square_s - mean_s * mean_s, square_d - mean_d * mean_d
@@ -186,7 +195,7 @@ def _ssim(losses: Losses) -> Similarity:
 def _ms_ssim(
     finest: Losses, x: Float[np.ndarray, "*batch h w"], x_hat: Float[np.ndarray, "*batch h w"], peak: float
 ) -> Similarity:
-    """From the windows at the finest scale, and the pictures that the others are made of."""
+    """MS-SSIM from the losses at the finest scale, and the pictures for the other scales."""
     product, losses = np.ones(x.shape[:-2]), finest
     for scale, weight in enumerate(SCALE_WEIGHTS):
         if scale:
@@ -194,21 +203,21 @@ def _ms_ssim(
             losses = window_losses(x, x_hat, peak)
         is_last = scale == len(SCALE_WEIGHTS) - 1
         loss = (losses.both if is_last else losses.contrast).mean(axis=(-2, -1), dtype=np.float64)
-        product *= np.maximum(1 - loss, 0) ** weight  # a negative structure has no such power
+        product *= np.maximum(1 - loss, 0) ** weight  # negative values have no real power
     return product
 
 
 def _halved(x: Float[np.ndarray, "*batch h w"]) -> Float[np.ndarray, "*batch h2 w2"]:
-    """Means of 2 x 2 pixels; an odd side is begun with a zero, as pytorch-msssim does."""
+    """Means of 2 x 2 pixels; an odd side is padded with a zero at its beginning, as in pytorch-msssim."""
     odd = [(side % 2, 0) for side in x.shape[-2:]]
-    if any(before for before, _ in odd):
+    if any(padding for padding, _ in odd):
         x = np.pad(x, [(0, 0)] * (x.ndim - 2) + odd)
     rows = x[..., ::2, :] + x[..., 1::2, :]
     return (rows[..., ::2] + rows[..., 1::2]) / 4
 
 
 def _with_border(x: Float[np.ndarray, "*batch h w"]) -> Float[np.ndarray, "*batch h+10 w+10"]:
-    """As the sphere goes on around the picture: over a pole lies the same row, half a turn further."""
+    """Pad a picture along the sphere: columns wrap, and over a pole lies the same row, shifted by 180 degrees."""
     opposite = np.roll(x, x.shape[-1] // 2, axis=-1)[..., ::-1, :]
     tall = np.concatenate([opposite[..., -REACH:, :], x, opposite[..., :REACH, :]], axis=-2)
     return np.concatenate([tall[..., -REACH:], tall, tall[..., :REACH]], axis=-1)

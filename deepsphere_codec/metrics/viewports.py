@@ -1,6 +1,7 @@
-"""How far a decoded ERP picture is from its source where a viewer looks: in flat views.
+"""Metrics of a decoded ERP picture in the flat views (viewports) that a viewer sees.
 
-The conventions are those of `metrics`. Views are read bilinearly, as players and 360Lib do, and are not rounded.
+The conventions are those of `metrics.psnr`. Views are interpolated bilinearly, as in players and 360Lib, and are not
+rounded.
 """
 
 from __future__ import annotations
@@ -29,27 +30,36 @@ from deepsphere_codec.sphere.erp import erp_positions
 
 
 class Viewport(NamedTuple):
-    """A flat view (gnomonic), as `viewport_directions` takes it."""
+    """A flat view (gnomonic); see `viewport_directions`.
+
+    Attributes:
+        yaw: Longitude of the centre, degrees; grows to the right.
+        pitch: Latitude of the centre, degrees; grows upwards.
+        fov: Horizontal field of view, degrees.
+        size: (height, width) in pixels, which are square.
+    """
 
     yaw: float
-    """Longitude of the middle, degrees; grows to the right."""
     pitch: float
-    """Latitude of the middle, degrees; grows upwards."""
     fov: float
-    """Horizontal field of view, degrees."""
     size: tuple[int, int]
-    """(height, width) in pixels, which are square."""
 
 
 class ViewDirection(NamedTuple):
-    """Where a viewer looks, in degrees: a `Viewport` without its pixels."""
+    """Viewing direction and field of view: a `Viewport` without a size.
+
+    Attributes:
+        yaw: Longitude of the centre, degrees.
+        pitch: Latitude of the centre, degrees.
+        fov: Field of view, degrees.
+    """
 
     yaw: float
     pitch: float
     fov: float
 
     def viewport(self, width: int) -> Viewport:
-        """The square view into an ERP of this width, with as many pixels as the ERP has for such an angle."""
+        """Return the square view into an ERP of this width, at the ERP's resolution per angle."""
         side = max(round(width * self.fov / 360), 1)
         return Viewport(*self, (side, side))
 
@@ -63,32 +73,37 @@ CUBE = (
 
 
 class ViewportScores(NamedTuple):
-    """A metric of several views of the same pictures."""
+    """A metric of several views of the same pictures.
+
+    Attributes:
+        per_viewport: Values of each view, [viewports, ...].
+        mean: Mean over the views, [...].
+    """
 
     per_viewport: Float[np.ndarray, "viewports ..."]
     mean: Float[np.ndarray, "*batch"]
 
 
 def cube_viewports(width: int) -> tuple[Viewport, ...]:
-    """The views of `CUBE` into an ERP of this width, in pixels; a view has a quarter of it on either side."""
+    """Return the views of `CUBE` into an ERP of this width; the sides of a view are a quarter of the width."""
     return tuple(look.viewport(width) for look in CUBE)
 
 
 def viewport_psnr(
     x: Pictures, x_hat: Pictures, viewports: Sequence[Viewport] | None = None, *, peak: float | None = None
 ) -> ViewportScores:
-    """PSNR of flat views.
+    """Compute the PSNR of flat views.
 
     Args:
         x: Source, [..., H, W].
         x_hat: Decoded, same shape.
-        viewports: Which views; `cube_viewports` unless given.
+        viewports: The views; None for `cube_viewports`.
         peak: The largest value; 255 for integers and 1 for floating point unless given.
     Returns:
-        Decibels of each view, [viewports, ...], inf where it is equal; and their mean, [...], to which each view counts
-        at most MAX_DB.
+        Decibels of each view, [viewports, ...], inf if it is equal; and their mean, [...], for which each view is
+        limited to MAX_DB.
     Raises:
-        ValueError: shapes differ, W != 2 H, no view, or a view that cannot be.
+        ValueError: shapes differ, W != 2 H, there is no view, or a view is not valid.
     Source: Yu, Lakshman, Girod, ISMAR 2015.
     """
     difference, peak = _difference(x, x_hat, peak)
@@ -100,17 +115,17 @@ def viewport_psnr(
 def viewport_ssim(
     x: Pictures, x_hat: Pictures, viewports: Sequence[Viewport] | None = None, *, peak: float | None = None
 ) -> ViewportScores:
-    """SSIM of flat views, as `ssim` has it.
+    """Compute the SSIM of flat views; see `ssim`.
 
     Args:
         x: Source, [..., H, W].
         x_hat: Decoded, same shape.
-        viewports: Which views; `cube_viewports` unless given.
+        viewports: The views; None for `cube_viewports`.
         peak: The largest value; 255 for integers and 1 for floating point unless given.
     Returns:
-        Of each view, [viewports, ...], 1 where equal, NaN where a side is below 11 pixels; and their mean, [...].
+        Similarity of each view, [viewports, ...], 1 if equal, NaN if a side is below 11 pixels; and their mean, [...].
     Raises:
-        ValueError: shapes differ, W != 2 H, no view, or a view that cannot be.
+        ValueError: shapes differ, W != 2 H, there is no view, or a view is not valid.
     """
     peak = _check_pair(x, x_hat, peak)
     views = _viewports(np.shape(x), viewports)
@@ -119,10 +134,13 @@ def viewport_ssim(
 
 
 def render_viewport(x: Pictures, viewport: Viewport) -> Float[np.ndarray, "*batch height width"]:
-    """What a viewer sees of ERP pictures [..., H, W], bilinear, across +-180 degrees and over the poles.
+    """Render a view of ERP pictures with bilinear interpolation, which wraps in longitude and over the poles.
 
+    Args:
+        x: Pictures, [..., H, W].
+        viewport: The view.
     Returns:
-        [..., height, width]; float32 for whole numbers, else float64.
+        View, [..., height, width]; float32 for integers, else float64.
     Raises:
         ValueError: W != 2 H, a field of view outside (0, 180), or an empty size.
     """
@@ -135,14 +153,22 @@ def render_viewport(x: Pictures, viewport: Viewport) -> Float[np.ndarray, "*batc
 
 @lru_cache(maxsize=64)
 def viewport_weights(viewport: Viewport, height: int, width: int) -> csr_array:
-    """The matrix that reads a view from an ERP picture, [pixels of the view, H * W]."""
+    """Build the matrix that renders a view of an ERP picture.
+
+    Args:
+        viewport: The view.
+        height: Rows of the picture.
+        width: Columns of the picture.
+    Returns:
+        Sparse matrix, [pixels of the view, height * width].
+    """
     directions = viewport_directions(viewport.yaw, viewport.pitch, 0.0, viewport.fov, viewport.size)
     rows, columns = erp_positions(directions.reshape(-1, 3), height, width)
     return erp_weights(rows, columns, height, width, bilinear)
 
 
 def bilinear(fraction: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, "n 2"]:
-    """Weights of the two taps around a place at `fraction` between them."""
+    """Compute the weights, [n, 2], of the two taps around a position at `fraction` between them."""
     return np.stack([1 - fraction, fraction], axis=-1)
 
 

@@ -1,1 +1,1 @@
-"""Motion as a tree: HEALPix pixels of nside / 64 to nside / 4, each with a vector, chosen by rate and distortion."""
+"""Motion as a quadtree of HEALPix pixels (nside / 64 to nside / 4) with vectors, chosen by rate and distortion."""

@@ -1,15 +1,15 @@
-"""Which distribution each symbol of a tree of motion follows, and the tables of these distributions.
+"""Contexts of a motion tree's symbols, and the tables of their distributions.
 
-A context is a whole number that the decoder knows; it picks a row of one table, counted on training films
-(`scripts/count_motion.py`). All rows lie in one table, kind after kind:
+A context is an integer that the decoder knows; it selects a row of one table, whose frequencies were counted on
+training films (`scripts/count_motion.py`). All rows lie in one table, kind after kind:
 
     kind    symbols                       contexts
     split   0, 1                          half, level, neighbours that differ, earlier tree deeper, neighbours split
     merge   0 first, 1 second, 2 neither  two references, level, votes for the first, whether there is a second
     mode    FIRST, SECOND, MEAN           mode of the first candidate
     blur    0 … BLURS - 1                 blur of the first candidate
-    delta   -DELTA … DELTA, or beyond     two references, coarse or fine, spread of the candidates, the other component
-    map     the same                      none: differences of a quality map, block after block
+    delta   -DELTA … DELTA, or escape     two references, coarse or fine, spread of the candidates, the other component
+    map     -DELTA … DELTA, or escape     none: differences of a quality map, block after block
     coded   0, 1                          half, neighbours that have a residual (0 in the first half)
 """
 
@@ -33,9 +33,9 @@ MODE_SHAPE = (3,)
 BLUR_SHAPE = (BLURS,)
 CODED_SHAPE = (2, 5)
 CODED = ((0.15, 0.15, 0.15, 0.15, 0.15), (0.03, 0.15, 0.4, 0.7, 0.95))
-"""Share of blocks that have a residual, by context."""
+"""Probability that a block has a residual, by context."""
 DELTA_SHAPE = (2, 2, 5, 4)
-"""The last axis: 0 for the first component, else 1 + how large the first one was (0, up to 2, more)."""
+"""Axes of the delta contexts; the last is 0 for the first component, else 1 + the first one's class (0, 1-2, more)."""
 
 _KINDS = {
     "split": (SPLIT_SHAPE, 2),
@@ -47,18 +47,25 @@ _KINDS = {
     "coded": (CODED_SHAPE, 2),
 }
 COUNTS = Path(__file__).parent / "counts.npz"
-"""Counts on training films, by kind: [*contexts, symbols]."""
+"""File with the counts on training films: per kind an array [*contexts, symbols]."""
 
 
 class Kind:
-    """One kind of symbol: where its rows begin in the table, and what the rows' symbols are."""
+    """One kind of symbol and its rows in the table.
+
+    Args:
+        first: First row of the kind in the table.
+        shape: Numbers of contexts along each axis.
+        symbols: Number of symbols.
+        offset: Value of the first symbol.
+    """
 
     def __init__(self, first: int, shape: tuple[int, ...], symbols: int, offset: int) -> None:
         self.first, self.shape, self.symbols, self.offset = first, shape, symbols, offset
         self.count = int(np.prod(shape))
 
     def row(self, *context: np.ndarray | int) -> Int64[np.ndarray, " n"]:
-        """Row of the table for contexts given by axis."""
+        """Return the table rows, [n], of contexts given axis by axis (broadcast)."""
         parts = np.broadcast_arrays(*context)
         return self.first + np.ravel_multi_index([np.asarray(part, np.int64) for part in parts], self.shape)
 
@@ -76,7 +83,7 @@ ROWS = sum(kind.count for kind in KINDS.values())
 
 
 class MotionTables(nn.Module):
-    """The tables of a model: integers that lie with its weights, as `entropy.coder.Tables` has them."""
+    """Tables of a model's motion symbols: integer buffers stored with its weights, as in `entropy.coder.Tables`."""
 
     tree_cdf: Tensor
     tree_length: Tensor
@@ -88,7 +95,7 @@ class MotionTables(nn.Module):
             self.register_buffer(f"tree_{part}", torch.zeros(0, dtype=torch.int32))
 
     def build_tables(self, counts: dict[str, np.ndarray] | None = None) -> None:
-        """Make the tables from counts of symbols, those of the package unless given."""
+        """Build the tables from counts of symbols by kind, [*contexts, symbols] each; None takes the package's own."""
         if counts is None:
             counts = dict(np.load(COUNTS)) if COUNTS.exists() else {}
         share = 10_000 * np.array(CODED)
@@ -96,16 +103,20 @@ class MotionTables(nn.Module):
         rows = [row for name in KINDS for row in _distributions(name, counts.get(name))]
         longest = max(map(len, rows))
         cdf = np.zeros((len(rows), longest), np.int32)
-        for place, row in zip(cdf, rows, strict=True):
-            place[: len(row)] = row
+        for target, row in zip(cdf, rows, strict=True):
+            target[: len(row)] = row
         self.tree_cdf = torch.from_numpy(cdf)
         self.tree_length = torch.tensor([len(row) for row in rows], dtype=torch.int32)
         self.tree_offset = torch.tensor([k.offset for k in KINDS.values() for _ in range(k.count)], dtype=torch.int32)
-        for name in ("_lists", "bits"):  # of the tables before
+        for name in ("_lists", "bits"):  # cached values of the previous tables
             self.__dict__.pop(name, None)
 
     def check_tables(self) -> None:
-        """Raise ValueError unless the tables are such as `build_tables` makes: every kind of symbol in its rows."""
+        """Check that the tables have the layout that `build_tables` makes, with every kind of symbol in its rows.
+
+        Raises:
+            ValueError: they have another layout.
+        """
         length, offset = self.tree_length, self.tree_offset
         Tables(self.tree_cdf, length, offset).check("tree", ROWS)
         for name, kind in KINDS.items():
@@ -114,7 +125,7 @@ class MotionTables(nn.Module):
                 raise ValueError(f"the table tree has other symbols than those of {name}")
 
     def lists(self) -> tuple[list[list[int]], list[int], list[int]]:
-        """Rows, lengths and offsets as lists for the coder."""
+        """Return rows, lengths and offsets as lists for the coder."""
         return self._lists
 
     @cached_property
@@ -126,15 +137,15 @@ class MotionTables(nn.Module):
 
     @cached_property
     def bits(self) -> np.ndarray:
-        """Cost of each symbol in bits, [rows, symbols]; of a delta beyond its row that of the last, and no more."""
+        """Cost of each symbol in bits, [rows, symbols]; for a delta beyond its row the escape symbol's cost alone."""
         cost = np.full((ROWS, 2 * DELTA + 2), 40.0)
-        for place, row in zip(cost, self._lists[0], strict=True):
-            place[: len(row) - 1] = -np.log2(np.diff(row) / TOTAL)
+        for target, row in zip(cost, self._lists[0], strict=True):
+            target[: len(row) - 1] = -np.log2(np.diff(row) / TOTAL)
         return cost
 
 
 def _distributions(name: str, counts: np.ndarray | None) -> list[list[int]]:
-    """Cumulative frequencies of each row of a kind; the last symbol is whatever lies beyond the row."""
+    """Cumulative frequencies of each row of a kind; the last symbol is the escape for values beyond the row."""
     kind = KINDS[name]
     prior = _prior(name)
     rows = []
@@ -143,13 +154,13 @@ def _distributions(name: str, counts: np.ndarray | None) -> list[list[int]]:
     overall = overall / overall.sum()
     for row in counts.reshape(-1, kind.symbols):
         share = (row + 8 * overall) / (row.sum() + 8)
-        beyond = 2e-3 if kind.offset else 0.0
-        rows.append(_cumulative(np.append(share * (1 - beyond), beyond)))
+        escape = 2e-3 if kind.offset else 0.0
+        rows.append(_cumulative(np.append(share * (1 - escape), escape)))
     return rows
 
 
 def _prior(name: str) -> np.ndarray:
-    """A first guess where nothing was counted."""
+    """Prior distribution of a kind's symbols, used where nothing was counted."""
     if KINDS[name].offset:
         share = 1 / (1 + np.abs(np.arange(-DELTA, DELTA + 1))) ** 1.3
     else:

@@ -1,4 +1,4 @@
-"""Counts of the symbols of trees, from which the tables of their distributions are made."""
+"""Counts of motion-tree symbols, from which the tables of their distributions are built."""
 
 from __future__ import annotations
 
@@ -11,22 +11,28 @@ from deepsphere_codec.motion.contexts import MotionTables as Tables
 
 
 class SymbolCounter:
-    """Counts symbols instead of writing them: a writer for `syntax.write_tree`."""
+    """Symbol writer for `syntax.write_tree` that counts symbols instead of writing them."""
 
     def __init__(self) -> None:
         self.counts: Int64[np.ndarray, "rows symbols"] = np.zeros((ROWS, 2 * DELTA + 1), np.int64)
 
     def write(self, symbols: Tensor, rows: Tensor, tables: Tables) -> None:
-        """Count symbols; those beyond a row of differences are left out."""
+        """Count symbols; differences beyond their row are ignored.
+
+        Args:
+            symbols: Values, [n].
+            rows: Row of the table of each symbol, [n].
+            tables: Ignored.
+        """
         rows_, symbols_ = rows.numpy(), symbols.numpy()
         places = symbols_ + np.where(rows_ >= KINDS["delta"].first, DELTA, 0)
         inside = (places >= 0) & (places <= 2 * DELTA)
         np.add.at(self.counts, (rows_[inside], places[inside]), 1)
 
     def by_kind(self) -> dict[str, Int64[np.ndarray, "*contexts symbols"]]:
-        """Counts for `MotionTables.build_tables`."""
-        found = {}
+        """Return the counts by kind, [*contexts, symbols] each, for `MotionTables.build_tables`."""
+        counts = {}
         for name, kind in KINDS.items():
             rows = self.counts[kind.first : kind.first + kind.count, : kind.symbols]
-            found[name] = rows.reshape(*kind.shape, kind.symbols)
-        return found
+            counts[name] = rows.reshape(*kind.shape, kind.symbols)
+        return counts

@@ -1,7 +1,7 @@
-"""Images with a wide border, as the search for motion sees them.
+"""Images with a wide border, on which the motion search runs.
 
-Beyond a face's edge straight on is where a geodesic goes, to first order: around the poles that is not the node that
-faces the edge but one along it, since the next face's x and y lie at another angle (see `tree.BlockGrid`).
+The border continues a face along geodesics, to first order. Around the poles that is not the node opposite the edge but
+one further along it, since the next face's x and y have other directions (see `tree.BlockGrid`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from deepsphere_codec.sphere.patch import PatchGrid
 from deepsphere_codec.sphere.positions import chart_steps, dir_to_face_xy, face_xy_to_dir
 
 DEPTH = 32
-"""Nodes that the border is wide, or as many as an image has if these are fewer."""
+"""Width of the border in nodes, or the image's size if that is smaller."""
 
 
 def border_depth(grid: Grid) -> int:
@@ -24,7 +24,7 @@ def border_depth(grid: Grid) -> int:
 
 
 def border_index(grid: Grid) -> Int32[np.ndarray, "images rows columns"]:
-    """Node of each place in the images with their border; of a patch the border repeats its edge."""
+    """Node index of each position in the images with their border; a patch's border replicates its edge."""
     images, rows, columns = grid.shape
     depth = border_depth(grid)
     if isinstance(grid, ErpGrid):
@@ -39,49 +39,50 @@ def border_index(grid: Grid) -> Int32[np.ndarray, "images rows columns"]:
 
 
 def _straight_on(face: np.ndarray, x: np.ndarray, y: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """From the face across the edge that a point lies beyond (x first); points inside stay as they are."""
+    """Express points in the face across the edge they lie beyond (x first); points inside are unchanged."""
     band, column = face // 4, face % 4
-    left, right = (column + 3) % 4, (column + 1) % 4
+    west, east = (column + 3) % 4, (column + 1) % 4
     ne, sw = x >= n, x < 0
     nw, se = (y >= n) & ~ne & ~sw, (y < 0) & ~ne & ~sw
     north, middle, south = band == 0, band == 1, band == 2
     up, down, along = x - n + 1, -x, 2 * x - 2 * n + 1
     up_y, down_y, along_y = y - n + 1, -y, 2 * y - 2 * n + 1
     rules = [
-        (north & ne, right, y + along, n - up),
-        (north & nw, left, n - up_y, x + along_y),
+        (north & ne, east, y + along, n - up),
+        (north & nw, west, n - up_y, x + along_y),
         (north & sw, 4 + column, x + n, y),
-        (north & se, 4 + right, x, y + n),
+        (north & se, 4 + east, x, y + n),
         (middle & ne, column, x - n, y),
-        (middle & nw, left, x, y - n),
-        (middle & sw, 8 + left, x + n, y),
+        (middle & nw, west, x, y - n),
+        (middle & sw, 8 + west, x + n, y),
         (middle & se, 8 + column, x, y + n),
-        (south & ne, 4 + right, x - n, y),
+        (south & ne, 4 + east, x - n, y),
         (south & nw, 4 + column, x, y - n),
-        (south & sw, 8 + left, y - 2 * down + 1, down - 1),
-        (south & se, 8 + right, down_y - 1, x - 2 * down_y + 1),
+        (south & sw, 8 + west, y - 2 * down + 1, down - 1),
+        (south & se, 8 + east, down_y - 1, x - 2 * down_y + 1),
     ]
-    where = [rule[0] for rule in rules]
+    conditions = [rule[0] for rule in rules]
     face, x, y = (
-        np.select(where, [rule[part] for rule in rules], default=old) for part, old in ((1, face), (2, x), (3, y))
+        np.select(conditions, [rule[part] for rule in rules], default=old) for part, old in ((1, face), (2, x), (3, y))
     )
     return face, x, y
 
 
 BEND = 20
-"""Numbers that `bend` tells of each block."""
+"""Number of values per block in the result of `bend`."""
 
 
 def bend(grid: Grid) -> Float32[np.ndarray, "images rows columns 20"]:
-    """How far a geodesic strays from a straight line in its image, for the blocks of 4 nodes.
+    """Compute the deviation of geodesics from straight lines in their image, for each block of 4 nodes.
 
-    A vector of a steps in x and b in y leads by (a + c0 a² + c1 a b + c2 b², b + c3 a² + c4 a b + c5 b²) nodes. Not so
-    across the parallels where the polar caps begin: there the faces have a crease, and the way is found on the sphere.
+    A vector of a steps in x and b in y leads by (a + c0 a² + c1 a b + c2 b², b + c3 a² + c4 a b + c5 b²) nodes, except
+    across the parallels where the polar caps begin: there the face coordinates have a crease, and the target is
+    computed on the sphere.
 
     Returns:
-        Of each block: c0 … c5, by differences of eight nodes, next to the edges of a face those of the nearest block
-        within; nodes beyond the crease in x + y (1e9 where its face has none); its middle, a unit vector; the steps in
-        x and in y there, radians; face; nside; first node of the image in x and in y.
+        20 values per block: c0 … c5, from differences over eight nodes (next to the edges of a face those of the
+        nearest inner block); distance from the crease in x + y, nodes (1e9 in faces without a crease); the block's
+        centre, a unit vector; the steps in x and in y there, radians; face; nside; first node of the image in x and y.
     """
     images, rows, columns = grid.shape
     shape = images, rows // 4, columns // 4
@@ -110,9 +111,9 @@ def _curvature(face: np.ndarray, x: np.ndarray, y: np.ndarray, nside: int, reach
     def away(a: float, b: float) -> np.ndarray:
         v = a * steps[..., 0, :] + b * steps[..., 1, :]
         angle = np.linalg.norm(v, axis=-1, keepdims=True)
-        found, fx, fy = dir_to_face_xy(np.cos(angle) * center + np.sinc(angle / np.pi) * v, nside)
+        other_face, fx, fy = dir_to_face_xy(np.cos(angle) * center + np.sinc(angle / np.pi) * v, nside)
         offset = np.stack([fx - x, fy - y], -1)
-        return np.where((found == face)[..., None], offset, [a, b])
+        return np.where((other_face == face)[..., None], offset, [a, b])
 
     k = reach
     xx = (away(k, 0) + away(-k, 0)) / (2 * k * k)

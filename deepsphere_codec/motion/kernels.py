@@ -1,8 +1,13 @@
-"""Compiled loops of the search: errors of blocks, and patterns around candidates.
+"""Compiled loops of the motion search: errors of blocks, and search patterns around candidates.
 
-They run in the encoder alone, so their rounding decides nothing that a decoder must repeat. A block of 4 x 4 nodes
-moves as one: its place in the reference follows from its middle's (see `halo.bend`), so a candidate costs one cubic
-interpolation in rows and one in columns.
+They run in the encoder only, so their rounding affects nothing that a decoder must reproduce. A block of 4 x 4 nodes
+is displaced as a whole: its position in the reference follows from that of its centre (see `halo.bend`), so a candidate
+costs one cubic interpolation along rows and one along columns.
+
+Parameters that several kernels share: `f` is the image (face) to work on; `x` the picture's luma, [images, rows,
+columns]; `refs` the luma of the references with borders, [2, blurs, images, rows, columns]; `bend` the result of
+`halo.bend`; `depth` the width of the border in nodes; `lmbda` the weight of the squared error in bits, for each block
+of 64 nodes, [images, y, x].
 """
 
 from __future__ import annotations
@@ -14,13 +19,13 @@ compiled = njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
 
 
 F = np.float32
-"""Constants in single precision: numba computes in double wherever one number is."""
+"""Single precision for constants: numba computes in double precision as soon as one operand is double."""
 FAR = F(1e30)
 
 
 @compiled
 def scratch_memory():
-    """Scratch memory of `block_error`: two predictions of 4 x 4 nodes, rows between, and the kernel's weights."""
+    """Allocate the scratch memory of `block_error`: two predictions of 4 x 4 nodes, intermediate rows, and weights."""
     return np.empty((4, 4), F), np.empty((4, 4), F), np.empty((7, 4), F), np.empty(4, F)
 
 
@@ -37,7 +42,7 @@ def _cubic(t, weights):
 
 @compiled
 def _sample(plane, y, x, out, rows, weights):
-    """The 4 x 4 nodes that begin at (y, x) of an image, [4, 4]."""
+    """Sample 4 x 4 nodes, the first at (y, x) of an image, into `out`, [4, 4]."""
     height, width = plane.shape
     y = min(max(y, F(1.0)), F(height - 7))
     x = min(max(x, F(1.0)), F(width - 7))
@@ -58,11 +63,15 @@ def _sample(plane, y, x, out, rows, weights):
 
 @compiled
 def _across_crease(c, va, vb, place):
-    """Find where a vector leads within its polar face, by way of the sphere; False where it leaves the face.
+    """Compute the target of a vector within its polar face, on the sphere.
 
     Args:
-        c: As `halo.bend` has it.
-        place: Filled in: x and y in nodes.
+        c: Values of the block, as returned by `halo.bend`.
+        va: Steps in x.
+        vb: Steps in y.
+        place: Output: x and y in nodes.
+    Returns:
+        False if the target lies outside the face.
     """
     vx = va * c[10] + vb * c[13]
     vy = va * c[11] + vb * c[14]
@@ -93,12 +102,12 @@ def _across_crease(c, va, vb, place):
 
 @compiled
 def _moved(plane, c, by, bx, a, b, depth, out, rows, weights):
-    """A block of 4 x 4 nodes seen in one reference, its vector in quarter nodes."""
+    """Predict a block of 4 x 4 nodes from one reference; its vector (a, b) is in quarter nodes."""
     va = F(a) * F(0.25)
     vb = F(b) * F(0.25)
     side = c[6]
-    after = side + va + vb
-    if side < F(1e6) and (side * after <= F(0.0) or abs(side) < F(4.0)) and _across_crease(c, va, vb, weights):
+    side_at_target = side + va + vb
+    if side < F(1e6) and (side * side_at_target <= F(0.0) or abs(side) < F(4.0)) and _across_crease(c, va, vb, weights):
         x = weights[0] - c[18] + F(depth - 1.5)
         y = weights[1] - c[19] + F(depth - 1.5)
     else:
@@ -109,14 +118,14 @@ def _moved(plane, c, by, bx, a, b, depth, out, rows, weights):
 
 @compiled
 def turn_face(f, planes, centers, rotation, out):
-    """A signal seen in another direction, x(R p), at the nodes p of one face: as `layers.Warp`, but faster.
+    """Rotate a signal: sample x(R p) at the nodes p of one face, as `layers.Warp` does, but faster.
 
     Args:
         f: The face.
         planes: All faces with a border of two nodes, [12, nside + 4, nside + 4].
         centers: Directions of the nodes, [12, nside, nside, 3].
         rotation: R, [3, 3], float64.
-        out: Filled in, [12, nside, nside].
+        out: Output, [12, nside, nside]; the face's part is written.
     """
     nside = out.shape[1]
     wx, wy = np.empty(4, F), np.empty(4, F)
@@ -140,7 +149,7 @@ def turn_face(f, planes, centers, rotation, out):
                 r = np.sqrt((qx * qx + qy * qy) * 3.0 / (1.0 + abs(z)))
                 face = quarter if z > 0.0 else quarter + 8
                 u, v = (1.0 - (1.0 - t) * r, 1.0 - t * r) if z > 0.0 else (t * r, (1.0 - t) * r)
-            # Positions reach half a node over the face's border, or a rounding error more.
+            # Positions reach half a node beyond the face's border, plus a rounding error.
             x, y = u * nside - 0.5, v * nside - 0.5
             ix = min(max(int(np.floor(x)), -1), nside - 1)
             iy = min(max(int(np.floor(y)), -1), nside - 1)
@@ -155,15 +164,23 @@ def turn_face(f, planes, centers, rotation, out):
 
 @compiled
 def block_error(x, refs, bend, depth, f, by, bx, size, fields, stride, limit, scratch):
-    """Squared error of a block of size x size blocks of 4 nodes.
+    """Compute the squared prediction error of a block of size x size blocks of 4 nodes.
 
     Args:
         x: Picture, [images, rows, columns].
         refs: References with borders, [2, blurs, images, rows, columns].
-        fields: Of the leaf.
-        stride: Only every so many-th block of 4 nodes in rows and columns is looked at; the error is scaled up.
-        limit: An error that is too large in any case: what comes back then is some number that is no smaller.
-        scratch: As `scratch_memory` makes it.
+        bend: Result of `halo.bend`.
+        depth: Width of the references' border, nodes.
+        f: Image (face).
+        by: First row of the block, in units of 4 nodes.
+        bx: First column of the block, in units of 4 nodes.
+        size: Width of the block, in units of 4 nodes.
+        fields: Fields of the leaf, [6].
+        stride: Only every stride-th block of 4 nodes along rows and columns is evaluated; the error is scaled up.
+        limit: Threshold for an early exit: once the error reaches it, the partial sum is returned.
+        scratch: Result of `scratch_memory`.
+    Returns:
+        The error, or a value of at least `limit`.
     """
     p0, p1, rows, weights = scratch
     mode, blur = fields[0], fields[1]
@@ -192,16 +209,19 @@ def block_error(x, refs, bend, depth, f, by, bx, size, fields, stride, limit, sc
 
 
 @compiled
-def coarse(f, x, ref, depth, start, radius, found):
-    """Whole-node vectors of the blocks of 4 x 4 nodes of one image at a coarser resolution.
+def coarse(f, x, ref, depth, start, radius, vectors):
+    """Search whole-node vectors of the blocks of 4 x 4 nodes of one image at a coarser resolution.
 
     Args:
-        x, ref: Picture [images, rows, columns], and reference with its border.
-        start: Vectors to begin with, of blocks of twice the width at half the resolution; not used where radius > 0.
-        radius: Of a full search around zero; 0 for steps of one node around the candidates.
-        found: Filled in, [images, rows / 4, columns / 4, 2].
+        f: Image (face).
+        x: Picture, [images, rows, columns].
+        ref: Reference with its border, [images, rows + 2 depth, columns + 2 depth].
+        depth: Width of the reference's border, nodes.
+        start: Initial vectors, from the blocks of twice the width at half the resolution; unused if radius > 0.
+        radius: Radius of a full search around zero, nodes; 0 for steps of one node around the candidates.
+        vectors: Output, [images, rows / 4, columns / 4, 2].
     """
-    blocks_y, blocks_x = found.shape[1], found.shape[2]
+    blocks_y, blocks_x = vectors.shape[1], vectors.shape[2]
     for by in range(blocks_y):
         for bx in range(blocks_x):
             best = FAR
@@ -210,18 +230,18 @@ def coarse(f, x, ref, depth, start, radius, found):
             if radius > 0:
                 for b in range(-radius, radius + 1):
                     for a in range(-radius, radius + 1):
-                        cost = _whole(x, ref, depth, f, by, bx, a, b, best)
+                        cost = _whole_node_cost(x, ref, depth, f, by, bx, a, b, best)
                         if cost < best:
                             best, best_a, best_b = cost, a, b
             else:
                 half_y, half_x = start.shape[1], start.shape[2]
-                best = _whole(x, ref, depth, f, by, bx, 0, 0, best)
+                best = _whole_node_cost(x, ref, depth, f, by, bx, 0, 0, best)
                 for k in range(5):
                     py = min(max(by // 2 + (k == 1) - (k == 2), 0), half_y - 1)
                     px = min(max(bx // 2 + (k == 3) - (k == 4), 0), half_x - 1)
                     a = 2 * start[f, py, px, 0]
                     b = 2 * start[f, py, px, 1]
-                    cost = _whole(x, ref, depth, f, by, bx, a, b, best)
+                    cost = _whole_node_cost(x, ref, depth, f, by, bx, a, b, best)
                     if cost < best:
                         best, best_a, best_b = cost, a, b
                 for _ in range(2):
@@ -229,18 +249,18 @@ def coarse(f, x, ref, depth, start, radius, found):
                     for k in range(8):
                         a = at_a + (k in (0, 4, 5)) - (k in (1, 6, 7))
                         b = at_b + (k in (2, 4, 6)) - (k in (3, 5, 7))
-                        cost = _whole(x, ref, depth, f, by, bx, a, b, best)
+                        cost = _whole_node_cost(x, ref, depth, f, by, bx, a, b, best)
                         if cost < best:
                             best, best_a, best_b = cost, a, b
                     if at_a == best_a and at_b == best_b:
                         break
-            found[f, by, bx, 0] = best_a
-            found[f, by, bx, 1] = best_b
+            vectors[f, by, bx, 0] = best_a
+            vectors[f, by, bx, 1] = best_b
 
 
 @compiled
-def _whole(x, ref, depth, f, by, bx, a, b, best):
-    """Absolute difference of a block of 4 x 4 nodes moved by whole nodes, and a little for the vector's length."""
+def _whole_node_cost(x, ref, depth, f, by, bx, a, b, best):
+    """Absolute difference of a block of 4 x 4 nodes displaced by whole nodes, plus a small cost of the vector."""
     height, width = ref.shape[1], ref.shape[2]
     y0 = 4 * by + depth + b
     x0 = 4 * bx + depth + a
@@ -257,20 +277,26 @@ def _whole(x, ref, depth, f, by, bx, a, b, best):
 
 @compiled
 def _length_bits(a, b):
-    """Bits of a difference of vectors, about."""
+    """Estimate the bits of a vector difference."""
     return 2.6 + np.log2(1.0 + abs(a)) + np.log2(1.0 + abs(b))
 
 
 @compiled
 def fine(f, x, refs, bend, depth, start, hint, which, lmbda, vectors, costs):
-    """Quarter-node vectors of the blocks of 8 nodes of one image, towards one reference.
+    """Search quarter-node vectors of the blocks of 8 nodes of one image, towards one reference.
 
     Args:
-        start: Whole-node vectors of blocks of 8 nodes at half the resolution's blocks of 4, [images, y, x, 2].
+        f: Image (face).
+        x: Picture, [images, rows, columns].
+        refs: References with borders, [2, blurs, images, rows, columns].
+        bend: Result of `halo.bend`.
+        depth: Width of the references' border, nodes.
+        start: Whole-node vectors of the same blocks at half the resolution, [images, y, x, 2].
         hint: Vectors of an earlier tree, quarter nodes, [images, y, x, 2].
-        which: 0 or 1, the reference.
-        lmbda: Of each block of 64 nodes, [images, y, x].
-        vectors, costs: Filled in, [images, y, x, 2] and [images, y, x].
+        which: Index of the reference, 0 or 1.
+        lmbda: Weight of the squared error, for each block of 64 nodes, [images, y, x].
+        vectors: Output, quarter nodes, [images, y, x, 2].
+        costs: Output, bits, [images, y, x].
     """
     scratch = scratch_memory()
     fields = np.zeros(6, np.int16)
@@ -344,7 +370,7 @@ def _same(p, q):
 
 @compiled
 def _is_repeated(tried, m):
-    """Whether candidate m is one of those before it."""
+    """Return whether candidate m equals one before it."""
     for k in range(m):
         if _same(tried[k], tried[m]):
             return True
@@ -353,7 +379,7 @@ def _is_repeated(tried, m):
 
 @compiled
 def _difference_bits(p, q):
-    """Bits to tell the fields p where q is expected, about."""
+    """Estimate the bits of the fields p, predicted from q."""
     if _same(p, q):
         return 0.0
     bits = 1.0
@@ -370,7 +396,7 @@ def _difference_bits(p, q):
 
 @compiled
 def _refined(x, refs, bend, depth, f, by, bx, size, stride, fields, col, weight, best, step, scratch):
-    """Steps of one of the vectors, from `step` quarter nodes down to one, while the error falls; returns it in bits."""
+    """Refine one of the vectors in steps from `step` quarter nodes down to one; returns the error in bits."""
     while step >= 1:
         for _ in range(3):
             at_a = fields[col]
@@ -396,7 +422,7 @@ def _refined(x, refs, bend, depth, f, by, bx, size, stride, fields, col, weight,
 
 @compiled
 def _refined_both(x, refs, bend, depth, f, by, bx, size, stride, fields, weight, best, step, scratch):
-    """The same of the vectors that the mode uses."""
+    """Refine the vectors that the mode uses, as `_refined` does; returns the error in bits."""
     if fields[0] != 1:
         best = _refined(x, refs, bend, depth, f, by, bx, size, stride, fields, 2, weight, best, step, scratch)
     if fields[0] != 0:
@@ -406,13 +432,20 @@ def _refined_both(x, refs, bend, depth, f, by, bx, size, stride, fields, weight,
 
 @compiled
 def choose_eighth(f, x, refs, bend, depth, vectors, lmbda, second, blurs, fields, errors):
-    """Mode and blur of the blocks of 8 nodes of one image, from the vectors found towards each reference.
+    """Choose mode and blur of the blocks of 8 nodes of one image, given the vectors towards each reference.
 
     Args:
-        vectors: [2, images, y, x, 2].
+        f: Image (face).
+        x: Picture, [images, rows, columns].
+        refs: References with borders, [2, blurs, images, rows, columns].
+        bend: Result of `halo.bend`.
+        depth: Width of the references' border, nodes.
+        vectors: Vectors towards each reference, quarter nodes, [2, images, y, x, 2].
+        lmbda: Weight of the squared error, for each block of 64 nodes, [images, y, x].
         second: Whether there is a second reference.
-        blurs: Levels to try.
-        fields, errors: Filled in, [images, y, x, 6] and [images, y, x]; the errors times lmbda, in bits.
+        blurs: Number of blur levels to try.
+        fields: Output, [images, y, x, 6].
+        errors: Output, errors times lmbda in bits, [images, y, x].
     """
     scratch = scratch_memory()
     trial = np.zeros(6, np.int16)
@@ -453,12 +486,21 @@ def choose_eighth(f, x, refs, bend, depth, vectors, lmbda, second, blurs, fields
 
 @compiled
 def choose_above(f, x, refs, bend, depth, below, size, hint, lmbda, fields):
-    """Fields of larger blocks of one image: the best of their children's, their mean and the earlier tree's, refined.
+    """Choose the fields of larger blocks of one image: the best of their children's, their mean and the earlier tree's.
+
+    The chosen vectors are refined.
 
     Args:
+        f: Image (face).
+        x: Picture, [images, rows, columns].
+        refs: References with borders, [2, blurs, images, rows, columns].
+        bend: Result of `halo.bend`.
+        depth: Width of the references' border, nodes.
         below: Fields of the blocks of half the width, [images, y, x, 6].
         size: Width of the blocks, in units of 4 nodes.
-        fields: Filled in.
+        hint: Fields of an earlier tree at the blocks of 8 nodes, [images, y, x, 6].
+        lmbda: Weight of the squared error, for each block of 64 nodes, [images, y, x].
+        fields: Output, [images, y, x, 6].
     """
     scratch = scratch_memory()
     rows, columns = fields.shape[1], fields.shape[2]
@@ -496,17 +538,24 @@ def choose_above(f, x, refs, bend, depth, below, size, hint, lmbda, fields):
 
 @compiled
 def settle(f, x, refs, bend, depth, above, costs_above, size, hint, lmbda, fields, costs):
-    """Fields and costs of the blocks of one level of one image, as leaves.
+    """Choose fields and compute costs of the blocks of one level of one image, as if they were leaves.
 
-    Each takes its own vector, that of the block above it, of its neighbours before it, or of the earlier tree, whatever
-    costs least; bits are those of the difference from the nearest of these.
+    Each block takes the cheapest of its own fields and those of the block above it, of its previous neighbours and of
+    the earlier tree; the rate is estimated from the difference to the nearest of these.
 
     Args:
-        above: Fields of the blocks of twice the width, [images, y, x, 6]; of the coarsest level these blocks' own.
-        costs_above: Their costs; a block of 4 nodes is looked at where they leave something to gain.
+        f: Image (face).
+        x: Picture, [images, rows, columns].
+        refs: References with borders, [2, blurs, images, rows, columns].
+        bend: Result of `halo.bend`.
+        depth: Width of the references' border, nodes.
+        above: Fields of the blocks of twice the width, [images, y, x, 6]; at the coarsest level the blocks' own.
+        costs_above: Costs of the blocks of twice the width; a block of 4 nodes below a low cost is not evaluated.
         size: Width of the blocks, in units of 4 nodes.
-        fields: Own vectors when it begins, those chosen at the end.
-        costs: Filled in: rate and error in bits.
+        hint: Fields of an earlier tree at the blocks of 8 nodes, [images, y, x, 6].
+        lmbda: Weight of the squared error, for each block of 64 nodes, [images, y, x].
+        fields: Input and output, [images, y, x, 6]: the blocks' own fields, replaced by the chosen ones.
+        costs: Output, rate plus weighted error in bits, [images, y, x].
     """
     scratch = scratch_memory()
     rows, columns = costs.shape[1], costs.shape[2]
@@ -566,14 +615,20 @@ def settle(f, x, refs, bend, depth, above, costs_above, size, hint, lmbda, field
 
 @compiled
 def symbol_bits(p, first, second, base, merge, delta, two, tables, rows):
-    """Bits of a leaf's fields in the order of the syntax, as `syntax.choices` codes them.
+    """Compute the bits of a leaf's fields, as `syntax.choices` codes them.
 
     Args:
-        p, first, second, base: Fields of the leaf, of its two candidates, and what a new vector is told from.
-        merge, delta: Rows of its merge symbol, and of the first component of a difference.
+        p: Fields of the leaf, [6].
+        first: Fields of the first candidate, [6].
+        second: Fields of the second candidate, [6].
+        base: Prediction of new fields, [6].
+        merge: Row of the merge symbol.
+        delta: Row of a difference's first component.
         two: Whether there are two references.
-        tables: Bits of each symbol, as `MotionTables.bits`.
-        rows: First rows of modes and of blur levels, and the place of a difference of 0.
+        tables: Bits of each symbol, `MotionTables.bits`.
+        rows: First row of the modes, first row of the blur levels, and column of a difference of 0.
+    Returns:
+        The bits.
     """
     for k in range(2):
         q = second if k else first
@@ -600,7 +655,7 @@ def symbol_bits(p, first, second, base, merge, delta, two, tables, rows):
 
 @compiled
 def _column(difference, zero):
-    """Place of a difference in its row; of one beyond the row, that behind the others."""
+    """Column of a difference in its row; beyond the row, the column of the escape symbol."""
     return difference + zero if abs(difference) <= zero else 2 * zero + 1
 
 
@@ -608,16 +663,25 @@ def _column(difference, zero):
 def choose_leaves(
     x, refs, bend, depth, lmbda, place, sizes, offers, merge, delta, two, tables, rows, steps, fields, moved
 ):
-    """Fields of some leaves: the cheapest of what is offered, and its vectors moved as far as that lowers the cost.
+    """Choose the fields of some leaves: the cheapest of the offers, then refine its vectors while the cost falls.
 
     Args:
-        lmbda: Of each block of 64 nodes, [images, y, x].
-        place: Image, row and column of each, in units of 4 nodes, [n, 3].
-        sizes: Width of the leaf that each belongs to, in the same units.
-        offers: [n, 4, 6]: the two candidates, the leaf's own, and what a new vector is told from.
-        merge, delta, two, tables, rows: As in `symbol_bits`.
-        steps: Quarter nodes.
-        fields, moved: Filled in, [n, 6] and [n]: the choice, and whether it is none of the offers.
+        x: Picture, [images, rows, columns].
+        refs: References with borders, [2, blurs, images, rows, columns].
+        bend: Result of `halo.bend`.
+        depth: Width of the references' border, nodes.
+        lmbda: Weight of the squared error, for each block of 64 nodes, [images, y, x].
+        place: Image, row and column of each leaf, in units of 4 nodes, [n, 3].
+        sizes: Width of each leaf, in units of 4 nodes, [n].
+        offers: The two candidates, the leaf's own fields, and the prediction of new fields, [n, 4, 6].
+        merge: Row of each merge symbol, [n].
+        delta: Row of each difference's first component, [n].
+        two: Whether there are two references.
+        tables: Bits of each symbol, `MotionTables.bits`.
+        rows: See `symbol_bits`.
+        steps: Sizes of the refinement steps, quarter nodes.
+        fields: Output, chosen fields, [n, 6].
+        moved: Output, whether the choice is none of the offers, [n].
     """
     scratch = scratch_memory()
     trial = np.empty(6, np.int16)

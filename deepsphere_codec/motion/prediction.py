@@ -1,4 +1,4 @@
-"""Prediction by a tree of motion: each node is looked up in one or two decoded pictures."""
+"""Prediction with a motion tree: each node is sampled from one or two decoded pictures."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ from deepsphere_codec.motion.tree import (
 )
 
 BLUR_PASSES = (0, 1, 4)
-"""Binomial filters of each blur level: a Gaussian of 0, 0.7 and 1.4 nodes."""
+"""Number of binomial filter passes per blur level: Gaussians with σ of 0, 0.7 and 1.4 nodes."""
 OVERLAP = (1 / 4, 1 / 16)
-"""Weight of the fields of the block next in x, and in y, in the outer and in the inner rows of a block of 4 nodes."""
+"""Weight of the adjacent block's prediction, in the outer and in the inner rows of a block of 4 nodes."""
 
 
 class Motion(NamedTuple):
-    """Trees of a batch, as numbers for the networks' grid.
+    """Motion trees of a batch as tensors, one entry per block of 4 nodes.
 
     Attributes:
-        fields: Of the block of 4 nodes that each belongs to, [batch, blocks, 6].
-        level: Of its leaf, [batch, blocks].
+        fields: Fields of the leaf that each block belongs to, [batch, blocks, 6].
+        level: Level of that leaf, [batch, blocks].
     """
 
     fields: Int[Tensor, "batch blocks 6"]
@@ -49,22 +49,29 @@ class Motion(NamedTuple):
 
     @classmethod
     def of(cls, trees: Sequence[MotionTree], device: torch.device | str = "cpu") -> Motion:
-        """Stack the trees of a batch."""
+        """Stack the trees of a batch.
+
+        Args:
+            trees: A tree per sample.
+            device: Device of the tensors.
+        Returns:
+            The stacked trees.
+        """
         fields = np.stack([tree.leaves.reshape(-1, 6) for tree in trees])
         level = np.stack([tree.level.reshape(-1) for tree in trees])
         return cls(torch.from_numpy(fields).long().to(device), torch.from_numpy(level).long().to(device))
 
 
 class TreePrediction(nn.Module):
-    """Looks nodes up where the leaves' vectors lead: `x(p) = x_ref(exp_p(a s_x + b s_y + t(p)))`.
+    """Motion compensation with a motion tree: `x(p) = x_ref(exp_p(a s_x + b s_y + t(p)))`.
 
-    s_x and s_y are the steps from p to the next node in x and in y, t(p) the camera's rotation, if any. Next to another
-    leaf a node's prediction is a mean: with its own leaf's fields, and with those of the blocks of 4 nodes that lie
-    nearest to it in x and in y, so that no edges stand where leaves meet.
+    s_x and s_y are the steps from p to the next node in x and in y, t(p) the camera's rotation, if any. Near another
+    leaf a node's prediction is a weighted mean of the predictions with its own leaf's fields and with those of the
+    nearest blocks of 4 nodes in x and in y, which avoids visible edges between leaves.
 
     Args:
-        warp: Of the grid.
-        padding: Of the grid, one node deep.
+        warp: Warp on the grid.
+        padding: Padding of the grid, of depth 1.
     Source: Orchard and Sullivan, "Overlapped block motion compensation", 1994.
     """
 
@@ -90,7 +97,7 @@ class TreePrediction(nn.Module):
         self.place()
 
     def place(self) -> None:
-        """Follow the warp to another patch."""
+        """Update the steps and blocks after the warp was moved to another patch."""
         self.steps.copy_(torch.from_numpy(self.warp.grid.steps))
         self.blocks = BlockGrid(self.warp.grid)
 
@@ -104,30 +111,33 @@ class TreePrediction(nn.Module):
         """Predict a picture.
 
         Args:
-            references: The first, and the second where there is one.
-            turns: Tangent vectors of the camera's rotation towards each reference, radians; none where it does not
-                turn.
-            overlap: Whether neighbours count; False shows each leaf by itself.
+            references: One or two decoded pictures, [batch, npix, 3] each.
+            motion: Motion trees.
+            turns: Tangent vectors of the camera's rotation towards each reference, [npix, 3] each, radians; empty
+                without a rotation.
+            overlap: Whether to blend with the predictions of adjacent blocks.
+        Returns:
+            Prediction, [batch, npix, 3].
         Raises:
-            DamagedStream: a vector that counts leads half way round the sphere or further.
+            DamagedStream: a vector in use is half a great circle long or longer.
         """
         levels = int(motion.fields[..., BLUR].max()) + 1
         layers = [torch.cat(blur_levels(x_ref, self.padding, levels), 1) for x_ref in references]
-        own = self._looked_up(layers, self._at_nodes(motion.fields), turns)
+        own_prediction = self._looked_up(layers, self._at_nodes(motion.fields), turns)
         if not overlap:
-            return own
-        x, (around, differs) = own, self._around(motion.fields)
+            return own_prediction
+        x, (around, differs) = own_prediction, self._around(motion.fields)
         for side, weight in ((self.side_x, self.weight_x), (self.side_y, self.weight_y)):
             nodes = differs[:, self.block, side].any(0).nonzero()[:, 0]
             if len(nodes):
                 other = self._looked_up(layers, around[:, self.block[nodes], side[nodes]], turns, nodes)
-                x = x.index_copy(1, nodes, pick(x, nodes) + weight[nodes, None] * (other - pick(own, nodes)))
+                x = x.index_copy(1, nodes, pick(x, nodes) + weight[nodes, None] * (other - pick(own_prediction, nodes)))
         return x
 
     def _around(
         self, fields: Int[Tensor, "batch blocks 6"]
     ) -> tuple[Int[Tensor, "batch blocks 4 6"], Bool[Tensor, "batch blocks 4"]]:
-        """Fields of the blocks to the W, E, S and N of each block, and whether they predict otherwise than its own."""
+        """Fields of the blocks W, E, S and N of each block, and whether their prediction differs from its own."""
         leaves = fields.cpu().numpy().astype(np.int16).reshape(len(fields), *self.blocks.shape(LAST), -1)
         around = np.stack([self.blocks.around(each, LAST) for each in leaves])
         other = around != leaves[..., None, :]
@@ -145,13 +155,13 @@ class TreePrediction(nn.Module):
         turns: Sequence[Float[Tensor, "npix 3"]],
         nodes: Int[Tensor, " nodes"] | None = None,
     ) -> Float[Tensor, "batch nodes c"]:
-        """Nodes predicted with these fields; all of them where none are named."""
+        """Predict the given nodes (all if None) with the given fields."""
         mode, blur = fields[..., MODE], fields[..., BLUR]
         looked: list[Tensor] = []
         for which, layer in enumerate(layers):
             column, other = (A1, FIRST) if which else (A0, SECOND)
             used = mode != other
-            vectors = fields[..., column : column + 2] * used[..., None]  # the others may lead out of all bounds
+            vectors = fields[..., column : column + 2] * used[..., None]  # unused vectors may be out of range
             looked.append(self._look_up(layer, vectors, blur * used, turns[which] if turns else None, used, nodes))
         if len(layers) == 1:
             return looked[0]
@@ -168,19 +178,19 @@ class TreePrediction(nn.Module):
         used: Bool[Tensor, "batch nodes"],
         nodes: Int[Tensor, " nodes"] | None,
     ) -> Float[Tensor, "batch nodes c"]:
-        """Nodes in one reference, at their blur levels; those that stay where they are, and others, as they are."""
+        """Sample nodes from one reference at their blur levels; nodes without motion and blur are copied."""
         still = layers[:, : self.warp.npix] if nodes is None else pick(layers, nodes)
         moves = used if turn is not None else (vectors != 0).any(-1) | (blur > 0)
         some = moves.any(0).nonzero()[:, 0]
         if not len(some):
             return still
-        where = some if nodes is None else nodes[some]
-        v = combine(vectors[:, some].to(layers.dtype) * STEP, self.steps[where])
+        moving = some if nodes is None else nodes[some]
+        v = combine(vectors[:, some].to(layers.dtype) * STEP, self.steps[moving])
         if turn is not None:
-            v = v + turn[where]
+            v = v + turn[moving]
         if nodes is None:
             _check(v)
-        return still.index_copy(1, some, self.warp(layers, v, blur[:, some], where))
+        return still.index_copy(1, some, self.warp(layers, v, blur[:, some], moving))
 
     def _at_nodes(self, blocks: Int[Tensor, "batch blocks c"]) -> Int[Tensor, "batch npix c"]:
         images, rows, columns = self.warp.images, self.warp.rows, self.warp.columns
@@ -192,21 +202,35 @@ class TreePrediction(nn.Module):
 def blur_levels(
     x: Float[Tensor, "batch npix c"], padding: Padding, count: int = len(BLUR_PASSES)
 ) -> list[Float[Tensor, "batch npix c"]]:
-    """A signal at the first `count` blur levels, sharp first."""
+    """Blur a signal to the first `count` blur levels.
+
+    Args:
+        x: Signal, [batch, npix, c].
+        padding: Padding of the grid, of depth 1.
+        count: Number of levels.
+    Returns:
+        The signal at each level, sharp first, [batch, npix, c] each.
+    """
     levels, passes = [x], 0
-    for wanted in BLUR_PASSES[1:count]:
+    for total in BLUR_PASSES[1:count]:
         x = levels[-1]
-        for _ in range(wanted - passes):
+        for _ in range(total - passes):
             x = binomial(x, padding)
         levels.append(x)
-        passes = wanted
+        passes = total
     return levels
 
 
 def binomial(x: Float[Tensor, "batch npix c"], padding: Padding) -> Float[Tensor, "batch npix c"]:
-    """A mean with weights 1, 2, 1 along x and along y.
+    """Filter a signal with weights 1, 2, 1 along x and along y.
 
-    Written out in sums of three, whose order no library may change.
+    Written out as sums of three terms, so that no library can change their order.
+
+    Args:
+        x: Signal, [batch, npix, c].
+        padding: Padding of the grid, of depth 1.
+    Returns:
+        Filtered signal, [batch, npix, c].
     """
     images = padding(x) if isinstance(padding, ErpPadding) else padding.field(x)
     rows = (images[..., :-2] + 2 * images[..., 1:-1] + images[..., 2:]) / 4
@@ -214,7 +238,7 @@ def binomial(x: Float[Tensor, "batch npix c"], padding: Padding) -> Float[Tensor
 
 
 def _check(v: Float[Tensor, "*batch n 3"]) -> None:
-    """Raise DamagedStream unless every vector is shorter than half a circle."""
+    """Raise DamagedStream unless every vector is shorter than half a great circle."""
     longest = float(v.square().sum(-1).max()) if len(v) else 0.0
     if not longest < torch.pi**2:
         raise DamagedStream(

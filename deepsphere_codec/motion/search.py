@@ -1,9 +1,10 @@
-"""Search for the tree of motion that costs least, error · lambda + bits: the encoder's part alone.
+"""Search for the motion tree with the lowest cost, lambda · error + bits; used by the encoder only.
 
 1. Whole-node vectors, coarse to fine, on means over parents (nside / 8, / 4, / 2).
 2. Quarter-node vectors of blocks of 8 nodes towards each reference, then mode and blur.
-3. Blocks of 4 nodes, and of 16 to 64, each from what was found beside and below it; pruning from the finest level up.
-4. One walk in the order of the syntax: each leaf takes over a candidate where that costs less than its own vector.
+3. Blocks of 4 nodes, and of 16 to 64, starting from the fields of adjacent and finer blocks; then pruning from the
+   finest level up.
+4. One or more walks in the order of the syntax: each leaf copies a candidate if that costs less than its own fields.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from deepsphere_codec.layers.padding import Grid
 from deepsphere_codec.motion import kernels
 from deepsphere_codec.motion.contexts import DELTA, KINDS, MotionTables
 from deepsphere_codec.motion.halo import bend, border_depth, border_index
-from deepsphere_codec.motion.syntax import Fields, LeafContext, Setting, Where, completed, delta_rows, walk
+from deepsphere_codec.motion.syntax import BlockIndex, Fields, LeafContext, Setting, completed, delta_rows, walk
 from deepsphere_codec.motion.tree import (
     A0,
     A1,
@@ -42,13 +43,13 @@ _SPLIT_BITS = 1.0
 
 
 class Effort(NamedTuple):
-    """How long is searched.
+    """Effort of the search.
 
     Attributes:
-        walks: Over the tree in the order of its syntax; the second sees what the first took over.
-        steps: Quarter nodes that a leaf's vectors are moved by in a walk, as far as that lowers what it costs.
-        blurs: Blur levels that are tried, if the model has as many.
-        chooses_blocks: Whether a residual is left out where it does not pay.
+        walks: Number of walks over the tree in the order of its syntax; each starts from the previous one's result.
+        steps: Sizes of the refinement steps of a leaf's vectors in a walk, quarter nodes.
+        blurs: Number of blur levels to try, if the model has as many.
+        chooses_blocks: Whether to omit the residual of blocks where it costs more than it gains.
     """
 
     walks: int
@@ -62,20 +63,20 @@ EFFORTS = {
     "medium": Effort(2, (2, 1), BLURS),
     "slow": Effort(3, (4, 2, 1), BLURS),
 }
-"""By the names of the command's presets."""
+"""Efforts by the names of the command's presets."""
 MEDIUM = EFFORTS["medium"]
 ROWS = np.array([KINDS["mode"].first, KINDS["blur"].first, DELTA])
-"""Rows and place that `kernels.symbol_bits` is told."""
+"""Argument `rows` of `kernels.symbol_bits`."""
 
 
 class Problem(NamedTuple):
-    """Pictures, references and trade-off that a tree is searched for.
+    """Input of the search: picture, references and trade-off.
 
     Attributes:
         x: Luma of the picture, [images, rows, columns].
-        refs: Luma of the references with borders, by blur level that is tried, [2, blurs, images, rows, columns].
-        setting: References and earlier tree.
-        lmbda: Bits that a unit of squared error is worth, of each block of 64 nodes, [images, y, x].
+        refs: Luma of the references with borders, at each blur level to try, [2, blurs, images, rows, columns].
+        setting: Distances of the references, and earlier tree.
+        lmbda: Weight of the squared error in bits, for each block of 64 nodes, [images, y, x].
     """
 
     x: Float32[np.ndarray, "images rows columns"]
@@ -85,7 +86,7 @@ class Problem(NamedTuple):
 
 
 class MotionSearch:
-    """Search on one grid.
+    """Search for motion trees on one grid.
 
     Args:
         grid: The sphere, an ERP picture, or a patch of either.
@@ -107,11 +108,15 @@ class MotionSearch:
         setting: Setting,
         lmbda: Float32[np.ndarray, "images y x"] | float,
     ) -> Problem:
-        """Put pictures in place.
+        """Arrange pictures and references for the search.
 
         Args:
-            luma: Of the picture.
-            refs: Of each reference, its luma by blur level.
+            luma: Luma of the picture, [npix].
+            refs: For each of one or two references, its luma at each blur level, [npix] each.
+            setting: Distances of the references, and earlier tree.
+            lmbda: Weight of the squared error in bits, for each block of 64 nodes, [images, y, x], or for all.
+        Returns:
+            The input of the search.
         """
         weights = np.broadcast_to(np.float32(lmbda), self.blocks.shape(0)).astype(np.float32)
         planes = [[ref.reshape(-1)[self.borders[0]] for ref in levels] for levels in refs]
@@ -120,7 +125,15 @@ class MotionSearch:
         return Problem(luma.reshape(self.grid.shape), np.ascontiguousarray(planes), setting, weights)
 
     def __call__(self, problem: Problem, tables: MotionTables, effort: Effort = MEDIUM) -> MotionTree:
-        """The tree that costs least, each leaf chosen by what it costs in the order of the syntax."""
+        """Search the tree with the lowest cost; each leaf is chosen by its exact bits in the order of the syntax.
+
+        Args:
+            problem: Picture, references and trade-off.
+            tables: Tables that the tree will be coded with.
+            effort: Effort of the search.
+        Returns:
+            The tree.
+        """
         tree = self.unordered(problem)
         for _ in range(effort.walks):
             chooser = _Choosing(self, problem, tree, tables, effort.steps)
@@ -128,7 +141,7 @@ class MotionSearch:
         return tree
 
     def unordered(self, problem: Problem) -> MotionTree:
-        """The tree by estimates of its bits; as many threads work as torch has."""
+        """Search the tree with the lowest cost by estimates of its bits, with as many threads as torch uses."""
         second = problem.setting.has_second
         with ThreadPoolExecutor(max(1, torch.get_num_threads())) as pool:
             run = _each_image(pool, self.blocks.images)
@@ -136,8 +149,8 @@ class MotionSearch:
             vectors = np.zeros((2, *self.blocks.shape(LAST - 1), 2), np.int16)
             for which in range(1 + second):
                 vectors[which] = self._vectors(problem, which, hint, run)
-            found = self._blocks(problem, vectors, hint, run)
-        tree = _pruned(self.blocks, *found)
+            fields_and_costs = self._blocks(problem, vectors, hint, run)
+        tree = _pruned(self.blocks, *fields_and_costs)
         completed(tree.leaves.reshape(-1, tree.leaves.shape[-1]), problem.setting)
         return tree
 
@@ -159,22 +172,22 @@ class MotionSearch:
         for level in (3, 2, 1):
             images, rows, columns = self.grids[level].shape
             ref = pictures[1][level].reshape(-1)[self.borders[level]]
-            found = np.zeros((images, rows // 4, columns // 4, 2), np.int32)
+            vectors_at_level = np.zeros((images, rows // 4, columns // 4, 2), np.int32)
             radius = _RADIUS if level == 3 else 0
-            run(kernels.coarse, pictures[0][level], ref, self.depths[level], start, radius, found)
-            start = found
+            run(kernels.coarse, pictures[0][level], ref, self.depths[level], start, radius, vectors_at_level)
+            start = vectors_at_level
         vectors = np.zeros((*self.blocks.shape(LAST - 1), 2), np.int16)
         costs = np.zeros(self.blocks.shape(LAST - 1), np.float32)
         column = A1 if which else A0
-        own = np.ascontiguousarray(hint[..., column : column + 2])
+        hints = np.ascontiguousarray(hint[..., column : column + 2])
         x, refs, _, lmbda = problem
-        run(kernels.fine, x, refs, self.bend, depth, start, own, which, lmbda, vectors, costs)
+        run(kernels.fine, x, refs, self.bend, depth, start, hints, which, lmbda, vectors, costs)
         return vectors
 
     def _blocks(
         self, problem: Problem, vectors: np.ndarray, hint: Leaves, run: Run
     ) -> tuple[list[Leaves], list[np.ndarray]]:
-        """Fields and costs of the blocks of each level, as leaves."""
+        """Fields and costs of the blocks of each level, as if they were leaves."""
         shapes = [self.blocks.shape(level) for level in range(LAST + 1)]
         fields = [np.zeros((*shape, 6), np.int16) for shape in shapes]
         costs = [np.zeros(shape, np.float32) for shape in shapes]
@@ -193,7 +206,7 @@ class MotionSearch:
 
 
 Run = Callable[..., None]
-"""Calls a kernel for every image, with what follows, by several threads."""
+"""Function that calls a kernel for every image, with the remaining arguments, on several threads."""
 
 
 def _each_image(pool: ThreadPoolExecutor, images: int) -> Run:
@@ -212,7 +225,7 @@ def _halved(picture: np.ndarray) -> np.ndarray:
 
 
 def _pruned(blocks: BlockGrid, fields: list[Leaves], costs: list[np.ndarray]) -> MotionTree:
-    """Split where the four children cost less, from the finest level up."""
+    """Split blocks whose four children cost less, from the finest level up."""
     below = costs[LAST]
     splits = []
     for level in range(LAST - 1, -1, -1):
@@ -231,7 +244,7 @@ def _pruned(blocks: BlockGrid, fields: list[Leaves], costs: list[np.ndarray]) ->
 
 
 def _collapsed(tree: MotionTree) -> MotionTree:
-    """Without splits into four leaves that are all alike."""
+    """Remove splits into four identical leaves."""
     level_of = tree.level.copy()
     for level in range(LAST, 0, -1):
         size = WIDTHS[level] // WIDTHS[LAST]
@@ -245,20 +258,23 @@ def _collapsed(tree: MotionTree) -> MotionTree:
 
 
 def bounded(tree: MotionTree, reach: float) -> MotionTree:
-    """The tree without vectors that lead too far: such leaves stay where they are, seen in the first reference.
+    """Replace leaves whose vectors are too long by zero motion towards the first reference.
 
     Args:
-        reach: Largest sum of a vector's two components without signs, in quarter nodes.
+        tree: Tree to limit.
+        reach: Largest allowed sum of the absolute values of a vector's two components, in quarter nodes.
+    Returns:
+        The limited tree.
     """
     fields = tree.leaves.astype(np.int32)
     first, second = (np.abs(fields[..., a : a + 2]).sum(-1) for a in (A0, A1))
     mode = fields[..., MODE]
-    far = ((mode != SECOND) & (first > reach)) | ((mode != FIRST) & (second > reach))
-    return tree._replace(leaves=np.where(far[..., None], np.int16(0), tree.leaves))
+    too_long = ((mode != SECOND) & (first > reach)) | ((mode != FIRST) & (second > reach))
+    return tree._replace(leaves=np.where(too_long[..., None], np.int16(0), tree.leaves))
 
 
 class _Choosing:
-    """Decides, in the order of the syntax, whether a leaf takes over a candidate or keeps its own fields."""
+    """Tree coder that decides for each leaf, in the order of the syntax, whether to copy a candidate."""
 
     def __init__(
         self, search: MotionSearch, problem: Problem, tree: MotionTree, tables: MotionTables, steps: tuple[int, ...]
@@ -266,14 +282,14 @@ class _Choosing:
         self.search, self.problem, self.tree = search, problem, tree
         self.bits, self.steps = tables.bits, np.array(steps, np.int64)
 
-    def fields(self, level: int, where: Where, context: LeafContext, setting: Setting) -> Fields:
+    def fields(self, level: int, index: BlockIndex, context: LeafContext, setting: Setting) -> Fields:
         size = WIDTHS[level] // WIDTHS[LAST]
-        place = np.stack([where[0], where[1] * size, where[2] * size], 1)
+        place = np.stack([index[0], index[1] * size, index[2] * size], 1)
         at = tuple(place.T)
         sizes = np.array(WIDTHS)[self.tree.level[at]] // WIDTHS[LAST]
-        own, base = (completed(each, setting) for each in (self.tree.leaves[at], context.base.copy()))
-        offers = np.stack([context.first, context.second, own, base], 1)
-        fields, moved = np.zeros(own.shape, np.int16), np.zeros(len(place), bool)
+        own_fields, base = (completed(each, setting) for each in (self.tree.leaves[at], context.base.copy()))
+        offers = np.stack([context.first, context.second, own_fields, base], 1)
+        fields, moved = np.zeros(own_fields.shape, np.int16), np.zeros(len(place), bool)
         x, refs, _, lmbda = self.problem
         kernels.choose_leaves(
             x, refs, self.search.bend, self.search.depths[0], lmbda, place, sizes, offers, context.merge,
@@ -282,5 +298,5 @@ class _Choosing:
         fields[moved] = completed(fields[moved], setting)
         return fields
 
-    def split(self, level: int, where: Where, rows: np.ndarray) -> np.ndarray:
-        return self.tree.split(level)[where]
+    def split(self, level: int, index: BlockIndex, rows: np.ndarray) -> np.ndarray:
+        return self.tree.split(level)[index]

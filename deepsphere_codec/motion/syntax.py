@@ -1,11 +1,12 @@
-"""The bytes of a tree of motion: one walk over its levels, with a coder that writes, reads, counts or chooses.
+"""Syntax of a motion tree: one walk over its levels, with a coder that writes, reads, counts or chooses.
 
-Level by level from the coarsest, a block has the fields of its first leaf (towards the origin of its image). So the
-first of four children has its parent's fields already, and the other three follow in three passes, each of which knows
-the ones before it: the fields of all four neighbours of a block are known, exactly or from a coarser level. Candidates
-are these, the block's own coarser fields, and the tree of an earlier picture; the two that most of them agree on can be
-taken over for a bit or two ("merge"), else mode, blur and the vectors' differences from the first are coded. Then come
-the blocks' split flags, in two passes as on a chessboard. Each pass is one call of the coder.
+The walk goes level by level from the coarsest. A block has the fields of its first leaf (towards the origin of its
+image), so the first of four children inherits its parent's fields, and the other three follow in three passes, each of
+which uses the results of the passes before it. The fields of all four neighbours of a block are therefore known,
+exactly or from a coarser level. Candidates are the neighbours' fields, the block's own coarser fields, and those of an
+earlier picture's tree. The two candidates with the most votes can be copied for a bit or two ("merge"); otherwise mode,
+blur and the differences of the vectors from their prediction are coded. Then follow the blocks' split flags, in the two
+passes of a chessboard pattern. Each pass is one call of the coder.
 """
 
 from __future__ import annotations
@@ -40,21 +41,21 @@ from deepsphere_codec.motion.tree import (
 )
 
 Fields = Int16[np.ndarray, "n 6"]
-Where = tuple[np.ndarray, ...]
-"""Image, row and column of some blocks."""
+BlockIndex = tuple[np.ndarray, ...]
+"""Indices of some blocks of a level: (image, row, column), [n] each."""
 
 _USED = np.array([[1, 1, 1, 1, 0, 0], [1, 1, 0, 0, 1, 1], [1, 1, 1, 1, 1, 1]], np.int16)
-"""By mode: the fields that count."""
+"""Mask of the fields that each mode uses, [modes, 6]."""
 _MOST_SYMBOLS = 8
-"""Per block of 4 nodes: each is coded anew once (merge, mode, blur, four components), and a third have a split flag."""
+"""Upper bound of symbols per block of 4 nodes: merge, mode, blur, four components, and a third has a split flag."""
 
 
 class Setting(NamedTuple):
-    """Knowledge of encoder and decoder before a tree.
+    """Information that encoder and decoder share before a tree is coded.
 
     Attributes:
-        distances: Display number of each reference less that of the picture; the second is 0 where there is none.
-        earlier: Tree of an earlier picture, its vectors scaled to these distances; None for none.
+        distances: Display number of each reference minus that of the picture; the second is 0 if there is none.
+        earlier: Tree of an earlier picture, its vectors scaled to these distances, or None.
     """
 
     distances: tuple[int, int]
@@ -62,24 +63,26 @@ class Setting(NamedTuple):
 
     @property
     def has_second(self) -> bool:
+        """Whether there is a second reference."""
         return self.distances[1] != 0
 
     @property
     def is_between(self) -> bool:
-        """Whether the references lie on both sides."""
+        """True if one reference is displayed before the picture and one after it."""
         return self.distances[0] * self.distances[1] < 0
 
 
 class LeafContext(NamedTuple):
-    """Knowledge of some blocks before their fields.
+    """Context of some blocks before their fields are coded.
 
     Attributes:
-        first, second: The two candidates that most neighbours agree on.
-        base: What a new vector is told from: mode and blur of the first, the medians of the neighbours' components.
-        merge: Row of the merge symbol.
-        spread: How far the candidates lie apart, 0 to 4.
-        fine: 1 on the two finest levels.
-        between: 1 where the references lie on both sides.
+        first: Candidate with the most votes, [n, 6].
+        second: Candidate with the second most votes, [n, 6].
+        base: Prediction of new fields, [n, 6]: mode and blur of the first candidate, medians of the vector components.
+        merge: Row of the merge symbol, [n].
+        spread: Class of the distance between the candidates, 0 to 4, [n].
+        fine: 1 on the two finest levels, else 0.
+        between: 1 if the references lie on both sides of the picture, else 0.
     """
 
     first: Fields
@@ -92,39 +95,64 @@ class LeafContext(NamedTuple):
 
 
 class TreeCoder(Protocol):
-    """Coder that a walk asks for fields and split flags of some blocks of a level, given by their indices."""
+    """Interface that a walk calls for the fields and the split flags of some blocks of a level."""
 
-    def fields(self, level: int, where: Where, context: LeafContext, setting: Setting) -> Fields: ...
+    def fields(self, level: int, index: BlockIndex, context: LeafContext, setting: Setting) -> Fields:
+        """Code the fields of some blocks.
 
-    def split(self, level: int, where: Where, rows: Int64[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]: ...
+        Args:
+            level: Level of the blocks.
+            index: Indices of the n blocks.
+            context: Their context.
+            setting: Distances of the references, and earlier tree.
+        Returns:
+            Fields of the blocks as the decoder has them, [n, 6].
+        """
+        ...
+
+    def split(self, level: int, index: BlockIndex, rows: Int64[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
+        """Code the split flags of some blocks.
+
+        Args:
+            level: Level of the blocks.
+            index: Indices of the n blocks.
+            rows: Row of the table of each flag, [n].
+        Returns:
+            Whether each block is split, [n].
+        """
+        ...
 
 
 def walk(grid: BlockGrid, setting: Setting, coder: TreeCoder) -> MotionTree:
-    """Have a tree coded, from the coarsest level to the finest.
+    """Code a tree from the coarsest level to the finest.
 
+    Args:
+        grid: Blocks of the grid.
+        setting: Distances of the references, and earlier tree.
+        coder: Coder of the fields and split flags.
     Returns:
         The tree as the decoder has it.
     """
     earlier = setting.earlier
-    known = _start(grid, earlier)
+    blocks = _start(grid, earlier)
     active = np.ones(grid.shape(0), bool)
     split_above = np.ones(grid.shape(0), bool)
     level_of = np.zeros(grid.shape(LAST), np.int8)
     for level in range(LAST + 1):
         if level:
-            known, active = children(known), children(split_above)
-        hint = known if earlier is None else _sampled(earlier.leaves, level)
+            blocks, active = children(blocks), children(split_above)
+        hint = blocks if earlier is None else _sampled(earlier.leaves, level)
         for first_y, first_x in ((0, 0), (0, 1), (1, 0), (1, 1))[1 if level else 0 :]:
-            where = _every_second(active, first_y, first_x)
-            if len(where[0]):
-                context = _leaf_context(grid, known, hint, level, where, setting)
-                known[where] = coder.fields(level, where, context, setting)
+            index = _every_second(active, first_y, first_x)
+            if len(index[0]):
+                context = _leaf_context(grid, blocks, hint, level, index, setting)
+                blocks[index] = coder.fields(level, index, context, setting)
         if level == LAST:
             break
-        split_above = _code_splits(grid, setting, coder, level, known, active)
+        split_above = _code_splits(grid, setting, coder, level, blocks, active)
         size = WIDTHS[level] // WIDTHS[LAST]
         level_of[split_above.repeat(size, 1).repeat(size, 2)] = level + 1
-    return MotionTree(known, level_of)
+    return MotionTree(blocks, level_of)
 
 
 def _start(grid: BlockGrid, earlier: MotionTree | None) -> Leaves:
@@ -134,21 +162,23 @@ def _start(grid: BlockGrid, earlier: MotionTree | None) -> Leaves:
 
 
 def _sampled(blocks: np.ndarray, level: int) -> np.ndarray:
-    """Values of the block next to the middle of each block of a level."""
+    """Values of the finest block next to the centre of each block of a level."""
     size = WIDTHS[level] // WIDTHS[LAST]
     return blocks[:, size // 2 :: size, size // 2 :: size]
 
 
-def _every_second(active: np.ndarray, first_y: int, first_x: int) -> Where:
+def _every_second(active: np.ndarray, first_y: int, first_x: int) -> BlockIndex:
     image, y, x = np.nonzero(active[:, first_y::2, first_x::2])
     return image, 2 * y + first_y, 2 * x + first_x
 
 
 def _leaf_context(
-    grid: BlockGrid, known: Leaves, hint: Leaves, level: int, where: Where, setting: Setting
+    grid: BlockGrid, blocks: Leaves, hint: Leaves, level: int, index: BlockIndex, setting: Setting
 ) -> LeafContext:
-    around = grid.around(known, level)[where]
-    candidates = np.concatenate([known[where][:, None], around, hint[where][:, None]], 1)  # [n, 6 candidates, 6 fields]
+    around = grid.around(blocks, level)[index]
+    candidates = np.concatenate(
+        [blocks[index][:, None], around, hint[index][:, None]], 1
+    )  # [n, 6 candidates, 6 fields]
     used = candidates * _USED[candidates[..., MODE]]
     same = (used[:, :, None] == used[:, None]).all(-1)  # [n, 6, 6]
     votes = same.sum(2)
@@ -156,22 +186,22 @@ def _leaf_context(
     first = votes.argmax(1)
     others = np.where(same[rows, first], 0, votes)
     second = others.argmax(1)
-    there = others[rows, second] > 0
+    has_second = others[rows, second] > 0
     a, b = candidates[rows, first], candidates[rows, second]
     base = np.sort(candidates[:, :5], axis=1)[:, 2]
     base[:, [MODE, BLUR]] = a[:, [MODE, BLUR]]
-    far = np.abs(candidates[:, :5, A0:].astype(np.int32) - base[:, None, A0:]).max((1, 2))
-    spread = np.digitize(far, (1, 3, 8, 24))
-    merge = KINDS["merge"].row(int(setting.has_second), level, votes[rows, first] - 1, there)
+    distance = np.abs(candidates[:, :5, A0:].astype(np.int32) - base[:, None, A0:]).max((1, 2))
+    spread = np.digitize(distance, (1, 3, 8, 24))
+    merge = KINDS["merge"].row(int(setting.has_second), level, votes[rows, first] - 1, has_second)
     return LeafContext(a, b, base, merge, spread, int(level >= LAST - 1), int(setting.is_between))
 
 
 def _code_splits(
-    grid: BlockGrid, setting: Setting, coder: TreeCoder, level: int, known: Leaves, active: np.ndarray
+    grid: BlockGrid, setting: Setting, coder: TreeCoder, level: int, blocks: Leaves, active: np.ndarray
 ) -> Bool[np.ndarray, "images rows columns"]:
     flags = np.zeros(active.shape, bool)
-    used = known * _USED[known[..., MODE]]
-    around = grid.around(known, level)
+    used = blocks * _USED[blocks[..., MODE]]
+    around = grid.around(blocks, level)
     around = around * _USED[around[..., MODE]]
     differing = (around != used[..., None, :]).any(-1).sum(-1)
     if setting.earlier is None:
@@ -181,11 +211,11 @@ def _code_splits(
     _, y, x = np.indices(active.shape)
     half = (y + x) % 2
     for turn in (0, 1):
-        where = np.nonzero(active & (half == turn))
-        if len(where[0]):
+        index = np.nonzero(active & (half == turn))
+        if len(index[0]):
             beside = grid.flags_around(flags if turn else active, level).sum(-1)
-            rows = KINDS["split"].row(turn, level, differing[where], deeper[where], beside[where])
-            flags[where] = coder.split(level, where, rows)
+            rows = KINDS["split"].row(turn, level, differing[index], deeper[index], beside[index])
+            flags[index] = coder.split(level, index, rows)
     return flags
 
 
@@ -196,13 +226,27 @@ def _deepest(levels: np.ndarray, level: int) -> np.ndarray:
 
 
 def delta_rows(context: LeafContext, other: np.ndarray | None) -> Int64[np.ndarray, " n"]:
-    """Rows of a vector's first component, or of its second, given the first one's difference."""
+    """Compute the table rows of a vector difference's components.
+
+    Args:
+        context: Context of n blocks.
+        other: Differences of the first components, [n], for the rows of the second ones; None for those of the first.
+    Returns:
+        Rows, [n].
+    """
     size = 0 if other is None else 1 + np.digitize(np.abs(other), (1, 3))
     return KINDS["delta"].row(context.between, context.fine, context.spread, size)
 
 
 def completed(fields: Fields, setting: Setting) -> Fields:
-    """Fields whose unused vector follows from the one that is used, by the distances of the references."""
+    """Fill in unused vectors, in place, by scaling the used ones to the distances of the references.
+
+    Args:
+        fields: Fields, [n, 6].
+        setting: Distances of the references.
+    Returns:
+        The same array.
+    """
     if not setting.has_second:
         fields[:, A1:] = 0
         return fields
@@ -214,19 +258,30 @@ def completed(fields: Fields, setting: Setting) -> Fields:
 
 
 def scaled(vectors: Int16[np.ndarray, "*n 2"], numerator: int, denominator: int) -> Int16[np.ndarray, "*n 2"]:
-    """Vectors times a fraction, to the nearest whole number (halves upwards), within the limit."""
-    if denominator < 0:
-        numerator, denominator = -numerator, -denominator
-    whole = (2 * vectors.astype(np.int64) * numerator + denominator) // (2 * denominator)
-    return np.clip(whole, -VECTOR_LIMIT, VECTOR_LIMIT).astype(np.int16)
-
-
-def earlier_tree(tree: MotionTree, distances: tuple[int, int], own: tuple[int, int]) -> MotionTree:
-    """The tree of an earlier picture as a hint for another one.
+    """Multiply vectors by a fraction, rounding to the nearest integer (halves up) and clipping to the limit.
 
     Args:
-        tree: Of a picture with references at `distances`.
-        own: Distances of the references of the picture that is to be coded.
+        vectors: Vectors, [..., 2].
+        numerator: Numerator of the fraction.
+        denominator: Denominator, not 0.
+    Returns:
+        Scaled vectors, [..., 2].
+    """
+    if denominator < 0:
+        numerator, denominator = -numerator, -denominator
+    quotient = (2 * vectors.astype(np.int64) * numerator + denominator) // (2 * denominator)
+    return np.clip(quotient, -VECTOR_LIMIT, VECTOR_LIMIT).astype(np.int16)
+
+
+def earlier_tree(tree: MotionTree, distances: tuple[int, int], target: tuple[int, int]) -> MotionTree:
+    """Convert the tree of an earlier picture to a hint for another one.
+
+    Args:
+        tree: Tree of the earlier picture.
+        distances: Distances of the earlier picture's references.
+        target: Distances of the references of the picture to be coded.
+    Returns:
+        Tree with vectors scaled to `target`.
     """
     fields = tree.leaves.copy()
     motion = np.where(
@@ -234,31 +289,31 @@ def earlier_tree(tree: MotionTree, distances: tuple[int, int], own: tuple[int, i
         scaled(fields[..., A1:], distances[0], distances[1] or distances[0]),
         fields[..., A0 : B0 + 1],
     )
-    fields[..., A0 : B0 + 1] = scaled(motion, own[0], distances[0])
-    fields[..., A1:] = scaled(motion, own[1], distances[0]) if own[1] else 0
+    fields[..., A0 : B0 + 1] = scaled(motion, target[0], distances[0])
+    fields[..., A1:] = scaled(motion, target[1], distances[0]) if target[1] else 0
     fields[..., BLUR] = 0
-    if own[1] == 0:
+    if target[1] == 0:
         fields[..., MODE] = FIRST
-    elif own[0] * own[1] < 0:
+    elif target[0] * target[1] < 0:
         fields[..., MODE] = MEAN
     return MotionTree(fields, tree.level)
 
 
 class _Writing:
-    """Writes a given tree."""
+    """Tree coder that writes a given tree."""
 
     def __init__(self, tree: MotionTree, writer: SymbolWriter, tables: MotionTables) -> None:
         self.tree, self.writer, self.tables = tree, writer, tables
 
-    def fields(self, level: int, where: Where, context: LeafContext, setting: Setting) -> Fields:
+    def fields(self, level: int, index: BlockIndex, context: LeafContext, setting: Setting) -> Fields:
         size = WIDTHS[level] // WIDTHS[LAST]
-        image, y, x = where
+        image, y, x = index
         choice = choices(self.tree.leaves[image, y * size, x * size], context, setting)
         self._put(choice.symbols, choice.rows)
         return choice.fields
 
-    def split(self, level: int, where: Where, rows: np.ndarray) -> np.ndarray:
-        flags = self.tree.split(level)[where]
+    def split(self, level: int, index: BlockIndex, rows: np.ndarray) -> np.ndarray:
+        flags = self.tree.split(level)[index]
         self._put(flags.astype(np.int64), rows)
         return flags
 
@@ -267,42 +322,57 @@ class _Writing:
 
 
 class Choice(NamedTuple):
-    """The symbols of some blocks, in the order in which they are read."""
+    """Symbols of some blocks, in the order in which they are coded.
+
+    Attributes:
+        fields: Fields of the blocks as the decoder has them, [n, 6].
+        symbols: Values of the symbols, [symbols].
+        rows: Row of the table of each symbol, [symbols].
+        blocks: Block that each symbol belongs to, 0 to n - 1, [symbols].
+    """
 
     fields: Fields
     symbols: Int64[np.ndarray, " symbols"]
     rows: Int64[np.ndarray, " symbols"]
-    blocks: Int64[np.ndarray, " symbols"]  # which of the blocks each belongs to
+    blocks: Int64[np.ndarray, " symbols"]
 
 
-def choices(wanted: Fields, context: LeafContext, setting: Setting) -> Choice:
-    """How blocks with these fields are coded; the fields come back as the decoder has them."""
-    mask = _USED[wanted[:, MODE]]
+def choices(target: Fields, context: LeafContext, setting: Setting) -> Choice:
+    """Convert the fields of blocks to symbols.
+
+    Args:
+        target: Fields to code, [n, 6].
+        context: Context of the blocks.
+        setting: Distances of the references.
+    Returns:
+        Symbols, and the fields as the decoder has them.
+    """
+    mask = _USED[target[:, MODE]]
     is_first, is_second = (
-        ((each[:, MODE] == wanted[:, MODE]) & ((each - wanted) * mask == 0).all(1))
+        ((each[:, MODE] == target[:, MODE]) & ((each - target) * mask == 0).all(1))
         for each in (context.first, context.second)
     )
     merge = np.where(is_first, 0, np.where(is_second, 1, 2))
-    fields = np.where(is_first[:, None], context.first, np.where(is_second[:, None], context.second, wanted))
+    fields = np.where(is_first[:, None], context.first, np.where(is_second[:, None], context.second, target))
     new = np.nonzero(merge == 2)[0]
     parts = [(merge, context.merge, np.arange(len(merge)))]
-    parts += [(*part, new[some]) for *part, some in _new_symbols(wanted[new], _subset(context, new), setting)]
+    parts += [(*part, new[some]) for *part, some in _new_symbols(target[new], _subset(context, new), setting)]
     fields[new] = completed(fields[new], setting)
     symbols, rows, blocks = (np.concatenate(column).astype(np.int64) for column in zip(*parts, strict=True))
     return Choice(fields, symbols, rows, blocks)
 
 
 def _new_symbols(
-    wanted: Fields, context: LeafContext, setting: Setting
+    target: Fields, context: LeafContext, setting: Setting
 ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Symbols, their rows, and which blocks they are of, part by part as they are read."""
-    base, every, parts = context.base, np.arange(len(wanted)), []
+    """Symbols, their rows and the blocks they belong to, part by part in the order of coding."""
+    base, every, parts = context.base, np.arange(len(target)), []
     if setting.has_second:
-        parts.append((wanted[:, MODE], KINDS["mode"].row(base[:, MODE]), every))
-    parts.append((wanted[:, BLUR], KINDS["blur"].row(base[:, BLUR]), every))
+        parts.append((target[:, MODE], KINDS["mode"].row(base[:, MODE]), every))
+    parts.append((target[:, BLUR], KINDS["blur"].row(base[:, BLUR]), every))
     for a, b, mode in ((A0, B0, FIRST), (A1, B1, SECOND)):
-        some = np.nonzero((wanted[:, MODE] == mode) | (wanted[:, MODE] == MEAN))[0]
-        chosen, delta = _subset(context, some), (wanted[some].astype(np.int64) - base[some])
+        some = np.nonzero((target[:, MODE] == mode) | (target[:, MODE] == MEAN))[0]
+        chosen, delta = _subset(context, some), (target[some].astype(np.int64) - base[some])
         parts.append((delta[:, a], delta_rows(chosen, None), some))
         parts.append((delta[:, b], delta_rows(chosen, delta[:, a]), some))
     return parts
@@ -314,12 +384,12 @@ def _subset(context: LeafContext, some: np.ndarray) -> LeafContext:
 
 
 class _Reading:
-    """Reads a tree."""
+    """Tree coder that reads a tree."""
 
     def __init__(self, reader: SymbolReader, tables: MotionTables) -> None:
         self.reader, self.tables = reader, tables
 
-    def fields(self, level: int, where: Where, context: LeafContext, setting: Setting) -> Fields:
+    def fields(self, level: int, index: BlockIndex, context: LeafContext, setting: Setting) -> Fields:
         merge = self._get(context.merge, 3)
         fields = np.where((merge == 1)[:, None], context.second, context.first)
         new = np.nonzero(merge == 2)[0]
@@ -342,28 +412,45 @@ class _Reading:
             fields[some, a], fields[some, b] = vectors.T
         return completed(fields, setting)
 
-    def split(self, level: int, where: Where, rows: np.ndarray) -> np.ndarray:
+    def split(self, level: int, index: BlockIndex, rows: np.ndarray) -> np.ndarray:
         return self._get(rows, 2) == 1
 
     def _get(self, rows: np.ndarray, symbols: int = 0) -> np.ndarray:
-        found = self.reader.read(torch.from_numpy(rows), self.tables).numpy()  # type: ignore[arg-type]
-        if symbols and len(found) and not (0 <= found.min() and found.max() < symbols):
+        symbols_read = self.reader.read(torch.from_numpy(rows), self.tables).numpy()  # type: ignore[arg-type]
+        if symbols and len(symbols_read) and not (0 <= symbols_read.min() and symbols_read.max() < symbols):
             raise DamagedStream("the motion holds a symbol that is never written")
-        return found
+        return symbols_read
 
 
 def write_tree(
     tree: MotionTree, grid: BlockGrid, setting: Setting, tables: MotionTables, writer: SymbolWriter
 ) -> MotionTree:
-    """Code a tree; returns it as the decoder will have it (vectors that do not count may differ)."""
+    """Code a motion tree.
+
+    Args:
+        tree: Tree to code.
+        grid: Blocks of its grid.
+        setting: Distances of the references, and earlier tree.
+        tables: Tables of the symbols.
+        writer: Writer that receives the symbols.
+    Returns:
+        The tree as the decoder will have it; vectors that are not used may differ.
+    """
     return walk(grid, setting, _Writing(tree, writer, tables))
 
 
 def read_tree(grid: BlockGrid, setting: Setting, tables: MotionTables, reader: SymbolReader) -> MotionTree:
-    """Decode a tree.
+    """Decode a motion tree.
 
+    Args:
+        grid: Blocks of its grid.
+        setting: Distances of the references, and earlier tree.
+        tables: Tables of the symbols.
+        reader: Reader of the symbols.
+    Returns:
+        The tree.
     Raises:
-        DamagedStream: the bytes are none that `write_tree` writes.
+        DamagedStream: the bytes cannot have been written by `write_tree`.
     """
     reader.expect(_MOST_SYMBOLS * int(np.prod(grid.shape(LAST))))
     return walk(grid, setting, _Reading(reader, tables))

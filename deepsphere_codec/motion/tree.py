@@ -1,13 +1,13 @@
-"""The tree of motion: leaves of 64 to 4 nodes along an edge, and how they lie beside one another.
+"""The motion tree: leaves of 64 to 4 nodes along an edge, and the neighbourhood of its blocks.
 
-HEALPix is a quadtree: a pixel of one level is a block of four pixels of the next finer one. A tree of motion splits the
-pixels of nside / 64 as far as rate and distortion ask for, down to nside / 4. Each leaf says where its nodes are found
-in one or two decoded pictures.
+HEALPix is a quadtree: a pixel of one level is a block of four pixels of the next finer one. A motion tree splits the
+pixels of nside / 64 where that lowers the rate-distortion cost, down to nside / 4. Each leaf holds the displacement of
+its nodes in one or two decoded pictures.
 
     level                 0    1    2    3    4
     nodes along an edge  64   32   16    8    4
 
-On an ERP picture the same blocks lie in one image; a patch of either, for training, is one image without neighbours.
+On an ERP picture the same blocks form one image; a patch of either, for training, is one image without neighbours.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ WIDTHS = (64, 32, 16, 8, 4)
 """Nodes along the edge of a leaf, by level."""
 LAST = len(WIDTHS) - 1
 STEP = 0.25
-"""Nodes to a unit of the vectors."""
+"""Unit of the vectors, in nodes."""
 VECTOR_LIMIT = 1023
 """Largest component of a vector, in units of STEP: 256 nodes, which is a radian at nside 256."""
 BLURS = 3
-"""Blur levels of a leaf: 0 is sharp."""
+"""Number of blur levels of a leaf; level 0 is sharp."""
 FIRST, SECOND, MEAN = 0, 1, 2
 """Modes: predicted from the first reference, the second, or the mean of both."""
 MODE, BLUR, A0, B0, A1, B1 = range(6)
@@ -40,7 +40,7 @@ Leaves = Int16[np.ndarray, "images rows columns 6"]
 
 
 class MotionTree(NamedTuple):
-    """A tree of motion, filled in at the finest level.
+    """A motion tree, expanded to the finest level.
 
     Attributes:
         leaves: Fields of the leaf that each block of 4 nodes belongs to, [images, rows, columns, 6].
@@ -57,21 +57,24 @@ class MotionTree(NamedTuple):
         return int(sum(count >> 2 * (LAST - level) for level, count in enumerate(counts)))
 
     def split(self, level: int) -> Bool[np.ndarray, "images rows columns"]:
-        """Whether the blocks of a level are split further (False as well for those that lie within a leaf)."""
+        """Return whether each block of a level is split further; also False for blocks inside a leaf."""
         size = WIDTHS[level] // WIDTHS[LAST]
         return self.level[:, ::size, ::size] > level
 
 
 class BlockGrid:
-    """The blocks of each level, and the neighbours of each block.
+    """Blocks of each level, and the neighbours of each block.
 
-    A vector keeps its meaning from face to face but around the poles, where the next face's x and y lie turned: next
-    to the common edge one step northwards along it is y of the one and x of the other, and one step eastwards is
-    (1, -1) in both. So (a, b) there is (-b, a + 2 b) here across the NE edges of the northern faces and the SW edges
-    of the southern ones, and (2 a + b, -a) across their NW and SE edges: whole numbers all, inverse to one another.
+    A vector has the same components in adjacent faces except around the poles, where the next face's x and y are
+    rotated: next to the common edge one step northwards along it is y in one face and x in the other, and one step
+    eastwards is (1, -1) in both. So (a, b) in the next face is (-b, a + 2 b) in the block's own across the NE edges of
+    the northern faces and the SW edges of the southern ones, and (2 a + b, -a) across their NW and SE edges. Both maps
+    have integer coefficients and are inverse to each other.
 
     Args:
         grid: The sphere, an ERP picture, or a patch of either; rows and columns multiples of 64.
+    Raises:
+        ValueError: the rows or columns are not multiples of 64.
     """
 
     def __init__(self, grid: Grid) -> None:
@@ -82,19 +85,34 @@ class BlockGrid:
         self.rows, self.columns = rows, columns
 
     def shape(self, level: int) -> tuple[int, int, int]:
-        """Images, rows and columns of the blocks of a level."""
+        """Return the numbers of images, rows and columns of the blocks of a level."""
         return self.images, self.rows // WIDTHS[level], self.columns // WIDTHS[level]
 
     def around(self, leaves: Leaves, level: int) -> Int16[np.ndarray, "images rows columns 4 6"]:
-        """Fields of the four blocks that share an edge (W, E, S, N of the image), vectors in the block's own frame."""
+        """Gather the fields of the four blocks that share an edge with each block.
+
+        Args:
+            leaves: Fields of the blocks of a level, [images, rows, columns, 6].
+            level: The level.
+        Returns:
+            Fields of the blocks W, E, S and N in the image, [images, rows, columns, 4, 6], vectors in the block's own
+            frame.
+        """
         index, turn = self._neighbors[level]
-        found = leaves.reshape(-1, leaves.shape[-1])[index]
-        for kind, where in turn.items():
-            found[where] = turned(found[where], kind)
-        return found.reshape(*leaves.shape[:3], 4, leaves.shape[-1])
+        fields = leaves.reshape(-1, leaves.shape[-1])[index]
+        for kind, sides in turn.items():
+            fields[sides] = turned(fields[sides], kind)
+        return fields.reshape(*leaves.shape[:3], 4, leaves.shape[-1])
 
     def flags_around(self, flags: np.ndarray, level: int) -> np.ndarray:
-        """The same of a number per block, [images, rows, columns] → [images, rows, columns, 4]."""
+        """Gather a value of the four blocks that share an edge with each block.
+
+        Args:
+            flags: Value of each block of a level, [images, rows, columns].
+            level: The level.
+        Returns:
+            Values of the blocks W, E, S and N in the image, [images, rows, columns, 4].
+        """
         return flags.reshape(-1)[self._neighbors[level][0]].reshape(*flags.shape, 4)
 
     @cached_property
@@ -125,7 +143,14 @@ class BlockGrid:
 
 
 def turned(fields: Int16[np.ndarray, "n 6"], kind: int) -> Int16[np.ndarray, "n 6"]:
-    """Vectors in the frame across an edge: kind 1 is (-b, a + 2 b), 2 is (2 a + b, -a), 3 (over a pole) (a, -b)."""
+    """Convert vectors (a, b) to the frame across an edge.
+
+    Args:
+        fields: Fields, [n, 6].
+        kind: Kind of the edge: 1 gives (-b, a + 2 b), 2 gives (2 a + b, -a), 3 (over a pole of an ERP picture) (a, -b).
+    Returns:
+        Fields with the converted vectors, [n, 6].
+    """
     result = fields.copy()
     for i, j in ((A0, B0), (A1, B1)):
         a, b = fields[..., i].astype(np.int32), fields[..., j].astype(np.int32)
@@ -135,11 +160,11 @@ def turned(fields: Int16[np.ndarray, "n 6"], kind: int) -> Int16[np.ndarray, "n 
 
 
 def children(blocks: np.ndarray) -> np.ndarray:
-    """Each block's value for its 2 x 2 children, [images, rows, columns, ...]."""
+    """Copy the value of each block, [images, rows, columns, ...], to its 2 x 2 children."""
     return blocks.repeat(2, 1).repeat(2, 2)
 
 
 def still_tree(grid: BlockGrid) -> MotionTree:
-    """A tree of zeros: every node stays where it is, seen in the first reference."""
+    """Create a tree of zero motion towards the first reference."""
     shape = grid.shape(LAST)
     return MotionTree(np.zeros((*shape, 6), np.int16), np.zeros(shape, np.int8))

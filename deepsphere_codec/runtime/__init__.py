@@ -1,0 +1,1 @@
+"""Worker processes, atomic outputs, progress, and settings of threads and memory."""

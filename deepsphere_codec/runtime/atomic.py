@@ -1,4 +1,4 @@
-"""Outputs that appear whole or not at all: written beside their place, renamed at the end, removed on failure."""
+"""Atomic outputs: written to a temporary file beside the output, renamed at the end, removed on failure."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 @contextmanager
 def atomic_output(path: str | Path, *, force: bool = False) -> Iterator[Path]:
-    """A temporary file beside `path` to write into; it takes the place of `path` when the block ends well.
+    """Create a temporary file beside `path`, which replaces `path` when the block ends without an exception.
 
     Args:
-        path: The file to be.
+        path: The output file.
         force: Replace an existing file.
     Yields:
-        The temporary file's path; the file is there, empty.
+        Path of the temporary file, which exists and is empty.
     Raises:
-        UsageError: the output exists, is no regular file, or its folder is missing or cannot be written.
+        UsageError: the output exists, is not a regular file, or its folder is missing or cannot be written.
         CodecError: the disk is full; nothing is left of the output.
     """
     path = Path(path)
-    with _told_as_usage(path):
+    with _errors_as_usage(path):
         _check_file(path, force)
     temporary = _beside(path)
     with _removed_on_failure(path, temporary):
-        with _told_as_usage(path):
+        with _errors_as_usage(path):
             temporary.touch(exist_ok=False)
         yield temporary
         _flush_to_disk(temporary)
@@ -45,21 +45,26 @@ def atomic_output(path: str | Path, *, force: bool = False) -> Iterator[Path]:
 
 @contextmanager
 def resumable_output(path: str | Path, *, force: bool = False) -> Iterator[tuple[BinaryIO, str]]:
-    """As `atomic_output`, but what is written lies in PATH.part, stays there when the block fails, and is found again.
+    """Open PATH.part, which replaces `path` when the block ends; after a failure it stays, to be resumed later.
 
+    Args:
+        path: The output file.
+        force: Replace an existing output file.
     Yields:
-        The file, open for reading and writing, at its front; and its name.
+        The file PATH.part, open for reading and writing at its beginning, and its name.
     Raises:
-        As `atomic_output`; UsageError also where another process writes it.
+        UsageError: the output exists, is not a regular file, its folder is missing or cannot be written, or another
+            process writes PATH.part.
+        CodecError: the disk is full.
     """
     path = Path(path)
     part = path.with_name(f"{path.name}.part")
-    with _told_as_usage(path):
+    with _errors_as_usage(path):
         _check_file(path, force)
         file = open(os.open(part, os.O_RDWR | os.O_CREAT, 0o666), "r+b")
     with file:
         _lock(file, part)
-        with _kept_on_failure(path, part), file:
+        with _resumable_on_failure(path, part), file:
             yield file, str(part)
             file.flush()
             os.fsync(file.fileno())
@@ -69,20 +74,27 @@ def resumable_output(path: str | Path, *, force: bool = False) -> Iterator[tuple
 
 @contextmanager
 def atomic_folder(path: str | Path, *, force: bool = False, suffix: str) -> Iterator[Path]:
-    """As `atomic_output`, for a folder of files that end in `suffix`.
+    """Create a temporary folder, which replaces `path` when the block ends without an exception.
 
-    An existing folder is replaced only if all it holds is such files, so that a slip cannot remove anything else.
+    An existing folder is replaced only if it holds nothing but files with the suffix, so that nothing else can be
+    removed by mistake.
 
+    Args:
+        path: The output folder.
+        force: Replace an existing folder.
+        suffix: Suffix of the files that will be written.
+    Yields:
+        Path of the temporary folder.
     Raises:
-        UsageError: the output exists, holds other things, or its parent is missing or cannot be written.
+        UsageError: the output exists, holds other files, or its parent is missing or cannot be written.
         CodecError: the disk is full; nothing is left of the output.
     """
     path = Path(path)
-    with _told_as_usage(path):
+    with _errors_as_usage(path):
         _check_folder(path, force, suffix)
     temporary = _beside(path)
     with _removed_on_failure(path, temporary):
-        with _told_as_usage(path):
+        with _errors_as_usage(path):
             temporary.mkdir()
         yield temporary
         _check_still_free(path, force)
@@ -139,7 +151,7 @@ def _removed_on_failure(path: Path, temporary: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _kept_on_failure(path: Path, part: Path) -> Iterator[None]:
+def _resumable_on_failure(path: Path, part: Path) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
@@ -164,7 +176,7 @@ def _lock(file: BinaryIO, part: Path) -> None:
 
 
 @contextmanager
-def _told_as_usage(path: Path) -> Iterator[None]:
+def _errors_as_usage(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
@@ -183,13 +195,13 @@ def _remove(temporary: Path) -> None:
 
 
 def _flush_to_disk(file: Path) -> None:
-    """Some file systems report a full disk only here."""
+    """Flush a file to the disk; some file systems report a full disk only then."""
     with file.open("rb+") as stream:
         os.fsync(stream.fileno())
 
 
 def _replace_folder(temporary: Path, path: Path) -> None:
-    """A folder with files in it cannot be renamed onto: the old one steps aside first."""
+    """Replace a folder; the old one is renamed first, since a folder with files cannot be the target of a rename."""
     if not path.exists():
         temporary.rename(path)
         return

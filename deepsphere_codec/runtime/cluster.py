@@ -16,19 +16,22 @@ from deepsphere_codec.runtime.memory import keep_freed_memory
 from deepsphere_codec.runtime.workers import OnTasks, Work, in_order
 
 _SECONDS = 10.0
-"""That a machine has to answer."""
+"""Time in which a machine has to answer, seconds."""
 
 _RETRIES = 5
-"""Times that a task is done anew where the machine that did it goes away."""
+"""Number of times that a task is repeated if its machine is lost."""
 
 
 @contextmanager
 def cluster_workers(work: Work, address: str, processors: int) -> Iterator[OnTasks]:
-    """The processors of a cluster, each of which does whole tasks. The model goes to each once.
+    """Connect to a cluster and distribute tasks over its processors; the work is sent to each process once.
 
     Args:
-        address: As Ray takes it: "host:6379", "ray://host:10001", "auto".
-        processors: That a task takes.
+        work: Work of each process.
+        address: Address in Ray's form: "host:6379", "ray://host:10001", "auto".
+        processors: Number of processors per task.
+    Yields:
+        Function that processes tasks and iterates over their results, in order.
     Raises:
         UsageError: Ray is not installed, or there is no cluster.
         CodecError: a task failed on several machines.
@@ -63,14 +66,14 @@ def _join(ray: Any, address: str) -> None:
 
 
 def _check_answers(address: str) -> None:
-    """Where nobody does, Ray would try for minutes."""
+    """Check that the machine answers; otherwise Ray would retry for minutes."""
     host, _, port = address.rpartition("://")[2].rpartition(":")
     if host and port.isdecimal():
         socket.create_connection((host, int(port)), timeout=_SECONDS).close()
 
 
 _doing: dict[str, Callable[[Any], Any]] = {}
-"""By the key of the work; a process of the cluster may see several."""
+"""Started work of this process by its key; a process of the cluster may serve several works in succession."""
 
 
 def _do(shared: list[Any], key: str, task: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What becomes of memory that is freed, of which the C library is told."""
+"""Configuration of the C library's memory allocator."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
 
 
 def keep_freed_memory() -> None:
-    """Let this process keep the memory that it frees for what it needs next; where there is no glibc, nothing is done.
+    """Make this process reuse freed memory instead of returning it to the system; without glibc, do nothing.
 
-    glibc gives every large piece back to the system, and a frame's tensors are large pieces: each of them is mapped,
-    faulted in page by page, cleared, and unmapped again, hundreds of times a frame. What is kept is about the peak.
-    `/usr/bin/time -v` counts the faults: of `deepsphere-codec decode`, and of `decode_video` in a process that has not
-    called this.
+    By default glibc returns every large block to the system, and a frame's tensors are large blocks: each is mapped,
+    faulted in page by page, cleared, and unmapped again, hundreds of times per frame. The memory retained is about the
+    peak usage. `/usr/bin/time -v` shows the difference in page faults between `deepsphere-codec decode` and
+    `decode_video` in a process that has not called this function.
 
-    For processes that are ours alone, and where nobody measures what memory a part of the work takes.
+    Intended for the package's own processes, in which the memory usage of parts of the work is not measured.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

@@ -1,4 +1,4 @@
-"""Progress as a callback: the library calls it, the command draws it."""
+"""Progress reports: callbacks that the library calls and the command displays."""
 
 from __future__ import annotations
 
@@ -9,19 +9,21 @@ from contextlib import contextmanager
 from typing import TextIO
 
 Progress = Callable[[int, int | None], None]
-"""Called with (frames done, frames in all or None where the film does not say) after each frame, or what is counted."""
+"""Callback that is called with (number done, total or None if it is not known) after each frame or other unit."""
 
-LINE_SECONDS = 10.0  # between lines where standard error is a file: enough to see life, too few to fill a log
+LINE_SECONDS = 10.0  # interval between lines if standard error is not a terminal
 
 
 @contextmanager
 def progress_bar(label: str, stream: TextIO | None = None, unit: str = "frame") -> Iterator[Progress]:
-    """A callback that draws a bar with frames/s on a terminal, or writes a line now and then elsewhere.
+    """Create a callback that draws a progress bar on a terminal, or writes a line every ten seconds elsewhere.
 
     Args:
-        label: What is going on, in front of the bar.
-        stream: Where to draw; standard error unless given.
-        unit: What is counted.
+        label: Text in front of the bar.
+        stream: Output stream; None for standard error.
+        unit: Name of the unit that is counted.
+    Yields:
+        The callback.
     """
     stream = sys.stderr if stream is None else stream
     if not stream.isatty():

@@ -1,6 +1,6 @@
-"""Number formats that this machine computes in quickly, found by trying.
+"""Selection of number formats that are fast on this machine, by measurement.
 
-A kernel whose processor lacks an instruction may be 40 times as slow.
+On a processor that lacks an instruction a kernel may be 40 times as slow.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _TURNS = 3
 
 
 def least_seconds(compute: Callable[[], object]) -> float:
-    """The shortest of three turns after a first one; what else the machine does lengthens some of them at most."""
+    """Measure a function: the shortest of three runs after a warm-up, in seconds, which is robust to other load."""
     times = []
     for _ in range(1 + _TURNS):
         start = time.perf_counter()
@@ -26,9 +26,9 @@ def least_seconds(compute: Callable[[], object]) -> float:
 
 @lru_cache
 def quick_bfloat16(device: str) -> bool:
-    """Whether a kind of device ("cpu", "cuda") multiplies matrices in bfloat16 about as fast as in float32, or faster.
+    """Test whether a kind of device ("cpu", "cuda") multiplies bfloat16 matrices at least about as fast as float32.
 
-    Processors without instructions for it (AVX2 alone) take 40 times as long.
+    Processors without instructions for bfloat16 (AVX2 only) take 40 times as long.
     """
     if device != "cpu":
         return torch.cuda.is_bf16_supported()
@@ -39,5 +39,12 @@ def quick_bfloat16(device: str) -> bool:
 
 
 def in_bfloat16(precision: str, device: str) -> bool:
-    """Whether layers compute in bfloat16 where "float32", "bfloat16" or "auto" was asked for."""
+    """Decide whether layers compute in bfloat16.
+
+    Args:
+        precision: "float32", "bfloat16", or "auto" for bfloat16 if it is fast.
+        device: Kind of device, "cpu" or "cuda".
+    Returns:
+        True for bfloat16, False for float32.
+    """
     return precision == "bfloat16" or (precision == "auto" and quick_bfloat16(device))

@@ -1,4 +1,4 @@
-"""How threads wait for one another, which OpenMP reads from the environment before torch is first imported."""
+"""Configuration of waiting OpenMP threads, which is read from the environment when torch is first imported."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ SPINS = 600
 
 
 def spin_briefly() -> None:
-    """Let threads without work look for more some hundred times, then sleep; what the user has set stays.
+    """Make idle OpenMP threads spin a few hundred times, then sleep, unless the user has set another policy.
 
-    libgomp's threads spin for milliseconds, and on a busy machine keep each other from working; threads that sleep at
-    once lose time on an idle one. Seconds to code and decode a P-frame of 1024×512 on two threads and two cores
-    (`GOMP_SPINCOUNT=N scripts/benchmark.py --threads 2`):
+    By default libgomp's threads spin for milliseconds, and on a busy machine prevent each other from working; threads
+    that sleep immediately lose time on an idle machine. Seconds to code and decode a P-frame of 1024×512 on two threads
+    and two cores (`GOMP_SPINCOUNT=N scripts/benchmark.py --threads 2`):
 
         spins       both cores idle    one busy with other work of higher priority
         default     1.6   0.6          more than 10
@@ -21,7 +21,7 @@ def spin_briefly() -> None:
         300         2.8   1.3          3.6   1.6
         none        3.7   2.2          3.0   1.0
 
-    Call it before anything imports torch.
+    To be called before torch is imported.
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", str(SPINS))

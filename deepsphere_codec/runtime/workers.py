@@ -1,4 +1,4 @@
-"""Work on several GOPs at once, in processes of this machine or on a cluster; results in the order of the tasks."""
+"""Parallel processing of tasks such as GOPs, in processes of this machine or on a cluster, with ordered results."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from deepsphere_codec.runtime.memory import keep_freed_memory
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 OnTasks = Callable[[Iterable[Any]], Iterator[Any]]
-"""Does tasks as they come; no more are taken than are needed to keep all workers busy."""
+"""Function that maps tasks to results; it takes no more tasks than are needed to keep all workers busy."""
 
 
 class Work(Protocol):
-    """What a worker does; it can be pickled."""
+    """Picklable description of a worker's work."""
 
     def start(self) -> Callable[[Any], Any]:
-        """Called once in a worker: what does one task after the other."""
+        """Prepare a worker, once; returns the function that processes a task."""
 
 
 class Placement(NamedTuple):
-    """Where GOPs are coded.
+    """Processes that code GOPs.
 
     Attributes:
-        workers: Processes of this machine; 1: this one.
-        cluster: Address of a Ray cluster, instead of processes.
-        threads: Of torch, in each process; unless given all that there are, shared among the processes.
+        workers: Number of processes of this machine; 1 for this process.
+        cluster: Address of a Ray cluster to use instead, or None.
+        threads: Number of torch's threads in each process; None divides all processors among the processes.
     """
 
     workers: int = 1
@@ -46,21 +46,26 @@ class Placement(NamedTuple):
 
     @property
     def is_here(self) -> bool:
-        """Whether this process does everything."""
+        """Whether this process does all the work."""
         return self.workers == 1 and self.cluster is None
 
     @property
     def threads_of_each(self) -> int:
-        """Threads of each process; one on a cluster, where a task is given one processor."""
+        """Number of threads of each process; on a cluster one by default."""
         return self.threads or (1 if self.cluster else max(1, len(os.sched_getaffinity(0)) // max(1, self.workers)))
 
 
 def workers_at(place: Placement, work: Work) -> AbstractContextManager[OnTasks]:
-    """Workers there, to be used within a `with`.
+    """Create the workers of a place, as a context manager.
 
+    Args:
+        place: Processes or cluster to use.
+        work: Work of each process.
+    Returns:
+        Context manager with the function that processes tasks.
     Raises:
-        CodecError: where a process dies.
-        UsageError: there is no such cluster, or not one worker.
+        CodecError: a process has died.
+        UsageError: the cluster does not exist, or the number of workers is below 1.
     """
     if place.workers < 1:
         raise UsageError(f"{place.workers} workers; use 1 or more")
@@ -73,34 +78,42 @@ def workers_at(place: Placement, work: Work) -> AbstractContextManager[OnTasks]:
 
 @contextmanager
 def local_workers(work: Work, count: int) -> Iterator[OnTasks]:
-    """Processes of this machine, each of which does whole tasks.
+    """Start worker processes on this machine.
 
-    They are started anew, not forked: what a fork copies of threads does not work on. They end with this process,
-    however it ends.
+    They are spawned, not forked, since threads do not survive a fork. They end with this process, however it ends.
 
+    Args:
+        work: Work of each process.
+        count: Number of processes.
+    Yields:
+        Function that processes tasks and iterates over their results, in order.
     Raises:
-        CodecError: where a process dies.
+        CodecError: a process has died.
     """
-    before = set(multiprocessing.active_children())
+    other_children = set(multiprocessing.active_children())
     context = multiprocessing.get_context("spawn")
     executor = ProcessPoolExecutor(count, context, initializer=_begin, initargs=(work,))
-    for _ in range(count):  # all processes start at once, and while this one prepares for them
+    for _ in range(count):  # starts all processes now, while this process makes its own preparations
         executor.submit(_prepare)
     try:
         yield lambda tasks: in_order(lambda task: executor.submit(_do, task), tasks, ahead=count)
     except BrokenProcessPool as error:
         raise CodecError("a worker process died, perhaps for want of memory; use fewer --workers") from error
-    finally:  # at the end nothing is under way; after a failure nobody waits for what is
-        for process in set(multiprocessing.active_children()) - before:
+    finally:  # after a failure, tasks that are still running are not needed any more
+        for process in set(multiprocessing.active_children()) - other_children:
             process.terminate()
         executor.shutdown(cancel_futures=True)
 
 
 def in_order(submit: Callable[[Task], Future[Result]], tasks: Iterable[Task], ahead: int) -> Iterator[Result]:
-    """Results in the order of the tasks.
+    """Submit tasks and iterate over their results in the order of the tasks.
 
     Args:
-        ahead: Tasks beside the one whose result is due next, that are submitted and not yet handed on.
+        submit: Function that submits a task and returns its future.
+        tasks: The tasks; taken only as needed.
+        ahead: Number of tasks that are submitted in addition to the one whose result is next.
+    Returns:
+        Iterator over the results.
     """
     waiting: deque[Future[Result]] = deque()
     for task in tasks:
@@ -113,15 +126,15 @@ def in_order(submit: Callable[[Task], Future[Result]], tasks: Iterable[Task], ah
 
 @contextmanager
 def thread_count(threads: int | None) -> Iterator[None]:
-    """So many threads for torch; as many as there were unless given."""
-    before = torch.get_num_threads()
+    """Set the number of torch's threads within the context; None leaves it unchanged."""
+    previous = torch.get_num_threads()
     if threads:
         torch.set_num_threads(threads)
     try:
         yield
     finally:
         if threads:
-            torch.set_num_threads(before)
+            torch.set_num_threads(previous)
 
 
 _work: Work | None = None
@@ -132,7 +145,7 @@ def _begin(work: Work) -> None:
     global _work
     _work = work
     keep_freed_memory()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is told to all: the first process ends the others
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes: the first one ends the others
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

@@ -1,7 +1,8 @@
-"""From half-resolution chroma planes of an ERP picture (4:2:0) to full resolution and back.
+"""Conversion of an ERP picture's chroma planes between half resolution (4:2:0) and full resolution.
 
-A chroma sample is the mean of the 2 x 2 pixels it covers. The way up keeps these means: each sample is split into two
-halves per axis, c + s and c - s, where s comes from the cubic whose cell means are the five samples around.
+A chroma sample is the mean of the 2 x 2 pixels it covers. Upsampling preserves these means: each sample is split into
+two halves per axis, c + s and c - s, where s comes from the quartic polynomial whose cell means are the five samples
+around it.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ NEAR, FAR = 22 / 128, -3 / 128
 
 
 def chroma_up(plane: Float[Tensor, "*batch h w"]) -> Float[Tensor, "*batch h2 w2"]:
-    """Double the resolution; wraps at +-180 degrees of longitude and over the poles.
+    """Double the resolution of a chroma plane, wrapping at +-180 degrees of longitude and over the poles.
 
     Args:
         plane: Chroma samples, [..., h, w], h at least 2 and w even.
     Returns:
-        [..., 2 h, 2 w]; `chroma_down` of it is `plane` again, to rounding. May overshoot the range by a little.
+        Plane at full resolution, [..., 2 h, 2 w]. `chroma_down` maps it back to `plane`, up to rounding. Values may
+        slightly overshoot the input's range.
     Raises:
         ValueError: w is odd, or h is below 2.
     """
@@ -34,20 +36,20 @@ def chroma_up(plane: Float[Tensor, "*batch h w"]) -> Float[Tensor, "*batch h2 w2
 
 
 def _split(padded: Tensor, axis: int) -> Tensor:
-    """Halve every cell along an axis padded by two samples at both ends."""
+    """Split every cell in two along an axis that is padded by two samples at both ends."""
     size = padded.shape[axis] - 4
-    before2, before, here, after, after2 = (padded.narrow(axis, k, size) for k in range(5))
-    slope = NEAR * (after - before) + FAR * (after2 - before2)
-    return torch.stack([here - slope, here + slope], dim=axis).flatten(axis - 1, axis)
+    previous2, previous, center, following, following2 = (padded.narrow(axis, k, size) for k in range(5))
+    slope = NEAR * (following - previous) + FAR * (following2 - previous2)
+    return torch.stack([center - slope, center + slope], dim=axis).flatten(axis - 1, axis)
 
 
 def chroma_down(plane: Float[Tensor, "*batch h2 w2"]) -> Float[Tensor, "*batch h w"]:
-    """Mean of each 2 x 2 block.
+    """Halve the resolution of a chroma plane by averaging each 2 x 2 block.
 
     Args:
-        plane: [..., 2 h, 2 w].
+        plane: Plane at full resolution, [..., 2 h, 2 w].
     Returns:
-        [..., h, w].
+        Chroma samples, [..., h, w].
     Raises:
         ValueError: an odd number of rows or columns.
     """

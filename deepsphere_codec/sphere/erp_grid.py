@@ -1,8 +1,8 @@
-"""The equirectangular picture (ERP) as a grid of nodes, as if it were a plane: what planar twins of the codecs run on.
+"""The equirectangular picture (ERP) as a grid of nodes on a plane, for the planar counterparts of the codecs.
 
-One picture, row by row: pixel (row, column) has index row * width + column. Nothing here knows that it shows a sphere,
-but for its borders: columns wrap, and over a pole lies the same row again, half a turn further. A step of one pixel is
-2 pi / width radians to either side and up or down, whatever the latitude; x is the column, y the row.
+Nodes are the pixels in row-major order: pixel (row, column) has index row * width + column. The grid is treated as a
+plane except at its borders: columns wrap, and over a pole lies the same row again, shifted by 180 degrees. A step of
+one pixel counts as 2 pi / width radians in every direction, at every latitude; x is the column, y the row.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ Vectors = Float64[np.ndarray, "npix 3"]
 
 
 class ErpNodes(ABC):
-    """What a picture and a part of one have alike."""
+    """Common interface of an ERP picture and a patch of one."""
 
     width: int
-    """Of the whole picture."""
+    """Columns of the whole picture."""
 
     @property
     @abstractmethod
     def shape(self) -> tuple[int, int, int]:
-        """The signal as images: their number, rows, columns."""
+        """Shape of the signal as images: (images, rows, columns)."""
 
     @property
     @abstractmethod
     def cos_lat(self) -> Float64[np.ndarray, " rows"]:
-        """Of each row: the solid angle of its pixels, relative to the equator's."""
+        """Cosine of each row's latitude: the solid angle of its pixels relative to the equator's, [rows]."""
 
     @property
     def npix(self) -> int:
@@ -48,24 +48,25 @@ class ErpNodes(ABC):
 
     @property
     def frame(self) -> tuple[Vectors, Vectors]:
-        """Directions of increasing x and y, the same at each node: motion is (x, y, 0)."""
+        """Directions of increasing x and y, [npix, 3] each, the same at every node; a motion vector is (x, y, 0)."""
         e_x, e_y = np.eye(3)[:2]
         return np.tile(e_x, (self.npix, 1)), np.tile(e_y, (self.npix, 1))
 
     @property
     def steps(self) -> Float64[np.ndarray, "npix 2 3"]:
-        """One step in x and one in y, radians."""
+        """Vectors of one step in x and one in y at each node, [npix, 2, 3], in radians."""
         return np.stack(self.frame, 1) * (2 * math.pi / self.width)
 
 
 @dataclass(frozen=True)
 class ErpGrid(ErpNodes):
-    """All pixels of a picture.
+    """Grid of all pixels of an ERP picture.
 
     Args:
-        height, width: Of the picture; the width even, since half a turn is half of it.
+        height: Rows of the picture.
+        width: Columns of the picture; even, since the padding over a pole shifts by width / 2.
     Raises:
-        ValueError: no such picture.
+        ValueError: height below 1, or width odd or below 2.
     """
 
     height: int
@@ -77,29 +78,37 @@ class ErpGrid(ErpNodes):
 
     @property
     def shape(self) -> tuple[int, int, int]:
+        """Shape of the signal as images: (1, height, width)."""
         return 1, self.height, self.width
 
     @property
     def cos_lat(self) -> Float64[np.ndarray, " rows"]:
+        """Cosine of each row's latitude, [height]."""
         return erp_area_weights(self.height)
 
     def halo(self, depth: int) -> Int64[np.ndarray, "1 rows columns"]:
-        """Indices of the picture with a border of what lies across the seam and over the poles.
+        """Compute the node indices of the picture with a border that wraps in longitude and over the poles.
 
+        Args:
+            depth: Width of the border in pixels, 1 .. height.
         Returns:
-            [1, height + 2 depth, width + 2 depth].
+            Node indices, [1, height + 2 depth, width + 2 depth].
         Raises:
             ValueError: depth outside 1 .. height.
         """
         if not 1 <= depth <= self.height:
             raise ValueError(f"halo depth {depth} of a picture of {self.height} rows: it must lie in 1..{self.height}")
         row, column = np.ogrid[-depth : self.height + depth, -depth : self.width + depth]
-        beyond = (row < 0) | (row >= self.height)
+        over_pole = (row < 0) | (row >= self.height)
         inside = np.where(row < 0, -1 - row, np.where(row >= self.height, 2 * self.height - 1 - row, row))
-        return (inside * self.width + (column + beyond * (self.width // 2)) % self.width)[None]
+        return (inside * self.width + (column + over_pole * (self.width // 2)) % self.width)[None]
 
     def parent(self) -> ErpGrid:
-        """The picture of half the size."""
+        """Return the grid of the picture of half the size.
+
+        Raises:
+            ValueError: height odd, or width not a multiple of 4.
+        """
         if self.height % 2 or self.width % 4:
             raise ValueError(f"{self} has no parents: the height must be even, the width a multiple of 4")
         return ErpGrid(self.height // 2, self.width // 2)
@@ -107,14 +116,17 @@ class ErpGrid(ErpNodes):
 
 @dataclass(frozen=True)
 class ErpPatch(ErpNodes):
-    """Pixels (row + i, column + j), 0 ≤ i < rows, 0 ≤ j < columns, of a picture; index i * columns + j.
+    """Grid of a rectangle of an ERP picture: pixel (row + i, column + j) has index i * columns + j.
 
     Args:
-        height, width: Of the whole picture.
-        row, column: Of the first pixel.
-        rows, columns: Of the patch.
+        height: Rows of the whole picture.
+        width: Columns of the whole picture.
+        row: First row of the patch.
+        column: First column of the patch.
+        rows: Rows of the patch, >= 1.
+        columns: Columns of the patch, >= 1.
     Raises:
-        ValueError: the patch leaves the picture.
+        ValueError: the patch is empty or extends beyond the picture.
     """
 
     height: int
@@ -131,10 +143,12 @@ class ErpPatch(ErpNodes):
 
     @property
     def shape(self) -> tuple[int, int, int]:
+        """Shape of the signal as images: (1, rows, columns)."""
         return 1, self.rows, self.columns
 
     @property
     def cos_lat(self) -> Float64[np.ndarray, " rows"]:
+        """Cosine of each row's latitude, [rows]."""
         return erp_area_weights(self.height)[self.row : self.row + self.rows]
 
     @cached_property
@@ -144,14 +158,18 @@ class ErpPatch(ErpNodes):
         return (self.row + i) * self.width + self.column + j
 
     def parent(self) -> ErpPatch:
-        """The patch of the parents, in the picture of half the size."""
+        """Return the patch of the parents, in the picture of half the size.
+
+        Raises:
+            ValueError: one of the six sizes and positions is odd.
+        """
         sizes = self.height, self.width, self.row, self.column, self.rows, self.columns
         if any(n % 2 for n in sizes):
             raise ValueError(f"{self} has no parents: all of it must be even")
         return ErpPatch(*(n // 2 for n in sizes))
 
     def inner(self, edge: int) -> ErpPatch:
-        """What is left within a margin."""
+        """Return the patch without a margin of `edge` pixels on each side."""
         return replace(
             self,
             row=self.row + edge,

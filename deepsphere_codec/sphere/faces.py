@@ -1,7 +1,7 @@
-"""How the twelve HEALPix faces are glued together: a face with a border of its neighbours' nodes around it.
+"""Adjacency of the twelve HEALPix faces: each face padded with a border of its neighbours' nodes.
 
 Eight points of the sphere are shared by three faces only (the N and S corners of the equatorial faces, the E and W
-corners of the polar ones). Beyond such a corner there is no node: the padded face has a hole there, marked -1.
+corners of the polar ones). Beyond such a corner there is no node, and the padded face holds -1 there.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ Padded = Int64[np.ndarray, "12 side side"]
 
 
 def padded_faces(nside: int, depth: int) -> Padded:
-    """Face-major indices of the twelve faces with a border `depth` nodes wide.
+    """Compute the face-major node indices of the twelve faces with a border `depth` nodes wide.
 
     Args:
         nside: Nodes along a face's edge, >= 1.
-        depth: Width of the border, 1 .. nside.
+        depth: Width of the border in nodes, 1 .. nside.
     Returns:
-        [12, nside + 2 depth, nside + 2 depth], axis 1 is y, axis 2 is x, entry [f, depth + y, depth + x] is node (x, y)
-        of face f; -1 beyond three-face corners.
+        Node indices, [12, nside + 2 depth, nside + 2 depth]. Axis 1 is y, axis 2 is x: entry [f, depth + y, depth + x]
+        is node (x, y) of face f. -1 beyond three-face corners.
     Raises:
         ValueError: depth outside 1 .. nside.
     """
@@ -48,7 +48,7 @@ def _shift(part: slice, depth: int) -> slice:
 
 
 def _index_outside(face: np.ndarray, x: np.ndarray, y: np.ndarray, n: int) -> np.ndarray:
-    """Index of nodes outside their face: cross one edge, then the other in the new face's frame."""
+    """Indices of nodes that lie outside their face: cross one edge, then the other in the new face's frame."""
     face, x, y = np.broadcast_arrays(face, x, y)
     polar = (face < 4) | (face >= 8)
     east_west = ((x >= n) & (y < 0)) | ((x < 0) & (y >= n))
@@ -60,34 +60,34 @@ def _index_outside(face: np.ndarray, x: np.ndarray, y: np.ndarray, n: int) -> np
 
 
 def _cross_edge(face: np.ndarray, x: np.ndarray, y: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Name the same node from the face across the edge it lies beyond (x first); inside points stay as they are.
+    """Express nodes in the frame of the face across the edge they lie beyond (x first); nodes inside are unchanged.
 
-    Two equatorial neighbours, and an equatorial and a polar one, lie parallel: only the coordinate across the edge
-    wraps. Around a pole the next face is turned by 90 degrees, so x and y change places.
+    Two equatorial neighbours, and an equatorial and a polar one, have parallel axes: only the coordinate across the
+    edge wraps. Around a pole the next face is turned by 90 degrees, so x and y are exchanged.
     """
     band, column = face // 4, face % 4
-    left, right = (column + 3) % 4, (column + 1) % 4
+    west, east = (column + 3) % 4, (column + 1) % 4
     ne, sw = x >= n, x < 0
     nw, se = (y >= n) & ~ne & ~sw, (y < 0) & ~ne & ~sw
     north, middle, south = band == 0, band == 1, band == 2
     wrapped_x, wrapped_y = np.mod(x, n), np.mod(y, n)
     # (condition, face, x, y); past the pole, depth d = x - n becomes row n - 1 - d, or -1 - d becomes row d.
     rules = [
-        (north & ne, right, y, 2 * n - 1 - x),
-        (north & nw, left, 2 * n - 1 - y, x),
+        (north & ne, east, y, 2 * n - 1 - x),
+        (north & nw, west, 2 * n - 1 - y, x),
         (north & sw, 4 + column, wrapped_x, y),
-        (north & se, 4 + right, x, wrapped_y),
+        (north & se, 4 + east, x, wrapped_y),
         (middle & ne, column, wrapped_x, y),
-        (middle & nw, left, x, wrapped_y),
-        (middle & sw, 8 + left, wrapped_x, y),
+        (middle & nw, west, x, wrapped_y),
+        (middle & sw, 8 + west, wrapped_x, y),
         (middle & se, 8 + column, x, wrapped_y),
-        (south & ne, 4 + right, wrapped_x, y),
+        (south & ne, 4 + east, wrapped_x, y),
         (south & nw, 4 + column, x, wrapped_y),
-        (south & sw, 8 + left, y, -1 - x),
-        (south & se, 8 + right, -1 - y, x),
+        (south & sw, 8 + west, y, -1 - x),
+        (south & se, 8 + east, -1 - y, x),
     ]
-    where = [rule[0] for rule in rules]
+    conditions = [rule[0] for rule in rules]
     new_face, new_x, new_y = (
-        np.select(where, [rule[part] for rule in rules], default=old) for part, old in ((1, face), (2, x), (3, y))
+        np.select(conditions, [rule[part] for rule in rules], default=old) for part, old in ((1, face), (2, x), (3, y))
     )
     return new_face, new_x, new_y

@@ -20,11 +20,13 @@ Signal = Float32[Tensor, "npix channels"]
 
 
 class StencilFit:
-    """Minimises  sum_r w_r (B h - x)_r^2 + DAMPING^2 |h - h_start|^2  over node values h, B being a stencil.
+    """Least-squares fit of node values to a picture.
+
+    Minimises sum_r w_r (B h - x)_r^2 + DAMPING^2 |h - h_start|^2 over node values h, where B is a stencil.
 
     Args:
         stencil: The interpolation B.
-        row_weights: w, [rows].
+        row_weights: Weights w of the picture's values, [rows].
         npix: Number of nodes.
     """
 
@@ -34,30 +36,30 @@ class StencilFit:
         self._index, self._weights, self._offsets = _transposed(stencil, npix)
 
     def solve(self, x: Picture, start: Signal, iterations: int) -> Signal:
-        """Improve `start` by some steps of conjugate gradients, for all channels at once.
+        """Improve `start` by a number of conjugate-gradient steps, for all channels at once.
 
         Args:
             x: Values to match, [rows, channels].
-            start: First guess, [npix, channels]; returned as it is for 0 iterations.
+            start: Initial node values, [npix, channels]; returned unchanged for 0 iterations.
             iterations: Steps, >= 0.
         Returns:
             Node values, [npix, channels].
         """
         if iterations == 0:
             return start
-        rest = self._back(x - self._stencil.apply(start))
-        solution, direction, energy = start.clone(), rest.clone(), rest.square().sum(0)
+        residual = self._back(x - self._stencil.apply(start))
+        solution, direction, energy = start.clone(), residual.clone(), residual.square().sum(0)
         for _ in range(iterations):
             image = self._back(self._stencil.apply(direction)).add_(direction, alpha=DAMPING**2)
             step = _ratio(energy, (direction * image).sum(0))
             solution.addcmul_(direction, step)
-            rest.addcmul_(image, -step)
-            previous, energy = energy, rest.square().sum(0)
-            direction.mul_(_ratio(energy, previous)).add_(rest)
+            residual.addcmul_(image, -step)
+            previous, energy = energy, residual.square().sum(0)
+            direction.mul_(_ratio(energy, previous)).add_(residual)
         return solution
 
     def _back(self, residual: Picture) -> Signal:
-        """The transposed product B^T W residual."""
+        """Compute the transposed product B^T W residual."""
         return torch.nn.functional.embedding_bag(
             self._index,
             residual * self._row_weights,
@@ -68,12 +70,12 @@ class StencilFit:
 
 
 def _ratio(a: Tensor, b: Tensor) -> Tensor:
-    """a / b, and 0 where a channel is matched already."""
+    """Divide a by b, with 0 for channels that already match (b = 0)."""
     return torch.where(b > 0, a / torch.where(b > 0, b, 1.0), 0.0)
 
 
 def _transposed(stencil: Stencil, npix: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Rows that read each node, with their weights, and where each node's list begins."""
+    """Rows that read each node, their weights, and the offset at which each node's list starts."""
     nodes = stencil.index.reshape(-1)
     order = torch.argsort(nodes, stable=True)
     counts = torch.bincount(nodes, minlength=npix)

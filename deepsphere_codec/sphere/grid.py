@@ -33,8 +33,10 @@ NEIGHBOR_STEPS = ((-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-
 
 @dataclass(frozen=True)
 class HealpixGrid:
-    """Positions, neighbours and hierarchy of the 12 nside^2 nodes; arrays are made when first asked for.
+    """Positions, neighbours and hierarchy of the 12 nside^2 nodes; arrays are computed at their first use.
 
+    Args:
+        nside: Nodes along a face's edge, a whole number >= 1.
     Raises:
         ValueError: nside is not a whole number >= 1.
     """
@@ -49,7 +51,7 @@ class HealpixGrid:
     @staticmethod
     @lru_cache(maxsize=16)
     def cached(nside: int) -> HealpixGrid:
-        """The shared grid of this resolution; its arrays are shared too and must not be written to."""
+        """Return the shared grid of a resolution; its arrays are shared too and must not be written to."""
         return HealpixGrid(nside)
 
     @property
@@ -59,17 +61,17 @@ class HealpixGrid:
 
     @property
     def side(self) -> int:
-        """Nodes along a face's edge: nside. (Of a patch, along the patch's.)"""
+        """Nodes along a face's edge, equal to nside."""
         return self.nside
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """The signal as images: their number, rows, columns."""
+        """Shape of the signal as images: (12, nside, nside)."""
         return 12, self.nside, self.nside
 
     @cached_property
     def face_xy(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Face and position (x, y) in it of each node, [npix] each."""
+        """(face, x, y) of each node, [npix] each: its face and its position in it."""
         n = self.nside
         face, y, x = (axis.reshape(-1) for axis in np.indices((12, n, n)))
         return face, x, y
@@ -89,14 +91,17 @@ class HealpixGrid:
 
     @property
     def steps(self) -> Float64[np.ndarray, "npix 2 3"]:
-        """Tangent vectors of one step in x and one in y, radians."""
+        """Tangent vectors of one step in x and one in y at each node, [npix, 2, 3], in radians."""
         return chart_steps(*self.face_xy, self.nside)
 
     def halo(self, depth: int) -> Padded:
-        """Indices of the faces with a border of their neighbours' nodes.
+        """Compute the node indices of the faces with a border of their neighbours' nodes.
 
+        Args:
+            depth: Width of the border in nodes, 1 .. nside.
         Returns:
-            [12, nside + 2 depth, nside + 2 depth], axis 1 is y, axis 2 is x; -1 beyond three-face corners.
+            Node indices, [12, nside + 2 depth, nside + 2 depth], axis 1 is y, axis 2 is x; -1 beyond three-face
+            corners.
         Raises:
             ValueError: depth outside 1 .. nside.
         """
@@ -124,7 +129,7 @@ class HealpixGrid:
         return (face * half + y // 2) * half + x // 2
 
     def parent(self) -> HealpixGrid:
-        """The grid of nside / 2.
+        """Return the grid of nside / 2.
 
         Raises:
             ValueError: nside is odd.
@@ -148,11 +153,11 @@ class HealpixGrid:
         face, x, y = self.face_xy
         ring = FACE_ROW[face] * n - x - y - 1
         quarter = np.minimum(np.minimum(ring, 4 * n - ring), n)
-        before_north, before_south = 2 * quarter * (quarter - 1), self.npix - 2 * quarter * (quarter + 1)
-        before_belt = 2 * n * (n - 1) + (ring - n) * 4 * n
-        before = np.where(ring < n, before_north, np.where(ring > 3 * n, before_south, before_belt))
+        start_north, start_south = 2 * quarter * (quarter - 1), self.npix - 2 * quarter * (quarter + 1)
+        start_belt = 2 * n * (n - 1) + (ring - n) * 4 * n
+        ring_start = np.where(ring < n, start_north, np.where(ring > 3 * n, start_south, start_belt))
         # Longitude in steps of the ring; where the ring starts half a step in, the halves are rounded down.
-        return before + ((FACE_LON[face] * quarter + x - y) // 2) % (4 * quarter)
+        return ring_start + ((FACE_LON[face] * quarter + x - y) // 2) % (4 * quarter)
 
     @cached_property
     def from_ring(self) -> NodeIndex:

@@ -1,4 +1,4 @@
-"""A square block of one face, in place of the whole sphere: what training runs on."""
+"""A square block of one face, used for training in place of the whole sphere."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from deepsphere_codec.sphere.positions import chart_steps, face_frame, face_xy_t
 
 @dataclass(frozen=True)
 class PatchGrid:
-    """Nodes (x0 + i, y0 + j), 0 ≤ i, j < side, of one face at one resolution; index j * side + i.
+    """Grid of a square block of one face: node (x0 + i, y0 + j) has index j * side + i.
 
     Args:
         nside: Resolution of the sphere that the block is cut from.
         face: HEALPix face number 0..11.
-        x0, y0: First node towards NE and NW.
+        x0: First node along x (towards NE).
+        y0: First node along y (towards NW).
         side: Nodes along the block's edge.
     Raises:
-        ValueError: the block leaves the face.
+        ValueError: the block extends beyond the face.
     """
 
     nside: int
@@ -40,12 +41,12 @@ class PatchGrid:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """The signal as images: their number, rows, columns."""
+        """Shape of the signal as images: (1, side, side)."""
         return 1, self.side, self.side
 
     @cached_property
     def face_xy(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Face and position of each node, [npix] each."""
+        """(face, x, y) of each node, [npix] each."""
         y, x = (axis.reshape(-1) for axis in np.indices((self.side, self.side)))
         return np.full_like(x, self.face), x + self.x0, y + self.y0
 
@@ -56,12 +57,12 @@ class PatchGrid:
 
     @cached_property
     def frame(self) -> tuple[np.ndarray, np.ndarray]:
-        """Tangent basis (e_x, e_y) as in `HealpixGrid.frame`."""
+        """Tangent basis (e_x, e_y) at each node, [npix, 3] each; see `HealpixGrid.frame`."""
         return face_frame(*self.face_xy, self.nside)
 
     @property
     def steps(self) -> np.ndarray:
-        """As `HealpixGrid.steps`."""
+        """Tangent vectors of one step in x and one in y at each node, [npix, 2, 3], in radians."""
         return chart_steps(*self.face_xy, self.nside)
 
     @cached_property
@@ -71,11 +72,15 @@ class PatchGrid:
         return (face * self.nside + y) * self.nside + x
 
     def parent(self) -> PatchGrid:
-        """The block of the parents, at nside / 2."""
+        """Return the block of the parents, at nside / 2.
+
+        Raises:
+            ValueError: nside, x0, y0 or side is odd.
+        """
         if any(n % 2 for n in (self.nside, self.x0, self.y0, self.side)):
             raise ValueError(f"{self} has no parents: nside, x0, y0 and side must be even")
         return PatchGrid(self.nside // 2, self.face, self.x0 // 2, self.y0 // 2, self.side // 2)
 
     def inner(self, edge: int) -> PatchGrid:
-        """What is left within a margin."""
+        """Return the block without a margin of `edge` nodes on each side."""
         return replace(self, x0=self.x0 + edge, y0=self.y0 + edge, side=self.side - 2 * edge)

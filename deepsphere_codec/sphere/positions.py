@@ -1,4 +1,4 @@
-"""Where a point of a HEALPix face lies on the sphere, and the way back.
+"""Mapping between points of the HEALPix faces and directions on the sphere.
 
 Source: Gorski et al., ApJ 622, 2005, section 5, written for continuous coordinates. With u, v in [0, 1] across a face
 (u towards north-east, v towards north-west) let
@@ -25,7 +25,7 @@ Coordinates = Float64[np.ndarray, "*shape"]
 
 
 def _height_and_offset(face: np.ndarray, u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, ...]:
-    """(t, r, sin of the colatitude, z) of a face point; the sine does not cancel near the poles."""
+    """(t, r, sin of the colatitude, z) of a face point; the sine has no cancellation near the poles."""
     t = FACE_ROW[face] - u - v
     r = np.clip(np.minimum(t, 4.0 - t), 0.0, 1.0)
     cap = r * r / 3.0
@@ -35,14 +35,15 @@ def _height_and_offset(face: np.ndarray, u: np.ndarray, v: np.ndarray) -> tuple[
 
 
 def face_xy_to_dir(face: ArrayLike, x: ArrayLike, y: ArrayLike, nside: int) -> Directions:
-    """Unit vectors of points on the faces.
+    """Compute the directions of points on the faces.
 
     Args:
-        face: HEALPix face number 0..11, any shape (the three are broadcast).
-        x, y: Position towards NE and NW in nodes; node centres are at whole numbers, a face spans -0.5 .. nside - 0.5.
+        face: HEALPix face number 0..11, [...] (face, x and y are broadcast).
+        x: Position towards NE in nodes, [...]; node centres are at whole numbers, a face spans -0.5 .. nside - 0.5.
+        y: Position towards NW in nodes, [...].
         nside: Nodes along a face's edge.
     Returns:
-        Directions, [..., 3], float64.
+        Unit vectors, [..., 3], float64.
     """
     face, x, y = np.broadcast_arrays(np.asarray(face), np.asarray(x, np.float64), np.asarray(y, np.float64))
     u, v = (x + 0.5) / nside, (y + 0.5) / nside
@@ -53,7 +54,7 @@ def face_xy_to_dir(face: ArrayLike, x: ArrayLike, y: ArrayLike, nside: int) -> D
 
 
 def dir_to_face_xy(dirs: ArrayLike, nside: int) -> tuple[Int64[np.ndarray, "*shape"], Coordinates, Coordinates]:
-    """The face of each direction and the continuous position in it; the inverse of `face_xy_to_dir`.
+    """Compute the face of each direction and the continuous position in it; the inverse of `face_xy_to_dir`.
 
     Args:
         dirs: Directions, [..., 3]; need not be of unit length.
@@ -96,20 +97,23 @@ def _polar_point(z: np.ndarray, sin_theta: np.ndarray, lon: np.ndarray) -> tuple
 
 
 def face_frame(face: ArrayLike, x: ArrayLike, y: ArrayLike, nside: int) -> tuple[Directions, Directions]:
-    """Orthonormal tangent basis (e_x, e_y) at points of the faces, e_x cross e_y pointing outwards.
+    """Compute an orthonormal tangent basis (e_x, e_y) at points of the faces, e_x cross e_y pointing outwards.
 
     e_x is the unit direction of increasing x, e_y the perpendicular nearest to increasing y. On the two rings where
-    the polar caps begin the faces have a crease; there the direction is that of the equatorial side.
+    the polar caps begin, the direction of increasing x is discontinuous; there it is that of the equatorial side.
 
     Args:
-        face, x, y, nside: As in `face_xy_to_dir`.
+        face: HEALPix face number 0..11, [...] (face, x and y are broadcast).
+        x: Position towards NE in nodes, [...].
+        y: Position towards NW in nodes, [...].
+        nside: Nodes along a face's edge.
     Returns:
         (e_x, e_y), each [..., 3], float64.
     """
     face, x, y = np.broadcast_arrays(np.asarray(face), np.asarray(x, np.float64), np.asarray(y, np.float64))
     u, v = (x + 0.5) / nside, (y + 0.5) / nside
     t, r, sin_theta, z = _height_and_offset(face, u, v)
-    # Towards growing x: t falls, so z rises by 2 r / 3; r falls in the north, grows in the south, stays 1 between.
+    # With increasing x, t falls, so z rises by 2 r / 3; r falls in the north, grows in the south, stays 1 in between.
     growth = np.where(t < 1.0, -1.0, np.where(t > 3.0, 1.0, 0.0))
     d_lon = (np.pi / 4.0) * (1.0 / r - growth * (u - v) / (r * r))
     east, north = sin_theta * d_lon, (2.0 / 3.0) * r / sin_theta
@@ -123,12 +127,15 @@ def face_frame(face: ArrayLike, x: ArrayLike, y: ArrayLike, nside: int) -> tuple
 
 
 def chart_steps(face: ArrayLike, x: ArrayLike, y: ArrayLike, nside: int) -> Float64[np.ndarray, "*shape 2 3"]:
-    """Tangent vectors of one step in x and one in y at points of the faces, by central differences, radians.
+    """Compute the tangent vectors of one step in x and one in y at points of the faces, by central differences.
 
     Args:
-        face, x, y, nside: As in `face_xy_to_dir`.
+        face: HEALPix face number 0..11, [...] (face, x and y are broadcast).
+        x: Position towards NE in nodes, [...].
+        y: Position towards NW in nodes, [...].
+        nside: Nodes along a face's edge.
     Returns:
-        [..., 2, 3], float64.
+        Tangent vectors in radians, [..., 2, 3], float64.
     """
     x, y = np.asarray(x), np.asarray(y)
     steps = []

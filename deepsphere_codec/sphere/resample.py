@@ -1,4 +1,4 @@
-"""From an equirectangular picture to a signal on the nodes, and back to a picture or to a flat view."""
+"""Resampling of an equirectangular picture to a signal on the nodes, and back to a picture or a flat view."""
 
 from __future__ import annotations
 
@@ -22,17 +22,18 @@ Signal = Float32[Tensor, "npix channels"]
 
 
 class ErpResampler:
-    """Both ways between H x W pictures and the grid of `nside`; the way back is one sparse product.
+    """Resample H x W pictures to the grid of `nside` and back; the way back is one sparse product.
 
-    Works on the device of its inputs, in float32. Node values overshoot the range at sharp edges, and so may the
-    results: keep them as they are on the sphere, clip only what is shown or stored as 8 bit.
+    Works on the device of its inputs, in float32. Node values, and therefore the results, may overshoot the picture's
+    range at sharp edges: leave them unclipped on the sphere, and clip only what is displayed or stored as 8 bit.
 
     Args:
-        height, width: Size of the picture; width even, height at least 4. Nothing else asks for 2:1.
+        height: Rows of the picture, at least 4.
+        width: Columns of the picture, even. The aspect ratio need not be 2:1.
         nside: Resolution of the grid, >= 2; width / 4 keeps nearly all detail.
-        cache_dir: Where stencils are kept between runs; None takes the user's cache (or DEEPSPHERE_CACHE).
+        cache_dir: Folder in which stencils are stored between runs; None takes the user's cache (or DEEPSPHERE_CACHE).
     Raises:
-        ValueError: a size or nside that cannot work.
+        ValueError: height below 4, width odd or below 2, or nside below 2.
     """
 
     def __init__(self, height: int, width: int, nside: int, *, cache_dir: Path | None = None) -> None:
@@ -51,15 +52,15 @@ class ErpResampler:
         return self.grid.nside
 
     def to_sphere(self, erp: Erp, iterations: int = 3) -> Signal:
-        """Node values whose interpolation matches the picture.
+        """Fit node values whose interpolation matches the picture.
 
         Args:
             erp: Picture, [H, W, C], float32.
-            iterations: Steps of the least-squares fit; 0 reads the picture at the node centres and no more.
+            iterations: Steps of the least-squares fit; 0 samples the picture at the node centres without a fit.
         Returns:
-            [npix, C], face-major.
+            Signal, [npix, C], face-major.
         Raises:
-            ValueError: another shape or dtype, or negative iterations.
+            ValueError: erp has another shape or dtype, or iterations is negative.
         """
         if erp.ndim != 3 or erp.shape[:2] != (self.height, self.width) or erp.dtype != torch.float32:
             expected = f"float32 [{self.height}, {self.width}, channels]"
@@ -73,29 +74,32 @@ class ErpResampler:
             return self._fit(erp.device).solve(erp.reshape(-1, erp.shape[-1]), start, iterations)
 
     def to_erp(self, x: Signal) -> Erp:
-        """Interpolate node values at every pixel; not clipped. The same bits for any number of threads.
+        """Interpolate node values at every pixel; not clipped, bit-identical for any number of threads.
 
         Args:
             x: Signal, [npix, C], face-major, float32.
         Returns:
             Picture, [H, W, C].
         Raises:
-            ValueError: another shape or dtype.
+            ValueError: x has another shape or dtype.
         """
         self._check_signal(x)
         return self._stencil(x.device).apply(x).unflatten(0, (self.height, self.width))
 
     def viewport(self, x: Signal, yaw: float, pitch: float, roll: float, fov: float, size: tuple[int, int]) -> Erp:
-        """A flat view from inside the sphere, through the same kind of stencil; not clipped.
+        """Render a flat view from inside the sphere, with the same cubic kernel; not clipped.
 
         Args:
             x: Signal, [npix, C], face-major, float32.
-            yaw, pitch, roll, fov: Degrees, as in `viewport_directions`.
+            yaw: Longitude of the view's centre, degrees.
+            pitch: Latitude of the view's centre, degrees.
+            roll: Rotation about the line of sight, degrees; lifts the camera's right-hand side.
+            fov: Horizontal field of view, degrees, between 0 and 180.
             size: (height, width) in pixels.
         Returns:
-            [height, width, C].
+            View, [height, width, C].
         Raises:
-            ValueError: another shape or dtype of x, fov outside (0, 180), or an empty size.
+            ValueError: x has another shape or dtype, fov lies outside (0, 180), or size is empty.
         """
         self._check_signal(x)
         key = (yaw, pitch, roll, fov, tuple(size), x.device)
@@ -115,7 +119,7 @@ class ErpResampler:
         return self._stencils[device]
 
     def _fit(self, device: torch.device) -> StencilFit:
-        """Made when first needed: a decoder never is in need of it."""
+        """Return the fit of a device, created at first use: a decoder never needs it."""
         if device not in self._fits:
             row_weights = torch.from_numpy(erp_area_weights(self.height)).float().repeat_interleave(self.width)
             self._fits[device] = StencilFit(self._stencil(device), row_weights.to(device), self.grid.npix)

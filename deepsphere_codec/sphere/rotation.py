@@ -16,7 +16,7 @@ SMALL_SQUARE = 1e-3
 
 
 def rotation_from_vector(vector: Vector) -> Rotation:
-    """The exponential of SO(3): the turn about `vector` by |vector| radians, right-handed.
+    """Exponential map of SO(3): the right-handed rotation about `vector` by |vector| radians.
 
     Args:
         vector: Axis times angle, [..., 3], any real dtype.
@@ -36,7 +36,7 @@ def rotation_from_vector(vector: Vector) -> Rotation:
 
 
 def vector_from_rotation(rotation: Rotation) -> Vector:
-    """The logarithm of SO(3), the inverse of `rotation_from_vector`, accurate up to half a turn.
+    """Logarithm map of SO(3), the inverse of `rotation_from_vector`, accurate up to half a turn.
 
     Args:
         rotation: Rotation matrices, [..., 3, 3].
@@ -52,7 +52,7 @@ def vector_from_rotation(rotation: Rotation) -> Vector:
 
 
 def _quaternion_from_rotation(r: Rotation) -> Float64[Tensor, "*shape 4"]:
-    """Unit quaternion (w, x, y, z). The matrix gives 4 q q^T; its row of the largest diagonal never cancels."""
+    """Unit quaternion (w, x, y, z). The matrix gives 4 q q^T; the row with the largest diagonal has no cancellation."""
     trace = r[..., 0, 0] + r[..., 1, 1] + r[..., 2, 2]
     skew = [r[..., 2, 1] - r[..., 1, 2], r[..., 0, 2] - r[..., 2, 0], r[..., 1, 0] - r[..., 0, 1]]
     xy, xz, yz = (r[..., i, j] + r[..., j, i] for i, j in ((0, 1), (0, 2), (1, 2)))
@@ -65,7 +65,7 @@ def _quaternion_from_rotation(r: Rotation) -> Float64[Tensor, "*shape 4"]:
 
 
 def random_rotation(generator: torch.Generator | None = None) -> Float64[Tensor, "3 3"]:
-    """A rotation drawn uniformly (Haar measure), float64.
+    """Draw a rotation uniformly (Haar measure), [3, 3], float64.
 
     Source: a unit quaternion from four normal deviates, Shoemake, Graphics Gems III, 1992.
     """
@@ -73,7 +73,7 @@ def random_rotation(generator: torch.Generator | None = None) -> Float64[Tensor,
 
 
 def rotation_from_quaternion(quaternion: Float64[Tensor, " 4"]) -> Float64[Tensor, "3 3"]:
-    """The rotation of a quaternion (w, x, y, z) of any length but zero, float64."""
+    """Rotation matrix, [3, 3], float64, of a non-zero quaternion (w, x, y, z) of any length."""
     w, x, y, z = (quaternion / quaternion.norm()).tolist()
     return torch.tensor(
         [
@@ -86,10 +86,17 @@ def rotation_from_quaternion(quaternion: Float64[Tensor, " 4"]) -> Float64[Tenso
 
 
 def rotation_from_euler(yaw: float, pitch: float, roll: float) -> Float64[Tensor, "3 3"]:
-    """The turn Rz(yaw) Ry(-pitch) Rx(roll), angles in radians, float64.
+    """Compute the rotation Rz(yaw) Ry(-pitch) Rx(roll).
 
-    It takes the direction at longitude 0, latitude 0 to longitude yaw, latitude pitch; roll lifts the side of growing
-    longitude (the right-hand side of an ERP picture).
+    It takes the direction at longitude 0, latitude 0 to longitude yaw, latitude pitch.
+
+    Args:
+        yaw: Longitude, radians.
+        pitch: Latitude, radians.
+        roll: Rotation about the line of sight, radians; lifts the side of increasing longitude (the right-hand side of
+            an ERP picture).
+    Returns:
+        Rotation matrix, [3, 3], float64.
     """
     cy, sy, cp, sp, cr, sr = (f(angle) for angle in (yaw, pitch, roll) for f in (math.cos, math.sin))
     about_z = torch.tensor([[cy, -sy, 0], [sy, cy, 0], [0, 0, 1]], dtype=torch.float64)

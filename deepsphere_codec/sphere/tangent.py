@@ -13,11 +13,11 @@ from torch import Tensor
 Vectors = Float[Tensor, "*#shape 3"]
 
 SMALL_SQUARE = 1e-3
-"""Below this squared angle the Taylor series is used: its error is under 1e-16, and no root is taken of zero."""
+"""Below this squared angle the Taylor series is used: its error is under 1e-16, and it avoids the root of zero."""
 
 
 def project(p: Vectors, u: Vectors) -> Vectors:
-    """The part of u tangent to the sphere at p.
+    """Project u onto the tangent plane of the sphere at p.
 
     Args:
         p: Unit vectors, [..., 3].
@@ -29,7 +29,7 @@ def project(p: Vectors, u: Vectors) -> Vectors:
 
 
 def exp_map(p: Vectors, v: Vectors) -> Vectors:
-    """Walk from p along the great circle of v, |v| radians far.
+    """Exponential map: the point |v| radians from p along the great circle in the direction of v.
 
     Args:
         p: Unit vectors, [..., 3].
@@ -46,28 +46,28 @@ def exp_map(p: Vectors, v: Vectors) -> Vectors:
 
 
 def log_map(p: Vectors, q: Vectors) -> Vectors:
-    """The tangent vector at p that leads to q: the inverse of `exp_map` for |v| <= pi.
+    """Logarithm map: the tangent vector at p that leads to q, the inverse of `exp_map` for |v| <= pi.
 
     Args:
         p: Unit vectors, [..., 3].
         q: Unit vectors, [..., 3] (broadcast against p).
     Returns:
-        Tangent vectors, [..., 3], of length the angle between p and q. For q = -p every direction is right; one is
-        chosen, of length pi.
+        Tangent vectors, [..., 3], whose length is the angle between p and q. For q = -p, where the direction is not
+        unique, one vector of length pi is returned.
     """
-    # Projecting q - p instead of q keeps short steps accurate: the large parts cancel before anything is rounded.
+    # Projecting q - p instead of q keeps short steps accurate: the large terms cancel before rounding.
     side = project(p, q - p)
     square = (side * side).sum(-1, keepdim=True)
     cosine = (p * q).sum(-1, keepdim=True)
     small = square < SMALL_SQUARE
     sine = torch.where(square > 0, square, 1.0).sqrt()
-    near = 1 + square / 6 * (1 + square * 9 / 20 * (1 + square * 25 / 42))
-    scale = torch.where(small & (cosine > 0), near, torch.atan2(sine, cosine) / sine)
+    series = 1 + square / 6 * (1 + square * 9 / 20 * (1 + square * 25 / 42))
+    scale = torch.where(small & (cosine > 0), series, torch.atan2(sine, cosine) / sine)
     opposite = (square == 0) & (cosine < 0)
     return torch.where(opposite, torch.pi * _some_tangent(p), scale * side)
 
 
 def _some_tangent(p: Vectors) -> Vectors:
-    """A unit tangent at p: along the axis that p is farthest from."""
+    """Unit tangent vector at p, along the coordinate axis that is farthest from p."""
     axis = torch.nn.functional.one_hot(p.detach().abs().argmin(-1), 3).to(p.dtype)
     return torch.nn.functional.normalize(project(p, axis), dim=-1)

@@ -1,4 +1,4 @@
-"""The view of a flat camera inside the sphere (gnomonic projection)."""
+"""Flat view of a camera inside the sphere (gnomonic projection)."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from deepsphere_codec.sphere.rotation import rotation_from_euler
 def viewport_directions(
     yaw: float, pitch: float, roll: float, fov: float, size: tuple[int, int]
 ) -> Float64[np.ndarray, "height width 3"]:
-    """Where the pixels of a flat view look.
+    """Compute the viewing directions of a flat view's pixels.
 
     Args:
         yaw: Longitude of the centre, degrees; grows to the right, as in an ERP picture.
         pitch: Latitude of the centre, degrees; grows upwards.
-        roll: Turn about the line of sight, degrees; lifts the camera's right-hand side.
+        roll: Rotation about the line of sight, degrees; lifts the camera's right-hand side.
         fov: Horizontal field of view, degrees, between 0 and 180.
         size: (height, width) in pixels; pixels are square.
     Returns:

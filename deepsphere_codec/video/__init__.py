@@ -1,4 +1,4 @@
-"""Films in and out. The one place that imports av."""
+"""Reading and writing of films, with audio and tags; the only package that imports av."""
 
 from deepsphere_codec.frames import VideoInfo, YuvFrame
 from deepsphere_codec.video.colour import rgb_to_yuv, yuv_to_rgb

@@ -1,4 +1,4 @@
-"""Classical encoders to compare with, through PyAV: frames in, packets out, and frames back from the packets."""
+"""Classical codecs for comparison, through PyAV: encoding of frames to packets, and decoding of the packets."""
 
 from __future__ import annotations
 
@@ -15,25 +15,46 @@ from deepsphere_codec.frames import VideoInfo, YuvFrame
 
 
 class AnchorSettings(NamedTuple):
-    encoder: str  # FFmpeg's names, as "libx265" and "hevc"
+    """Encoder, decoder and options.
+
+    Attributes:
+        encoder: FFmpeg's name, for example "libx265".
+        decoder: FFmpeg's name, for example "hevc".
+        options: Options of the encoder.
+        threads: Number of threads; 0 for the encoder's own choice.
+    """
+
+    encoder: str
     decoder: str
     options: Mapping[str, str]
-    threads: int  # 0: the encoder's own choice
+    threads: int
 
 
 class AnchorPacket(NamedTuple):
+    """A coded frame."""
+
     data: bytes
     is_keyframe: bool
 
 
 class AnchorStream(NamedTuple):
+    """A coded film.
+
+    Attributes:
+        settings: Settings that it was coded with.
+        header: Parameter sets, which a container would store separately; not counted as bits.
+        packets: Packets in order of decoding.
+        encode_seconds: Time spent in the encoder alone, including its flush.
+    """
+
     settings: AnchorSettings
-    header: bytes  # parameter sets, which a container would keep apart; not counted as bits
+    header: bytes
     packets: tuple[AnchorPacket, ...]
-    encode_seconds: float  # in the encoder alone, its flush included
+    encode_seconds: float
 
     @property
     def bytes(self) -> int:
+        """Size of all packets in bytes."""
         return sum(len(packet.data) for packet in self.packets)
 
 
@@ -41,8 +62,8 @@ def encode_anchor(frames: Iterable[YuvFrame], info: VideoInfo, settings: AnchorS
     """Encode frames as yuv420p, 8 bit.
 
     Args:
-        frames: In order of display.
-        info: Their size and rate; the rate matters, since crf spends bits by time.
+        frames: Frames in order of display.
+        info: Their size and rate; the rate matters, since crf allocates bits by time.
         settings: Encoder and options.
     Returns:
         The packets in order of decoding, one per frame.
@@ -57,13 +78,13 @@ def encode_anchor(frames: Iterable[YuvFrame], info: VideoInfo, settings: AnchorS
         packets += _packets(encoder.encode(picture))
         seconds += time.perf_counter() - start
     start = time.perf_counter()
-    packets += _packets(encoder.encode(None))  # the frames that lookahead and reordering still hold
+    packets += _packets(encoder.encode(None))  # frames still in the encoder's lookahead and reordering buffers
     seconds += time.perf_counter() - start
     return AnchorStream(settings, bytes(encoder.extradata or b""), tuple(packets), seconds)
 
 
 def decode_anchor(stream: AnchorStream) -> Iterator[YuvFrame]:
-    """Decode the packets; yields frames in order of display."""
+    """Decode the packets of a film; yields frames in order of display."""
     decoder: Any = av.CodecContext.create(stream.settings.decoder, "r")
     if stream.header:
         decoder.extradata = stream.header
@@ -80,7 +101,7 @@ def _encoder(info: VideoInfo, settings: AnchorSettings) -> Any:
     encoder.width, encoder.height, encoder.pix_fmt = info.width, info.height, "yuv420p"
     encoder.framerate, encoder.time_base = info.fps, 1 / info.fps
     encoder.options = dict(settings.options)
-    # Parameter sets, and x265's 2.4 kB of text about its options, go where a container would keep them.
+    # Parameter sets, and x265's 2.4 kB of text about its options, go to the header, as in a container.
     encoder.flags |= Flags.global_header.value
     if settings.threads:
         encoder.thread_count = settings.threads

@@ -1,4 +1,4 @@
-"""Folders of films."""
+"""Listing of the films in a folder."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ FILM_SUFFIXES = {".mp4", ".mkv", ".webm", ".mov", ".avi", ".y4m"}
 
 
 def find_clips(folder: str | Path) -> list[Path]:
-    """The films in a folder, by name.
+    """List the films in a folder, sorted by name.
 
     Raises:
-        UsageError: there is no such folder, or no film in it.
+        UsageError: the folder does not exist, or holds no film.
     """
     folder = Path(folder)
     if not folder.is_dir():

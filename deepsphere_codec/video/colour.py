@@ -1,4 +1,7 @@
-"""Between RGB and 8-bit 4:2:0 YUV. Chroma sits in the middle of its 2x2 pixels; the picture wraps at its left edge."""
+"""Conversion between RGB and 8-bit 4:2:0 YUV.
+
+A chroma sample lies in the centre of its 2x2 pixels; the picture wraps at its left and right edges.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,11 @@ Plane = Float[np.ndarray, "_ _"]
 
 
 def yuv_to_rgb(frame: YuvFrame, info: VideoInfo) -> UInt8[np.ndarray, "height width 3"]:
-    """The frame in RGB; chroma is interpolated linearly, across the +-180 degree seam too.
+    """Convert a frame to RGB; chroma is interpolated linearly, also across the +-180 degree seam.
 
     Args:
         frame: Planes of any even size.
-        info: Its matrix and full_range count.
+        info: Film information, of which matrix and full_range are used.
     Returns:
         RGB, uint8, [H, W, 3].
     """
@@ -32,12 +35,14 @@ def yuv_to_rgb(frame: YuvFrame, info: VideoInfo) -> UInt8[np.ndarray, "height wi
 def rgb_to_yuv(
     rgb: UInt8[np.ndarray, "height width 3"], *, matrix: str = "bt709", full_range: bool = False
 ) -> YuvFrame:
-    """The picture as 8-bit 4:2:0; a chroma sample is the mean over its 2x2 pixels.
+    """Convert a picture to 8-bit 4:2:0; a chroma sample is the mean over its 2x2 pixels.
 
     Args:
-        rgb: uint8, [H, W, 3], H and W even.
-        matrix: "bt709", "bt601" or "bt2020".
-        full_range: Luma 0 ... 255 instead of 16 ... 235.
+        rgb: Picture, uint8, [H, W, 3], H and W even.
+        matrix: Colour matrix, "bt709", "bt601" or "bt2020".
+        full_range: Use luma 0 ... 255 instead of 16 ... 235.
+    Returns:
+        The frame.
     Raises:
         ValueError: H or W is odd.
     """
@@ -54,7 +59,7 @@ def rgb_to_yuv(
 
 
 def _range(full_range: bool) -> tuple[int, int, int]:
-    """Luma's offset and scale, and chroma's scale."""
+    """Offset and scale of luma, and scale of chroma."""
     return (0, 255, 255) if full_range else (16, 219, 224)
 
 
@@ -63,7 +68,7 @@ def _mean_2x2(plane: Plane) -> Plane:
 
 
 def _chroma_up(plane: Plane) -> Plane:
-    """Twice the size: each new sample lies a quarter of the way to the next old one."""
+    """Double the resolution linearly: each new sample lies a quarter of the way to the next old one."""
     height, width = plane.shape
     rows = np.concatenate([plane[:1], plane, plane[-1:]])
     tall = np.empty((2 * height, width), np.float32)

@@ -1,4 +1,4 @@
-"""Films opened with PyAV, and its errors told as ours."""
+"""Opening of films with PyAV, and conversion of its errors."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from av.video.stream import VideoStream
 
 from deepsphere_codec.errors import UsageError
 
-NO_FILM_FORMATS = {"tty"}  # FFmpeg draws any .txt file as a terminal would, and calls that a film
+NO_FILM_FORMATS = {"tty"}  # FFmpeg opens any .txt file as a film of a terminal
 
 
 def open_container(path: Path) -> InputContainer:
     """Open a film.
 
     Raises:
-        UsageError: it cannot be read, or is no film.
+        UsageError: it cannot be read, or is not a film.
     """
     with one_line(path, "cannot be opened as a film"):
         # "file:" so that a colon in a name is not taken for a protocol; tags need not be UTF-8
@@ -31,8 +31,13 @@ def open_container(path: Path) -> InputContainer:
 
 
 def video_stream(path: Path, container: InputContainer) -> VideoStream:
-    """The first stream of pictures that is not a cover (of an audio file).
+    """Return the first video stream that is not the cover picture of an audio file.
 
+    Args:
+        path: Path of the film, for the message.
+        container: The opened film.
+    Returns:
+        The stream.
     Raises:
         UsageError: there is none.
     """
@@ -43,10 +48,19 @@ def video_stream(path: Path, container: InputContainer) -> VideoStream:
 
 
 @contextmanager
-def one_line(path: Path, what: str) -> Iterator[None]:
-    """PyAV's errors as ours."""
+def one_line(path: Path, problem: str) -> Iterator[None]:
+    """Convert errors of PyAV within the context to a UsageError with a message of one line.
+
+    Args:
+        path: Path of the film, for the message.
+        problem: Description of the failure, for the message.
+    Returns:
+        Context manager.
+    Raises:
+        UsageError: PyAV has raised an error.
+    """
     try:
         yield
     except (av.FFmpegError, OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise UsageError(f"{path}: {what} ({reason}); give a sound film or a folder of PNG frames") from error
+        raise UsageError(f"{path}: {problem} ({reason}); give an undamaged film or a folder of PNG frames") from error

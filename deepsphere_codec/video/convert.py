@@ -1,4 +1,4 @@
-"""PyAV's frames to ours."""
+"""Conversion of PyAV's frames to `YuvFrame`."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from deepsphere_codec.video.colour import rgb_to_yuv
 from deepsphere_codec.video.tags import tags_of
 
 MATRICES = {1: "bt709", 2: "bt709", 5: "bt601", 6: "bt601", 9: "bt2020"}
-"""AVColorSpace to our name; 2 is "not said", and what does not say is nearly always BT.709 at these sizes."""
+"""Names of AVColorSpace's numbers; 2 is "unspecified", which at these sizes nearly always means BT.709."""
 
 RGB_MATRIX = "bt709"
 PLANAR_420 = ("yuv420p", "yuvj420p")
 
 
 class Colour(NamedTuple):
-    """Fields of `VideoInfo`."""
+    """Colour of a film; the fields are those of `VideoInfo`."""
 
     full_range: bool
     matrix: str
@@ -31,22 +31,22 @@ class Colour(NamedTuple):
 
 
 def colour_of(frame: av.VideoFrame) -> Colour:
-    """The colour that `frame_from_av` delivers this frame in; what the film does not say is what goes with its matrix.
+    """Return the colour of the frame that `frame_from_av` makes; unspecified tags are those customary for its matrix.
 
     Raises:
-        UsageError: the matrix is none that we know.
+        UsageError: the colour matrix is not supported.
     """
     if _is_rgb(frame):
         return Colour(False, RGB_MATRIX, *tags_of(RGB_MATRIX, frame.color_primaries, frame.color_trc)[1:])
     if frame.colorspace not in MATRICES:
-        known = ", ".join(sorted(set(MATRICES.values())))
-        raise UsageError(f"its colour matrix (number {frame.colorspace}) is unknown here; convert it to one of {known}")
+        names = ", ".join(sorted(set(MATRICES.values())))
+        raise UsageError(f"its colour matrix (number {frame.colorspace}) is unknown here; convert it to one of {names}")
     matrix = MATRICES[frame.colorspace]
     return Colour(_is_full_range(frame), matrix, *tags_of(matrix, frame.color_primaries, frame.color_trc)[1:])
 
 
 def frame_from_av(frame: av.VideoFrame) -> YuvFrame:
-    """The frame as 8-bit 4:2:0 in its own range and matrix; RGB becomes BT.709, limited range."""
+    """Convert a frame to 8-bit 4:2:0 in its own range and matrix; RGB becomes BT.709, limited range."""
     if _is_rgb(frame):
         return rgb_to_yuv(rgb_from_av(frame), matrix=RGB_MATRIX)
     if frame.format.name not in PLANAR_420:
@@ -56,7 +56,7 @@ def frame_from_av(frame: av.VideoFrame) -> YuvFrame:
 
 
 def rgb_from_av(frame: av.VideoFrame) -> UInt8[np.ndarray, "height width 3"]:
-    """The frame as RGB, what is transparent in it shown as if it were not."""
+    """Convert a frame to RGB, uint8, [H, W, 3], ignoring transparency."""
     return frame.to_ndarray(format="rgb24")
 
 
@@ -69,6 +69,6 @@ def _is_full_range(frame: av.VideoFrame) -> bool:
 
 
 def _plane(plane: av.video.plane.VideoPlane) -> UInt8[np.ndarray, "height width"]:
-    """A copy without the padding at the end of each line: PyAV reuses the buffer."""
+    """Copy a plane without the padding at the end of each line; a copy, since PyAV reuses the buffer."""
     lines = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)
     return lines[:, : plane.width].copy()

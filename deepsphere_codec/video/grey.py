@@ -1,4 +1,4 @@
-"""Grey pictures, such as maps of quality."""
+"""Reading of grey pictures, such as quality maps."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ def read_grey(path: str | Path) -> UInt8[np.ndarray, "height width"]:
     """Read a grey PNG of a whole ERP.
 
     Args:
-        path: Of the picture, 8 bits a pixel.
+        path: Path of the picture, 8 bits per pixel.
     Returns:
-        Its pixels, [height, width].
+        Pixels, [height, width], uint8.
     Raises:
-        UsageError: it cannot be read, is not grey, or not twice as wide as high.
+        UsageError: the picture cannot be read, is not grey, or is not twice as wide as high.
     """
     try:
         with av.open(str(path)) as container:

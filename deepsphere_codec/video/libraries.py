@@ -1,4 +1,4 @@
-"""Which FFmpeg is at work, for measurements that depend on it."""
+"""Versions of FFmpeg's libraries, to be recorded with measurements that depend on them."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ import av
 
 
 def library_versions() -> dict[str, str]:
-    """Of FFmpeg's libraries, as PyAV was built with them: {"libavcodec": "62.28.100", …}."""
+    """Return the versions of the FFmpeg libraries that PyAV was built with: {"libavcodec": "62.28.100", …}."""
     return {name: ".".join(map(str, version)) for name, version in sorted(av.library_versions.items())}

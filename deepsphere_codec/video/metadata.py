@@ -1,4 +1,4 @@
-"""Tags of films: which are the film's own, and which a container can hold."""
+"""Tags of films: selection of those that describe the film itself, and of those that a container supports."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Mapping
 
 MAX_KEY = 255
 MAX_VALUE = 65535
-"""Bytes of UTF-8."""
+"""Largest length of a value in bytes of UTF-8."""
 
 _OF_THE_FILE = {
     "bps", "compatible_brands", "duration", "encoder", "major_brand", "minor_version", "number_of_bytes",
     "number_of_frames", "timecode", "vendor_id",
 }  # fmt: skip
-"""What speaks of the file it was read from; its copy has its own."""
+"""Tags that describe the file rather than the film, and are therefore not copied."""
 
 _DEFAULTS = {("handler_name", "SoundHandler"), ("handler_name", "VideoHandler"), ("language", "und")}
 
@@ -22,25 +22,25 @@ MP4_TAGS = {
     "description", "disc", "episode_id", "episode_sort", "gapless_playback", "genre", "grouping", "hd_video",
     "keywords", "location", "lyrics", "media_type", "network", "season_number", "show", "synopsis", "title", "track",
 }  # fmt: skip
-"""Of a film, that FFmpeg writes into an .mp4. Source: libavformat/movenc.c, mov_write_ilst_tag, and a test."""
+"""Tags of a film that FFmpeg writes into an .mp4. Source: libavformat/movenc.c, mov_write_ilst_tag, and a test."""
 
 MP4_TRACK_TAGS = {"creation_time", "handler_name", "language", "sa3d", "title"}
-"""Of a track."""
+"""Tags of a track that FFmpeg writes into an .mp4."""
 
 
 def own_tags(tags: Mapping[str, str], beside: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The tags of a film or a track that go with it into another file.
+    """Select the tags of a film or a track that are copied with it into another file.
 
     Args:
-        tags: As FFmpeg reads them.
-        beside: The film's, for those of a track: what they say alike is left out.
+        tags: Tags as FFmpeg reads them.
+        beside: For a track, the tags of its film; equal ones are omitted.
     Returns:
-        The tags; keys that an .mp4 knows in lower case, as FFmpeg writes them there (Matroska has them in capitals).
+        The tags; keys that an .mp4 supports in lower case, as FFmpeg writes them there (Matroska uses capitals).
     """
-    own = {_plain(key): value for key, value in tags.items() if _is_own(key, value, tags)}
-    if "name" in own:  # so FFmpeg calls a track's title in an .mp4
-        own.setdefault("title", own.pop("name"))
-    return {key: value for key, value in own.items() if (beside or {}).get(key) != value}
+    selected = {_plain(key): value for key, value in tags.items() if _is_own(key, value, tags)}
+    if "name" in selected:  # FFmpeg's key for a track's title in an .mp4
+        selected.setdefault("title", selected.pop("name"))
+    return {key: value for key, value in selected.items() if (beside or {}).get(key) != value}
 
 
 def _plain(key: str) -> str:
@@ -49,7 +49,7 @@ def _plain(key: str) -> str:
 
 def _is_own(key: str, value: str, tags: Mapping[str, str]) -> bool:
     base = re.sub("-[a-z]{3}$", "", key)
-    if base != key and base in tags:  # FFmpeg tells "location-eng" as "location" too
+    if base != key and base in tags:  # FFmpeg reports "location-eng" as "location" as well
         return False
     of_the_file = base.lower() in _OF_THE_FILE or base.lower().startswith("_statistics")
     long = len(key.encode()) > MAX_KEY or len(value.encode()) > MAX_VALUE

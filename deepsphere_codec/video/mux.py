@@ -1,4 +1,4 @@
-"""Audio and tags beside the pictures of a film that is written: copied as they are."""
+"""Writing of audio and tags next to the pictures of a film, copied without changes."""
 
 from __future__ import annotations
 
@@ -17,27 +17,34 @@ from deepsphere_codec.video.template import CARRIED, open_template
 from deepsphere_codec.video.tracks import AudioTrack, TrackPacket, Tracks
 
 LATEST = 10**7
-"""Seconds; what lies farther from a film's first frame (four months) is no time of a film."""
+"""Largest plausible distance of a time from a film's first frame, in seconds (four months)."""
 
 
 DAMAGE = (av.error.InvalidDataError, av.error.PatchWelcomeError, av.error.ArgumentError)
-"""What FFmpeg says of audio that it cannot make sense of; our own pictures give no reason to."""
+"""Errors that FFmpeg raises for invalid audio packets; the pictures that this package writes do not cause them."""
 
 _LOOKED_INTO = {"ac3", "eac3"}
-"""Codecs whose packets an .mp4 describes; one of zeros would not do."""
+"""Codecs whose packets the .mp4 muxer parses, so that a test packet of zeros would fail."""
 
 
 class Holder(NamedTuple):
-    """A container, and what it can hold."""
+    """A container format and the audio and tags that it supports.
+
+    Attributes:
+        suffix: Suffix of its files.
+        format: FFmpeg's name.
+        codecs: Audio codecs, with FFmpeg's names.
+        tags: Tags of a film; None for any.
+        track_tags: Tags of a track; None for any.
+        options: Options of the muxer for films with audio.
+    """
 
     suffix: str
     format: str
     codecs: frozenset[str]
     tags: frozenset[str] | None
-    """Of the film; None: any."""
     track_tags: frozenset[str] | None
     options: Mapping[str, str]
-    """For films with audio."""
 
 
 MATROSKA = Holder(
@@ -46,7 +53,7 @@ MATROSKA = Holder(
     codecs=frozenset(CARRIED),
     tags=None,
     track_tags=None,
-    # Where audio has ended or is late, pictures wait for it this many microseconds, lossless and in memory.
+    # If audio has ended or is late, pictures wait for it for this many microseconds, uncompressed in memory.
     options={"max_interleave_delta": "1000000"},
 )
 MP4 = Holder(
@@ -60,27 +67,33 @@ MP4 = Holder(
 
 
 class Beside:
-    """What lies beside the pictures of a film. Made before its first frame is written.
+    """Writer of the audio and the tags of a film; to be created before its first frame is written.
+
+    Args:
+        container: The film.
+        pictures: Its video stream.
+        tracks: Audio tracks and tags to write.
+        holder: Format of the film.
 
     Attributes:
-        notes: What is left out, and why; may grow while packets are written.
+        notes: Sentences about what is omitted, and why; may grow while packets are written.
     """
 
     def __init__(self, container: OutputContainer, pictures: Stream, tracks: Tracks, holder: Holder) -> None:
         self.notes: list[str] = []
         self._container = container
         self._tracks = [self._track(number, track, holder) for number, track in enumerate(tracks.audio)]
-        container.metadata.update(self._held("the film", tracks.tags, holder, holder.tags))
-        pictures.metadata.update(self._held("the pictures", tracks.video_tags, holder, holder.track_tags))
+        container.metadata.update(self._supported("the film", tracks.tags, holder, holder.tags))
+        pictures.metadata.update(self._supported("the pictures", tracks.video_tags, holder, holder.track_tags))
 
     def write(self, packet: TrackPacket) -> None:
-        """See `VideoWriter.write_packet`."""
+        """Append a packet; see `VideoWriter.write_packet`."""
         if not 0 <= packet.track < len(self._tracks):
             raise ValueError(f"the packet is of track {packet.track}, the film has {len(self._tracks)}")
         track = self._tracks[packet.track]
         if track is None or not packet.data:
             return
-        self._container.start_encoding()  # which settles the clocks of all tracks
+        self._container.start_encoding()  # fixes the time bases of all tracks
         copy = track.copy(packet)
         if copy is None:
             self._note(f"packets of audio track {packet.track} are left out: their times are no sensible ones")
@@ -94,20 +107,22 @@ class Beside:
         name = f"audio track {number} ({track.codec})"
         if track.codec not in holder.codecs:
             self._note(f"{name} is left out: {holder.suffix} cannot hold it")
-        elif not _is_sound(track, holder):
+        elif not _is_writable(track, holder):
             self._note(f"{name} is left out: its description is damaged")
         else:
             stream = _add_stream(self._container, track)
-            stream.metadata.update(self._held(name, track.tags, holder, holder.track_tags))
+            stream.metadata.update(self._supported(name, track.tags, holder, holder.track_tags))
             stream.disposition = Disposition.default if track.default else Disposition(0)
             return _Track(stream, track.time_base)
         return None
 
-    def _held(self, whose: str, tags: Mapping[str, str], holder: Holder, held: frozenset[str] | None) -> dict[str, str]:
+    def _supported(
+        self, owner: str, tags: Mapping[str, str], holder: Holder, keys: frozenset[str] | None
+    ) -> dict[str, str]:
         for key in tags:
-            if held is not None and key.lower() not in held:
-                self._note(f"the tag {key!r} of {whose} is left out: {holder.suffix} has no place for it")
-        return {key: value for key, value in tags.items() if held is None or key.lower() in held}
+            if keys is not None and key.lower() not in keys:
+                self._note(f"the tag {key!r} of {owner} is left out: {holder.suffix} has no place for it")
+        return {key: value for key, value in tags.items() if keys is None or key.lower() in keys}
 
     def _note(self, text: str) -> None:
         if text not in self.notes:
@@ -115,7 +130,7 @@ class Beside:
 
 
 class _Track:
-    """Turns packets of one track into PyAV's, on the clock of the film that is written."""
+    """Conversion of one track's packets to PyAV's, in the time base of the output film."""
 
     def __init__(self, stream: AudioStream, time_base: Fraction) -> None:
         self._stream = stream
@@ -123,9 +138,9 @@ class _Track:
         self._last: int | None = None
 
     def copy(self, packet: TrackPacket) -> av.Packet | None:
-        """None for a packet whose time is none.
+        """Convert a packet; None if its time is not plausible.
 
-        Times of decoding must grow: one that does not is taken to be a tick behind the one before it.
+        Decoding times must increase: one that does not is set to one tick after the previous one.
         """
         if max(abs(packet.pts), abs(packet.dts), packet.duration) * self._time_base > LATEST:
             return None
@@ -153,13 +168,13 @@ def _add_stream(container: OutputContainer, track: AudioTrack) -> AudioStream:
     return stream
 
 
-def _is_sound(track: AudioTrack, holder: Holder) -> bool:
-    """Whether a film with this track alone can be written; in memory."""
+def _is_writable(track: AudioTrack, holder: Holder) -> bool:
+    """Check whether a film with only this track can be written, in memory."""
     try:
         with av.open(io.BytesIO(), "w", format=holder.format) as container:
             stream = _add_stream(container, track)
             container.start_encoding()
-            if track.codec not in _LOOKED_INTO:  # an .mp4 describes tracks at its end, and only those with a packet
+            if track.codec not in _LOOKED_INTO:  # an .mp4 describes tracks at its end, if they have a packet
                 packet = av.Packet(bytes(16))
                 packet.stream, packet.pts, packet.dts, packet.is_keyframe = stream, 0, 0, True
                 packet.time_base = track.time_base

@@ -1,7 +1,7 @@
-"""Tags, audio tracks and audio packets as bytes, for a stream to carry without knowing what they are.
+"""Serialisation of tags, audio tracks and audio packets, which a stream carries as opaque bytes.
 
-Numbers are little-endian; varints, signed ones too, are those of `cursor`. Every length is checked against what is
-there before anything of that size is made.
+Numbers are little-endian; varints, including signed ones, are those of `cursor`. Every length is checked against the
+remaining bytes before memory of that size is allocated.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from deepsphere_codec.video.tracks import AudioTrack, TrackPacket, is_layout
 
 MAX_CHANNELS = 255
 MAX_RATE = 1 << 22
-"""Samples a second."""
+"""Largest number of samples per second."""
 MAX_TICK = (1 << 31) - 1
-"""Of a time base's numerator and denominator; FFmpeg's are 32 bits, signed."""
+"""Largest numerator and denominator of a time base; FFmpeg's are 32 bits, signed."""
 MAX_TIME = 1 << 62
 
 _TRACK = struct.Struct("<IIIBB")  # time base: numerator, denominator; sample rate, channels, 1 if default
-_PACKETS = struct.Struct("<HIq")  # track, how many, dts before the first
+_PACKETS = struct.Struct("<HIq")  # track, number of packets, dts that the first is relative to
 _SHORTEST_PACKET = 4
-"""Bytes: a packet has four varints."""
+"""Smallest size of a packet in bytes: four varints."""
 
 
 def pack_tags(tags: Mapping[str, str]) -> bytes:
-    """Tags as bytes: how many u16; of each the key as length u8 and UTF-8, the value as length u16 and UTF-8.
+    """Serialise tags: their number u16; for each the key as length u8 and UTF-8, the value as length u16 and UTF-8.
 
     Raises:
-        ValueError: there are too many, or one is longer than `own_tags` leaves in.
+        ValueError: there are too many, or one is longer than `own_tags` allows.
     """
     parts = [_sized("<H", len(tags))]
     for key, value in tags.items():
@@ -42,10 +42,10 @@ def pack_tags(tags: Mapping[str, str]) -> bytes:
 
 
 def unpack_tags(data: bytes) -> dict[str, str]:
-    """The tags in bytes that `pack_tags` wrote.
+    """Deserialise tags written by `pack_tags`.
 
     Raises:
-        ValueError: they are none.
+        ValueError: the bytes are not valid tags.
     """
     cursor = Cursor(data)
     tags = _tags(cursor)
@@ -54,13 +54,13 @@ def unpack_tags(data: bytes) -> dict[str, str]:
 
 
 def pack_track(track: AudioTrack) -> bytes:
-    """An audio track as bytes.
+    """Serialise an audio track.
 
-    Its time base as numerator and denominator u32, sample rate u32, channels u8, 1 or 0 u8 for whether it is the
-    default; codec and layout as length u8 and ASCII; extradata as length u32 and bytes; its tags as `pack_tags`.
+    Fields: numerator and denominator of the time base u32, sample rate u32, channels u8, 1 if it is the default track
+    else 0 u8; codec and layout as length u8 and ASCII; extradata as length u32 and bytes; tags as in `pack_tags`.
 
     Raises:
-        ValueError: a value that no track has, or the layout cannot hold.
+        ValueError: a value is not valid or cannot be stored.
     """
     _check_track(track)
     base = track.time_base
@@ -70,10 +70,10 @@ def pack_track(track: AudioTrack) -> bytes:
 
 
 def unpack_track(data: bytes) -> AudioTrack:
-    """The track in bytes that `pack_track` wrote.
+    """Deserialise a track written by `pack_track`.
 
     Raises:
-        ValueError: they are none, or a track that is not carried.
+        ValueError: the bytes are not a valid track, or its codec is not carried.
     """
     cursor = Cursor(data)
     numerator, denominator, rate, channels, default = cursor.unpack(_TRACK)
@@ -89,11 +89,11 @@ def unpack_track(data: bytes) -> AudioTrack:
 
 
 def pack_packets(packets: Sequence[TrackPacket]) -> bytes:
-    """Packets of one track, one after another in order of decoding, as bytes.
+    """Serialise consecutive packets of one track, in order of decoding.
 
-    The track's number u16, how many u32, a time i64 that the first packet's dts is counted from. Of each: dts since the
-    one before as signed varint, pts - dts as signed varint, duration as varint, 2 * size + (1 for a keyframe) as
-    varint, its bytes.
+    Fields: number of the track u16, number of packets u32, a time i64 that the first packet's dts is relative to. For
+    each packet: dts minus that of the previous packet as signed varint, pts - dts as signed varint, duration as varint,
+    2 * size + (1 for a keyframe) as varint, its bytes.
 
     Raises:
         ValueError: there are none, they are of several tracks, or a number is out of range.
@@ -112,10 +112,10 @@ def pack_packets(packets: Sequence[TrackPacket]) -> bytes:
 
 
 def unpack_packets(data: bytes) -> list[TrackPacket]:
-    """The packets in bytes that `pack_packets` wrote.
+    """Deserialise packets written by `pack_packets`.
 
     Raises:
-        ValueError: they are none.
+        ValueError: the bytes are not valid packets.
     """
     cursor = Cursor(data)
     track, count, dts = cursor.unpack(_PACKETS)

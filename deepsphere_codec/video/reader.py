@@ -1,4 +1,4 @@
-"""Films in: anything PyAV opens, `.y4m`, or a folder of PNG frames, one 4:2:0 picture at a time."""
+"""Reading of films: anything PyAV opens, `.y4m`, or a folder of PNG frames, one 4:2:0 picture at a time."""
 
 from __future__ import annotations
 
@@ -13,19 +13,21 @@ from deepsphere_codec.video.sources import FrameSource, open_source
 from deepsphere_codec.video.timing import EVEN, Clock, Span, TimedFrame, Timing
 
 FrameRange = tuple[int | None, int | None]
-"""Half-open, as a Python slice: (None, None) is every frame, (-3, None) the last three."""
+"""Half-open range of frames, like a Python slice: (None, None) is every frame, (-3, None) the last three."""
 
 
 def open_video(path: str | Path, *, assume_erp: bool = False, frames: FrameRange | None = None) -> VideoReader:
-    """Open a film to read it once, from front to back, in constant memory.
+    """Open a film to read it once, sequentially, in constant memory.
 
     Args:
         path: A film, a `.y4m` file, or a folder of PNG frames (in natural order: 2.png before 10.png).
-        assume_erp: Take a film that is not 2:1 (a 16:9 one, say) for a whole equirectangular picture as it is.
+        assume_erp: Accept a film that is not 2:1 (for example 16:9) as a whole equirectangular picture.
         frames: Half-open range to deliver; for a negative end the film is decoded once more, to count its frames.
-            A film's packets are read through once up to the range's end, not decoded, to see whether frames lie evenly.
+            A film's packets are read once up to the range's end, not decoded, to check if frames are evenly spaced.
+    Returns:
+        Reader of the frames.
     Raises:
-        UsageError: missing, unreadable, no film, not 2:1, odd sizes, no frames, a range that is empty.
+        UsageError: the film is missing, unreadable, not a film, not 2:1, or of odd size, or the range has no frames.
     """
     path = Path(path)
     first, last = _from_front(path, *(frames or (None, None)))
@@ -40,13 +42,20 @@ def open_video(path: str | Path, *, assume_erp: bool = False, frames: FrameRange
 
 
 class VideoReader(Iterator[YuvFrame]):
-    """The frames of a film in order, once; a context manager. `open_video` makes it.
+    """Iterator over the frames of a film in order; a context manager. Created by `open_video`.
 
-    Iterating raises UsageError where a frame cannot be decoded, and where the range holds no frame at all.
+    Iterating raises UsageError if a frame cannot be decoded, or if the range holds no frame at all.
+
+    Args:
+        path: Path of the film, for messages.
+        source: Source of the frames.
+        first: First frame of the range.
+        last: End of the range (exclusive); None for the end of the film.
+        timing: Timing of the range.
 
     Attributes:
-        info: What the film is; its `time_base` is None if the frames of the range lie evenly.
-        span: The time that the range takes in the film, for what goes beside the pictures (`read_packets`).
+        info: Properties of the film; its `time_base` is None if the frames of the range are evenly spaced.
+        span: Time span of the range in the film, for `read_packets`.
     """
 
     def __init__(self, path: Path, source: FrameSource, first: int, last: int | None, timing: Timing = EVEN) -> None:
@@ -61,13 +70,13 @@ class VideoReader(Iterator[YuvFrame]):
 
     @property
     def expected(self) -> int | None:
-        """How many frames the range holds, as far as the file says; for a progress bar."""
+        """Number of frames in the range according to the file, or None; for a progress bar."""
         if self.info.frames is None:
             return None
         return len(range(self.info.frames)[self._first : self._last])
 
     def timed(self) -> Iterator[TimedFrame]:
-        """The frames that are left, each with its timestamp in `info.tick`s: see `Clock` for how it is made."""
+        """Iterate over the remaining frames with their timestamps in `info.tick`s, computed by `Clock`."""
         while (frame := self._next()) is not None:
             yield frame
 
@@ -89,6 +98,7 @@ class VideoReader(Iterator[YuvFrame]):
         return None
 
     def close(self) -> None:
+        """Close the film."""
         self._source.close()
 
     def __enter__(self) -> VideoReader:
@@ -101,7 +111,7 @@ class VideoReader(Iterator[YuvFrame]):
 
 
 def _from_front(path: Path, first: int | None, last: int | None) -> tuple[int, int | None]:
-    """The range with both ends counted from the film's beginning."""
+    """Convert the range's ends to numbers counted from the film's beginning."""
     text = _range_text(first, last)
     if (first or 0) < 0 or (last or 0) < 0:
         first, last, _ = slice(first, last).indices(_count(path))
@@ -112,7 +122,7 @@ def _from_front(path: Path, first: int | None, last: int | None) -> tuple[int, i
 
 
 def _count(path: Path) -> int:
-    """Frames in the film, by decoding them: what a file says of itself may be wrong."""
+    """Count the frames of a film by decoding them, since the number stored in a file may be wrong."""
     source = open_source(path)
     try:
         return sum(1 for _ in source.frames())

@@ -1,4 +1,4 @@
-"""Look through a film's packets, without decoding them, to learn when its frames are shown."""
+"""Scan of a film's packets, without decoding them, for the display times of its frames."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from deepsphere_codec.video.container import open_container, video_stream
 from deepsphere_codec.video.timing import EVEN, Evenness, Span, Timing
 
 REORDERED = 64
-"""Packets are stored in order of decoding; no codec shows a frame this many packets after where it is stored.
+"""Bound of the reordering: no codec displays a frame this many packets later than it is stored.
 
 H.264 and H.265 allow 16 frames, which may be two packets each.
 """
@@ -24,17 +24,20 @@ EVEN_FORMATS = {"yuv4mpegpipe"}  # frames without times
 
 
 def scan(path: Path, fps: Fraction, first_pts: int | None, first: int, last: int | None) -> Timing:
-    """When the frames of a range are shown, in constant memory.
+    """Determine the display times of a range of frames, in constant memory.
 
-    The packets up to the range's end are read, from a file opened anew; what can be read only once (a pipe) is taken
-    to be even, and so is a film that holds no times. A film that breaks off is even as far as it goes: reading its
-    frames will tell.
+    Opens the file again and reads the packets up to the range's end. A pipe, which can be read only once, and a film
+    without times count as evenly spaced. Of a truncated film the existing packets are evaluated; the error is reported
+    when its frames are read.
 
     Args:
-        path: A film.
-        fps: Its frames a second.
-        first_pts: Of its first frame, in units of its time base; packets before it hold nothing that is shown.
-        first, last: The range of frames, half-open, from 0; last None: up to the end.
+        path: Path of the film.
+        fps: Its frames per second.
+        first_pts: Time of its first frame, in units of its time base; earlier packets hold no frame to be shown.
+        first: First frame of the range.
+        last: End of the range (exclusive); None for the end of the film.
+    Returns:
+        Timing of the range.
     """
     if not path.is_file():
         return EVEN
@@ -51,7 +54,7 @@ def scan(path: Path, fps: Fraction, first_pts: int | None, first: int, last: int
 
 
 def in_order(times: Iterable[int]) -> Iterator[int]:
-    """The same times in order of display, as long as none is stored more than `REORDERED` places too late."""
+    """Sort times into order of display, given that none is stored more than `REORDERED` positions too late."""
     waiting: list[int] = []
     for time in times:
         heapq.heappush(waiting, time)
@@ -78,7 +81,7 @@ def _timing(times: Iterator[int], time_base: Fraction, fps: Fraction, first: int
             break
         start = time if start is None else start
         if not even.holds(time) and last is None:
-            break  # all is known
+            break  # neither the timing nor the span can change any more
     if start is None:
         return EVEN
     zero = start * time_base

@@ -1,4 +1,4 @@
-"""Where frames go: a film that PyAV writes, `.y4m`, or a folder of PNG files."""
+"""Writers of frames: a film written with PyAV, `.y4m`, or a folder of PNG files."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from deepsphere_codec.video.tracks import TrackPacket, Tracks
 
 
 class VideoWriter(ABC):
-    """Takes frames in order. `create_video` makes it, and ends it."""
+    """Writer of a film's frames in order; created and finished by `create_video`."""
 
     def __init__(self, info: VideoInfo) -> None:
         self.info = info
         self.count = 0
         self.notes: list[str] = []
-        """What of the tracks given to `create_video` is left out, and why; a sentence each, for the user."""
+        """Sentences for the user about tracks and tags that are omitted, and why."""
         self._last_pts = -1
 
     def write(self, frame: YuvFrame, pts: int | None = None) -> None:
@@ -33,10 +33,10 @@ class VideoWriter(ABC):
 
         Args:
             frame: The picture.
-            pts: When it is shown, in `info.tick`s, from 0, growing from frame to frame; evenly at `info.fps` unless
-                given. `.mkv` rounds it to a thousandth of a second; `.y4m` and folders cannot hold it.
+            pts: Display time in `info.tick`s, from 0, increasing from frame to frame; None for even spacing at
+                `info.fps`. `.mkv` rounds it to a millisecond; `.y4m` and folders cannot store it.
         Raises:
-            ValueError: the size or type differs from what the film was created for, or the time does not grow.
+            ValueError: the size or dtype differs from what the film was created for, or the time does not increase.
         """
         if pts is None:
             pts = round(self.count / (self.info.fps * self.info.tick))
@@ -44,24 +44,24 @@ class VideoWriter(ABC):
             raise ValueError(f"frame {self.count} has the time {pts}, that before it {self._last_pts}; times must grow")
         height, width = self.info.height, self.info.width
         expected = ((height, width), (height // 2, width // 2), (height // 2, width // 2))
-        got = tuple(plane.shape for plane in frame)
-        if got != expected or any(plane.dtype != np.uint8 for plane in frame):
-            raise ValueError(f"got planes {got} of {frame.y.dtype}, expected {expected} of uint8")
+        shapes = tuple(plane.shape for plane in frame)
+        if shapes != expected or any(plane.dtype != np.uint8 for plane in frame):
+            raise ValueError(f"got planes {shapes} of {frame.y.dtype}, expected {expected} of uint8")
         self._write(frame, pts)
         self.count += 1
         self._last_pts = pts
 
     @abstractmethod
     def write_packet(self, packet: TrackPacket) -> None:
-        """Append a packet of an audio track; what the film cannot hold is left out.
+        """Append a packet of an audio track; a packet that the film cannot store is omitted.
 
-        Frames and packets are to come about as they are shown: what runs ahead waits in memory, or lies far in the file
-        from what it sounds with.
+        Frames and packets should be written roughly in order of presentation: those that are early wait in memory, or
+        end up far in the file from what they are played with.
 
         Args:
-            packet: Of a track given to `create_video`; its times count from the first frame.
+            packet: Packet of a track given to `create_video`; its times count from the first frame.
         Raises:
-            ValueError: it is of another track.
+            ValueError: there is no such track.
         """
 
     @abstractmethod
@@ -69,14 +69,21 @@ class VideoWriter(ABC):
 
     @abstractmethod
     def finish(self) -> None:
-        """Write what is still held back, and what belongs at the end."""
+        """Write the frames still in the encoder, and the end of the file."""
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of the file, finished or not."""
+        """Close the file, finished or not."""
 
 
 class Encoder(NamedTuple):
+    """A video encoder.
+
+    Attributes:
+        name: FFmpeg's name.
+        options: Options of the encoder.
+    """
+
     name: str
     options: Mapping[str, str]
 
@@ -86,7 +93,15 @@ X264 = Encoder("libx264", {"crf": "12", "preset": "fast"})
 
 
 class FilmWriter(VideoWriter):
-    """One track of pictures through PyAV, and audio as it is."""
+    """Writer of a film with one video track, encoded with PyAV, and copied audio tracks.
+
+    Args:
+        path: Path of the film.
+        info: Size, frame rate and colour.
+        tracks: Audio tracks and tags.
+        holder: Format of the film.
+        encoder: Video encoder.
+    """
 
     def __init__(self, path: Path, info: VideoInfo, tracks: Tracks, *, holder: Holder, encoder: Encoder) -> None:
         super().__init__(info)
@@ -114,6 +129,7 @@ class FilmWriter(VideoWriter):
         return stream
 
     def write_packet(self, packet: TrackPacket) -> None:
+        """Append a packet of an audio track."""
         self._beside.write(packet)
 
     def _write(self, frame: YuvFrame, pts: int) -> None:
@@ -125,47 +141,75 @@ class FilmWriter(VideoWriter):
         self._container.mux(self._stream.encode(picture))
 
     def finish(self) -> None:
+        """Write the frames still in the encoder, and the end of the file."""
         self._container.mux(self._stream.encode(None))
         self.close()
 
     def close(self) -> None:
+        """Close the file, finished or not."""
         if self._open:
             self._open = False
             self._container.close()
 
 
 class MkvWriter(FilmWriter):
-    """FFV1: every sample is kept, and each slice carries a checksum."""
+    """Writer of `.mkv` films with FFV1, which is lossless and has a checksum per slice.
+
+    Args:
+        path: Path of the film.
+        info: Size, frame rate and colour.
+        tracks: Audio tracks and tags.
+    """
 
     def __init__(self, path: Path, info: VideoInfo, tracks: Tracks) -> None:
         super().__init__(path, info, tracks, holder=MATROSKA, encoder=FFV1)
 
 
 class Mp4Writer(FilmWriter):
-    """H.264 that the eye cannot tell from its source, marked for players as a sphere."""
+    """Writer of `.mp4` films with visually lossless H.264, marked as spherical for players.
+
+    Args:
+        path: Path of the film.
+        info: Size, frame rate and colour.
+        tracks: Audio tracks and tags.
+    """
 
     def __init__(self, path: Path, info: VideoInfo, tracks: Tracks) -> None:
         super().__init__(path, info, tracks, holder=MP4, encoder=X264)
 
     def finish(self) -> None:
+        """Write the end of the file and mark the film as spherical."""
         super().finish()
         mark_as_spherical(self._path)
 
 
 class PlainWriter(VideoWriter):
-    """Pictures and nothing else."""
+    """Base of writers for formats without audio and tags.
+
+    Args:
+        path: Path of the output.
+        info: Size, frame rate and colour.
+        tracks: Audio tracks and tags, which are omitted with a note.
+    """
 
     def __init__(self, path: Path, info: VideoInfo, tracks: Tracks) -> None:
         super().__init__(info)
-        what = [f"{len(tracks.audio)} tracks of audio"] * bool(tracks.audio) + ["tags"] * bool(tracks.tags)
-        if what:
-            self.notes.append(f"{' and '.join(what)} are left out: only .mkv and .mp4 can hold them")
+        omitted = [f"{len(tracks.audio)} tracks of audio"] * bool(tracks.audio) + ["tags"] * bool(tracks.tags)
+        if omitted:
+            self.notes.append(f"{' and '.join(omitted)} are left out: only .mkv and .mp4 can hold them")
 
-    def write_packet(self, packet: TrackPacket) -> None: ...
+    def write_packet(self, packet: TrackPacket) -> None:
+        """Ignore a packet, since the format has no audio."""
 
 
 class Y4mWriter(PlainWriter):
-    """YUV4MPEG2: a line of text, then bare planes. It has no field for the matrix."""
+    """Writer of `.y4m` (YUV4MPEG2) files: a line of text, then raw planes; the format cannot store the colour matrix.
+
+    Args:
+        path: Path of the file.
+        info: Size, frame rate and colour.
+        tracks: Audio tracks and tags, which are omitted with a note.
+    """
 
     def __init__(self, path: Path, info: VideoInfo, tracks: Tracks) -> None:
         super().__init__(path, info, tracks)
@@ -180,14 +224,22 @@ class Y4mWriter(PlainWriter):
             self._file.write(plane.tobytes())
 
     def finish(self) -> None:
+        """Close the file."""
         self._file.close()
 
     def close(self) -> None:
+        """Close the file, finished or not."""
         self._file.close()
 
 
 class PngWriter(PlainWriter):
-    """A folder of 000000.png, 000001.png, ... in RGB."""
+    """Writer of a folder of RGB pictures 000000.png, 000001.png, ...
+
+    Args:
+        folder: The folder, which exists.
+        info: Size, frame rate and colour.
+        tracks: Audio tracks and tags, which are omitted with a note.
+    """
 
     def __init__(self, folder: Path, info: VideoInfo, tracks: Tracks) -> None:
         super().__init__(folder, info, tracks)
@@ -196,7 +248,7 @@ class PngWriter(PlainWriter):
         assert isinstance(encoder, av.VideoCodecContext)
         encoder.width, encoder.height, encoder.pix_fmt = info.width, info.height, "rgb24"
         encoder.time_base = 1 / info.fps
-        encoder.thread_count = 1  # with more, pictures come out late
+        encoder.thread_count = 1  # with more threads the encoder delays its output
         self._encoder = encoder
 
     def _write(self, frame: YuvFrame, pts: int) -> None:
@@ -205,9 +257,11 @@ class PngWriter(PlainWriter):
         data = b"".join(bytes(packet) for packet in self._encoder.encode(picture))
         (self._folder / f"{self.count:06d}.png").write_bytes(data)
 
-    def finish(self) -> None: ...
+    def finish(self) -> None:
+        """Do nothing: every picture is a file of its own."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Do nothing: every picture is a file of its own."""
 
 
 def _av_range(info: VideoInfo) -> int:

@@ -1,4 +1,4 @@
-"""Where frames come from: a film that PyAV opens, or a folder of PNG files."""
+"""Sources of frames: a film that PyAV opens, or a folder of PNG files."""
 
 from __future__ import annotations
 
@@ -22,46 +22,67 @@ from deepsphere_codec.video.convert import RGB_MATRIX, colour_of, frame_from_av,
 from deepsphere_codec.video.scan import scan
 from deepsphere_codec.video.timing import EVEN, Timing
 
-DEFAULT_FPS = Fraction(30)  # of a folder of pictures, and of a film that does not say
+DEFAULT_FPS = Fraction(30)  # for a folder of pictures, and for a film without a frame rate
 
 
 class SourceFrame(NamedTuple):
+    """A frame with the time stored in the film.
+
+    Attributes:
+        frame: The picture.
+        pts: Display time in units of the film's time base, as stored; None if there is none.
+    """
+
     frame: YuvFrame
     pts: int | None
-    """In units of the film's own time base, as stored; None where nothing is."""
 
 
 class FrameSource(ABC):
-    """Frames in order, and what they are. `frames` may be called once."""
+    """FrameSource of a film's frames in order, and of its properties; `frames` may be called once."""
 
     info: VideoInfo
 
     @abstractmethod
-    def frames(self) -> Iterator[SourceFrame]: ...
+    def frames(self) -> Iterator[SourceFrame]:
+        """Iterate over the frames in order of display."""
 
     def timing(self, first: int, last: int | None) -> Timing:
-        """When the frames of a half-open range are shown."""
+        """Determine the display times of a range of frames.
+
+        Args:
+            first: First frame of the range.
+            last: End of the range (exclusive); None for the end of the film.
+        Returns:
+            Timing of the range.
+        """
         return EVEN
 
     @abstractmethod
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Close the film."""
 
 
 def open_source(path: Path) -> FrameSource:
-    """Open a film or a folder, and look at its first frame.
+    """Open a film or a folder, and read its first frame.
 
     Raises:
-        UsageError: missing, unreadable, no film, or no frames in it.
+        UsageError: it is missing, unreadable, not a film, or has no frames.
     """
     with one_line(path, "cannot be read"):
-        folder, there = path.is_dir(), path.exists()
-    if not there:
+        folder, exists = path.is_dir(), path.exists()
+    if not exists:
         raise UsageError(f"{path} does not exist; give a film or a folder of PNG frames")
     return FolderSource(path) if folder else FilmSource(path)
 
 
 class FilmSource(FrameSource):
-    """A film that PyAV decodes."""
+    """FrameSource that decodes a film with PyAV.
+
+    Args:
+        path: Path of the film.
+    Raises:
+        UsageError: the film cannot be read, or has no frames.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -80,16 +101,25 @@ class FilmSource(FrameSource):
             self.close()
             raise
         self._first_pts = self._first.pts
-        known = stream.average_rate or stream.guessed_rate
-        fps = known or DEFAULT_FPS
+        stored_fps = stream.average_rate or stream.guessed_rate
+        fps = stored_fps or DEFAULT_FPS
         count = _frame_count(stream, self._container, fps)
         size = self._first.width, self._first.height
-        self.info = VideoInfo(*size, fps, count, colour.full_range, colour.matrix, bool(known), *colour[2:])
+        self.info = VideoInfo(*size, fps, count, colour.full_range, colour.matrix, bool(stored_fps), *colour[2:])
 
     def timing(self, first: int, last: int | None) -> Timing:
+        """Determine the display times of a range of frames by scanning the film's packets.
+
+        Args:
+            first: First frame of the range.
+            last: End of the range (exclusive); None for the end of the film.
+        Returns:
+            Timing of the range.
+        """
         return scan(self._path, self.info.fps, self._first_pts, first, last)
 
     def frames(self) -> Iterator[SourceFrame]:
+        """Decode the frames in order of display."""
         frame, number = self._first, 0
         self._first = None
         while frame is not None:
@@ -101,15 +131,17 @@ class FilmSource(FrameSource):
         self._check_whole(number)
 
     def close(self) -> None:
+        """Close the film."""
         self._container.close()
 
     def _check_whole(self, number: int) -> None:
-        """An .mp4 or .mov knows where its frames should be: FFmpeg ends quietly where the file does."""
-        due = max((entry.pos + entry.size for entry in self._stream.index_entries), default=0)
+        """Raise UsageError if an .mp4 or .mov is shorter than its index; FFmpeg reports no error at the file's end."""
+        expected = max((entry.pos + entry.size for entry in self._stream.index_entries), default=0)
         size = self._path.stat().st_size
-        if due > size:
+        if expected > size:
+            missing = expected - size
             raise UsageError(
-                f"{self._path} is cut short: it ends after frame {number - 1}, {due - size} bytes before its index says"
+                f"{self._path} is cut short: it ends after frame {number - 1}, {missing} bytes before its index says"
             )
 
     def _check_alike(self, frame: av.VideoFrame, number: int) -> None:
@@ -121,7 +153,13 @@ class FilmSource(FrameSource):
 
 
 class FolderSource(FrameSource):
-    """A folder of PNG files, RGB, delivered as BT.709 limited range."""
+    """FrameSource that reads a folder of RGB pictures in PNG files, delivered as BT.709, limited range.
+
+    Args:
+        folder: The folder.
+    Raises:
+        UsageError: the folder cannot be read, or holds no PNG files.
+    """
 
     def __init__(self, folder: Path) -> None:
         try:
@@ -136,6 +174,7 @@ class FolderSource(FrameSource):
         self.info = VideoInfo(*size, DEFAULT_FPS, len(files), False, RGB_MATRIX, knows_fps=False)
 
     def frames(self) -> Iterator[SourceFrame]:
+        """Read the pictures in natural order of their names."""
         for file in self._files:
             picture = _read_png(file)
             if (picture.width, picture.height) != (self.info.width, self.info.height):
@@ -146,7 +185,7 @@ class FolderSource(FrameSource):
             yield SourceFrame(rgb_to_yuv(rgb_from_av(picture), matrix=RGB_MATRIX), None)
 
     def close(self) -> None:
-        pass
+        """Do nothing: no file stays open."""
 
 
 def _frame_count(stream: VideoStream, container: InputContainer, fps: Fraction) -> int | None:
@@ -176,7 +215,7 @@ def _is_png(file: Path) -> bool:
 
 
 def _natural(file: Path) -> list[tuple[int, str]]:
-    """Numbers inside a name count as numbers."""
+    """Sort key in which digits inside a name compare as numbers."""
     parts = re.split(r"(\d+)", file.name.lower())
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
 

@@ -1,4 +1,4 @@
-"""The mark in an .mp4 that makes players show it in the round.
+"""Metadata in an .mp4 that marks it as a spherical film for players.
 
 Two standards are in use, and players read one or the other, so both are written: version 1, an XML text in a `uuid` box
 of the track, and version 2, the boxes `st3d` and `sv3d` in the sample entry. FFmpeg's muxer could write the second, but
@@ -27,16 +27,16 @@ _XML = """<?xml version="1.0"?>
 
 _SAMPLE_ENTRY = (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd", b"avc1")
 _BEFORE_CHILDREN = {b"stsd": 8, b"avc1": 78}
-"""Bytes of a box's own fields in front of the boxes inside it. Source: ISO/IEC 14496-12, 8.5.2 and 12.1.3."""
+"""Size in bytes of a box's own fields before the boxes inside it. Source: ISO/IEC 14496-12, 8.5.2 and 12.1.3."""
 
 
 def mark_as_spherical(path: Path) -> None:
-    """Mark the pictures of an H.264 .mp4, its first track of them, as monoscopic and equirectangular, in place.
+    """Mark the first video track of an H.264 .mp4 as monoscopic and equirectangular, in place.
 
-    The index (`moov`) must be the file's last box, as FFmpeg writes it, so that no offset into the media moves.
+    The index (`moov`) must be the file's last box, as FFmpeg writes it, so that no offset into the media changes.
 
     Raises:
-        ValueError: the file is laid out differently.
+        ValueError: the file has another layout.
     """
     with path.open("rb+") as file:
         last = list(top_level(file))[-1]
@@ -51,17 +51,17 @@ def mark_as_spherical(path: Path) -> None:
 
 
 def _append(boxes: bytes, path: tuple[bytes, ...], addition: bytes) -> bytes:
-    """The same sequence of boxes with `addition` at the end of the one that `path` leads to, all sizes grown."""
+    """Append `addition` to the box at `path` in a sequence of boxes, and update all sizes."""
     for box, body in inside(boxes):
-        if box.kind == path[0] and (box.kind != b"trak" or _is_of_pictures(body)):
-            own = _BEFORE_CHILDREN.get(box.kind, 0)
-            body = body[:own] + _append(body[own:], path[1:], addition) if path[1:] else body + addition
+        if box.kind == path[0] and (box.kind != b"trak" or _is_video_track(body)):
+            start = _BEFORE_CHILDREN.get(box.kind, 0)
+            body = body[:start] + _append(body[start:], path[1:], addition) if path[1:] else body + addition
             return boxes[: box.offset] + make_box(box.kind, body) + boxes[box.offset + box.size :]
     raise ValueError(f"there is no box {path[0]!r} in the index")
 
 
-def _is_of_pictures(track: bytes) -> bool:
-    """Source: ISO/IEC 14496-12, 8.4.3."""
+def _is_video_track(track: bytes) -> bool:
+    """Return whether a track holds video. Source: ISO/IEC 14496-12, 8.4.3."""
     handler = find(track, b"mdia", b"hdlr")
     return handler is not None and handler[8:12] == b"vide"
 

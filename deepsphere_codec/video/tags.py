@@ -1,4 +1,4 @@
-"""The numbers by which a film says what its colours mean."""
+"""Numbers that describe the colours of a film."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class ColourTags(NamedTuple):
-    """As ITU-T H.273 numbers them, and FFmpeg with it."""
+    """Colour matrix, primaries and transfer characteristics, as numbers of ITU-T H.273 (and FFmpeg)."""
 
     matrix: int
     primaries: int
@@ -14,21 +14,24 @@ class ColourTags(NamedTuple):
 
 
 CUSTOMARY = {"bt709": ColourTags(1, 1, 1), "bt601": ColourTags(6, 6, 6), "bt2020": ColourTags(9, 9, 14)}
-"""What goes with each matrix where nothing else is said."""
+"""Customary tags for each matrix, used if a film does not specify others."""
 
 PRIMARIES = {1, 4, 5, 6, 7, 8, 9, 10, 11, 12, 22}
-"""Those that H.273 defines; 2 means "not said", the others are reserved. Source: ITU-T H.273, table 2."""
+"""Primaries that H.273 defines; 2 means "unspecified", the others are reserved. Source: ITU-T H.273, table 2."""
 
 TRANSFERS = {1, *range(4, 19)}
-"""As `PRIMARIES`. Source: ITU-T H.273, table 3."""
+"""Transfer characteristics that H.273 defines; 2 means "unspecified". Source: ITU-T H.273, table 3."""
 
 
 def tags_of(matrix: str, primaries: int, transfer: int) -> ColourTags:
-    """The tags of a film: what is given, and the matrix's own where that is no number with a meaning.
+    """Complete the colour tags of a film with those customary for its matrix.
 
     Args:
-        matrix: As in `VideoInfo`.
-        primaries, transfer: Of H.273.
+        matrix: Colour matrix, "bt709", "bt601" or "bt2020".
+        primaries: Number of H.273; replaced if it is not defined.
+        transfer: Number of H.273; replaced if it is not defined.
+    Returns:
+        The tags.
     """
     tags = CUSTOMARY[matrix]
     if primaries in PRIMARIES:

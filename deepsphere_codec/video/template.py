@@ -1,7 +1,7 @@
-"""Audio codecs that are carried, and how PyAV is made to open a track of one without encoding or decoding anything.
+"""Supported audio codecs, and creation of tracks for them in PyAV without encoding or decoding.
 
-PyAV sets a track's codec, and what its decoder must know, only from the track of another film; so a film is made in
-memory that has a track of that codec and nothing in it, and what matters is set on the copy.
+PyAV sets a track's codec and the data for its decoder only from the track of another film. Therefore an empty film with
+a track of that codec is created in memory, and the parameters are set on the copied track.
 """
 
 from __future__ import annotations
@@ -15,9 +15,15 @@ from av.container import InputContainer
 
 
 class MatroskaCodec(NamedTuple):
+    """Codec of an audio track in Matroska.
+
+    Attributes:
+        codec_id: Matroska's id.
+        bits: Bits per sample, if the id does not imply them, else 0.
+    """
+
     codec_id: str
     bits: int = 0
-    """Of a sample, where the id does not tell."""
 
 
 CARRIED = {
@@ -45,16 +51,17 @@ CARRIED = {
     "vorbis": MatroskaCodec("A_VORBIS"),
     "wavpack": MatroskaCodec("A_WAVPACK4"),
 }
-"""By FFmpeg's names. Source: IETF RFC 9559, and its codec mappings (matroska.org/technical/codec_specs.html)."""
+"""Audio codecs that are copied, by FFmpeg's names. Source: IETF RFC 9559, and its codec mappings
+(matroska.org/technical/codec_specs.html)."""
 
 
 def open_template(codec: str) -> InputContainer:
-    """A film with one track of a codec of `CARRIED`, and nothing in it."""
+    """Open an empty film in memory that has one track of a codec of `CARRIED`."""
     return av.open(io.BytesIO(_empty_matroska(CARRIED[codec])), "r", format="matroska")
 
 
 def _empty_matroska(codec: MatroskaCodec) -> bytes:
-    """Source of the numbers: IETF RFC 9559, section 5.1."""
+    """Encode an empty Matroska file with one audio track. Source of the numbers: IETF RFC 9559, section 5.1."""
     audio = _element(0xB5, struct.pack(">d", 48000.0)) + _element(0x9F, b"\2")  # rate, channels
     if codec.bits:
         audio += _element(0x6264, bytes([codec.bits]))
@@ -67,5 +74,5 @@ def _empty_matroska(codec: MatroskaCodec) -> bytes:
 
 
 def _element(number: int, body: bytes) -> bytes:
-    """An EBML element: its id, the length of its body in 4 bytes, its body."""
+    """Encode an EBML element: its id, the length of its body in 4 bytes, its body."""
     return number.to_bytes((number.bit_length() + 7) // 8, "big") + struct.pack(">I", 1 << 28 | len(body)) + body

@@ -1,4 +1,4 @@
-"""When frames are shown: evenly, or each at a time of its own (variable frame rate)."""
+"""Display times of frames: evenly spaced, or with individual timestamps (variable frame rate)."""
 
 from __future__ import annotations
 
@@ -10,30 +10,43 @@ from deepsphere_codec.frames import VideoInfo, YuvFrame
 
 
 class TimedFrame(NamedTuple):
+    """A frame with its display time.
+
+    Attributes:
+        frame: The picture.
+        pts: Display time in `VideoInfo.tick`s; 0 for the first frame, increasing from frame to frame.
+    """
+
     frame: YuvFrame
     pts: int
-    """When it is shown, in `VideoInfo.tick`s; 0 for the first one delivered, and growing from frame to frame."""
 
 
 class Span(NamedTuple):
-    """A part of a film, in seconds of the film's own time (whose first frame need not lie at 0)."""
+    """Time span of a film, in seconds of the film's own time (whose first frame need not be at 0).
+
+    Attributes:
+        start: Start; None includes everything before the first frame.
+        stop: End (exclusive); None includes everything after the last frame.
+        zero: Time of the first frame, which becomes time 0.
+    """
 
     start: Fraction | None
-    """None: everything from the beginning, also what a track holds before the first frame."""
     stop: Fraction | None
-    """Not included; None: everything up to the end, also what a track holds behind the last frame."""
     zero: Fraction
-    """What becomes time 0: where the first frame lies."""
 
 
 WHOLE = Span(None, None, Fraction(0))
 
 
 class Timing(NamedTuple):
-    """When the frames of a range are shown."""
+    """Timing of a range of frames.
+
+    Attributes:
+        time_base: Unit of the frames' timestamps in seconds; None if they are evenly spaced.
+        span: Time span of the range.
+    """
 
     time_base: Fraction | None
-    """See `VideoInfo`."""
     span: Span
 
 
@@ -41,10 +54,17 @@ EVEN = Timing(None, WHOLE)
 
 
 class Evenness:
-    """Whether frames lie so evenly that their rate tells all: time n is time 0 + n / fps.
+    """Test whether frames are evenly spaced, so that no timestamps are needed: time n is time 0 + n / fps.
 
-    Where a frame lasts a whole number of ticks the times must be exact. Elsewhere each may be rounded to a tick, which
-    with two roundings is one tick off; where ticks are too few for that to be rounding, a quarter of a frame.
+    If a frame lasts a whole number of ticks, the times must be exact. Otherwise they may deviate by one tick, the
+    effect of two roundings, but by no more than a quarter of a frame.
+
+    Args:
+        time_base: Unit of the times, seconds.
+        fps: Frames per second.
+
+    Attributes:
+        so_far: Whether all times up to now were even.
     """
 
     def __init__(self, time_base: Fraction, fps: Fraction) -> None:
@@ -54,32 +74,34 @@ class Evenness:
         self._due: Fraction | None = None
 
     def holds(self, time: int) -> bool:
-        """Look at the next frame's time, in order of display; whether all were even up to here."""
-        due = Fraction(time) if self._due is None else self._due
-        self._due = due + self._step
-        self.so_far = self.so_far and abs(time - due) <= self._tolerance
+        """Test the time of the next frame in order of display; returns whether all times up to now were even."""
+        expected = Fraction(time) if self._due is None else self._due
+        self._due = expected + self._step
+        self.so_far = self.so_far and abs(time - expected) <= self._tolerance
         return self.so_far
 
 
 def is_even(times: Iterable[int], time_base: Fraction, fps: Fraction) -> bool:
-    """Whether frames need no timestamps: see `Evenness`.
+    """Return whether frames are evenly spaced, as defined in `Evenness`.
 
     Args:
-        times: In order of display, in units of `time_base`; as many are read as it takes to know.
-        time_base: In seconds.
-        fps: Frames a second.
+        times: Display times in order, in units of `time_base`; read only up to the first uneven one.
+        time_base: Unit of the times, seconds.
+        fps: Frames per second.
+    Returns:
+        Whether no timestamps are needed.
     """
     even = Evenness(time_base, fps)
     return all(even.holds(time) for time in times)
 
 
 class Clock:
-    """Makes timestamps of those that a film holds: from 0, in ticks of `info`, growing from frame to frame.
+    """Conversion of a film's stored times to timestamps: from 0, in ticks of `info`, increasing from frame to frame.
 
-    Where frames lie evenly, each gets its number. Otherwise they are repaired where it needs be: a frame without a time
-    comes one frame's duration (1 / fps) behind the one before it; a frame that is no later than the one before it comes
-    a tick behind; and one that lies more than a second before it starts a new count, a frame's duration behind it
-    (a film joined from parts, whose clock begins anew).
+    If frames are evenly spaced, the timestamp is the frame's number. Otherwise invalid times are repaired: a frame
+    without a time follows the previous one after a frame's duration (1 / fps); a frame that is not later than the
+    previous one follows it after one tick; and a frame that lies more than a second before the previous one restarts
+    the clock, a frame's duration after it (a film joined from parts).
     """
 
     def __init__(self, info: VideoInfo) -> None:
@@ -90,21 +112,21 @@ class Clock:
         self._zero: int | None = None
 
     def at(self, pts: int | None) -> int:
-        """The time of the next frame.
+        """Return the timestamp of the next frame.
 
         Args:
-            pts: As the film has it, in units of the film's own time base; None where it has none.
+            pts: Stored time in units of the film's time base, or None.
         """
-        due = self._last + self._duration
+        expected = self._last + self._duration
         if self._even:
-            self._last = due
+            self._last = expected
         elif pts is None:
-            self._last = due
+            self._last = expected
         else:
-            self._last = self._count(pts, due)
+            self._last = self._count(pts, expected)
         return self._last
 
-    def _count(self, pts: int, due: int) -> int:
+    def _count(self, pts: int, expected: int) -> int:
         if self._zero is None or pts - self._zero < self._last - self._second:
-            self._zero = pts - due
+            self._zero = pts - expected
         return max(pts - self._zero, self._last + 1)

@@ -1,4 +1,4 @@
-"""What a film holds beside its pictures: audio as it is stored, and tags (title, date, language …)."""
+"""Audio tracks, as they are stored, and tags (title, date, language …) of a film."""
 
 from __future__ import annotations
 
@@ -21,58 +21,72 @@ from deepsphere_codec.video.timing import WHOLE, Span
 
 
 class AudioTrack(NamedTuple):
-    """What a player must know of an audio track."""
+    """Parameters of an audio track.
+
+    Attributes:
+        codec: FFmpeg's name, one of `CARRIED`: "aac", "opus" …
+        extradata: Data that the decoder needs before the first packet; empty for some codecs.
+        time_base: Unit of the packets' times, seconds.
+        sample_rate: Samples per second.
+        channels: Number of channels.
+        layout: FFmpeg's name: "stereo", "5.1(side)", "ambisonic 1"; "6 channels" if their order is not known.
+        default: Whether players choose this track by default.
+        tags: Tags: "language" (ISO 639-2, such as "deu"), "title" …; for "SA3D" see `ambisonics`.
+    """
 
     codec: str
-    """FFmpeg's name, one of `CARRIED`: "aac", "opus" …"""
     extradata: bytes
-    """What the decoder must know before the first packet; empty for some codecs."""
     time_base: Fraction
-    """Unit of the packets' times, in seconds."""
     sample_rate: int
-    """Samples a second."""
     channels: int
     layout: str
-    """FFmpeg's name: "stereo", "5.1(side)", "ambisonic 1"; "6 channels" where it is not known which is which."""
     default: bool
-    """Whether a player chooses it unless told otherwise."""
     tags: Mapping[str, str]
-    """"language" (ISO 639-2, as "deu"), "title" …; "SA3D": see `ambisonics`."""
 
     @property
     def language(self) -> str:
+        """Language (ISO 639-2), "und" if it is not known."""
         return self.tags.get("language", "und")
 
 
 class Tracks(NamedTuple):
-    """What a film holds beside its pictures, packets apart."""
+    """Audio tracks and tags of a film, without the packets.
+
+    Attributes:
+        tags: Tags of the film: "title", "date", "creation_time" …
+        video_tags: Tags of the video track.
+        audio: The audio tracks.
+        notes: Sentences for the user about tracks that are omitted, and why.
+    """
 
     tags: Mapping[str, str] = {}
-    """Of the film: "title", "date", "creation_time" …"""
     video_tags: Mapping[str, str] = {}
-    """Of the track of pictures."""
     audio: Sequence[AudioTrack] = ()
     notes: Sequence[str] = ()
-    """What is left out, and why; a sentence each, for the user."""
 
 
 class TrackPacket(NamedTuple):
-    """A piece of audio as it is stored."""
+    """A packet of an audio track, as it is stored.
+
+    Attributes:
+        track: Index in `Tracks.audio`.
+        pts: Presentation time in the track's `time_base`, 0 at the first frame; may be negative.
+        dts: Decoding time in the track's `time_base`.
+        duration: Duration in the track's `time_base`; 0 if it is not known.
+        is_keyframe: Whether decoding can start with it.
+        data: Bytes of the packet.
+    """
 
     track: int
-    """Index in `Tracks.audio`."""
     pts: int
-    """When it begins to sound, in the track's `time_base`; 0: with the first frame. May be negative."""
     dts: int
-    """When it is to be decoded."""
     duration: int
-    """In the track's `time_base`; 0: not known."""
     is_keyframe: bool
     data: bytes
 
 
 def read_tracks(path: str | Path) -> Tracks:
-    """What a film holds beside its pictures. A folder of pictures holds nothing, of a pipe nothing can be had.
+    """Read the audio tracks and tags of a film; empty for a folder of pictures and for a pipe.
 
     Raises:
         UsageError: the film cannot be opened.
@@ -97,14 +111,16 @@ def read_tracks(path: str | Path) -> Tracks:
 
 
 def read_packets(path: str | Path, span: Span = WHOLE) -> Iterator[TrackPacket]:
-    """The audio of a film in the order of the file, read as it is asked for, in constant memory.
+    """Iterate over the audio packets of a film in the order of the file, in constant memory.
 
-    Packets are copied byte for byte. What some containers say beside them of samples to drop (the last milliseconds of
-    Opus in Matroska) is not kept.
+    Packets are copied byte for byte. The number of samples to discard, which some containers store separately (the last
+    milliseconds of Opus in Matroska), is not copied.
 
     Args:
-        path: What `read_tracks` was given.
-        span: See `cut`; `VideoReader.span` for the audio of the frames that it delivers.
+        path: Path of the film, as given to `read_tracks`.
+        span: Time span; `VideoReader.span` for the audio of the frames that a reader delivers.
+    Returns:
+        Iterator over the packets.
     Raises:
         UsageError: the film cannot be read.
     """
@@ -121,12 +137,14 @@ def read_packets(path: str | Path, span: Span = WHOLE) -> Iterator[TrackPacket]:
 
 
 def cut(packets: Iterable[TrackPacket], time_bases: Sequence[Fraction], span: Span) -> Iterator[TrackPacket]:
-    """The packets that begin inside a span, with times counted from its zero.
+    """Select the packets that begin inside a span, with times relative to its zero.
 
     Args:
-        packets: Of all tracks, each track's in order of time; no more are read when all tracks are behind the span.
-        time_bases: Of the tracks, in seconds.
-        span: In the time that the packets have.
+        packets: Packets of all tracks, each track's in order of time; reading stops once all tracks are past the span.
+        time_bases: Time base of each track, seconds.
+        span: The span, in the time of the packets.
+    Returns:
+        Iterator over the packets.
     """
     behind: set[int] = set()
     for packet in packets:
@@ -142,7 +160,7 @@ def cut(packets: Iterable[TrackPacket], time_bases: Sequence[Fraction], span: Sp
 
 
 def is_layout(name: str) -> bool:
-    """Whether a name of a channel layout is one of FFmpeg's own, and not a list of channels ("FR+FL")."""
+    """Return whether a channel layout is one that FFmpeg names, and not a list of channels ("FR+FL")."""
     return re.fullmatch(r"[a-z0-9.() -]{1,32}", name) is not None
 
 
@@ -174,10 +192,10 @@ def _audio_track(stream: AudioStream, film_tags: Mapping[str, str], ambisonics: 
 
 
 def _layout(stream: AudioStream) -> tuple[str, int]:
-    """Its name and number of channels; an order of channels of the film's own is not kept."""
+    """Name and number of channels of a track's layout; a custom order of channels is not preserved."""
     layout = stream.codec_context.layout
     name, channels = layout.name, layout.nb_channels
-    # Both objects hold one allocation and free it (PyAV 18), unless the context is given another layout.
+    # Both objects own and free the same allocation (PyAV 18), unless the context gets another layout.
     stream.codec_context.layout = "mono"
     return (name if is_layout(name) else f"{channels} channels"), channels
 
@@ -190,20 +208,20 @@ def _why_left_out(stream: Stream) -> str:
 
 def _packets(path: Path, container: InputContainer, carried: Sequence[AudioStream]) -> Iterator[TrackPacket]:
     numbers = {stream.index: number for number, stream in enumerate(carried)}
-    due = [0] * len(carried)  # for packets without a time
+    next_pts = [0] * len(carried)  # for packets without a time
     packets = container.demux(*carried)
     while True:
         with one_line(path, "its audio cannot be read"):
             packet = next(packets, None)
         if packet is None:
             return
-        if packet.size:  # the last one of each track has nothing in it
+        if packet.size:  # the last packet of each track is empty
             number = numbers[packet.stream_index]
-            copy = _copy(packet, number, due[number])
-            due[number] = copy.pts + copy.duration
+            copy = _copy(packet, number, next_pts[number])
+            next_pts[number] = copy.pts + copy.duration
             yield copy
 
 
-def _copy(packet: av.Packet, number: int, due: int) -> TrackPacket:
-    times = [time for time in (packet.pts, packet.dts) if time is not None] or [due]
+def _copy(packet: av.Packet, number: int, next_pts: int) -> TrackPacket:
+    times = [time for time in (packet.pts, packet.dts) if time is not None] or [next_pts]
     return TrackPacket(number, times[0], times[-1], max(0, packet.duration or 0), packet.is_keyframe, bytes(packet))

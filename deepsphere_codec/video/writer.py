@@ -1,4 +1,4 @@
-"""Films out, by the ending of their name; whole or not at all."""
+"""Writing of films, with the format chosen by the suffix; outputs appear complete or not at all."""
 
 from __future__ import annotations
 
@@ -17,24 +17,26 @@ from deepsphere_codec.video.tracks import Tracks
 FILM_WRITERS = {".mkv": MkvWriter, ".mp4": Mp4Writer, ".y4m": Y4mWriter}
 
 OTHER_SUFFIXES = set(".avi .mov .webm .m4v .ts .mpg .yuv .gif .png .jpg .jpeg .dsc".split())
-"""Names that mean a file: taken for a folder's, they would surprise."""
+"""Suffixes of files; a path with one of these is not treated as a folder."""
 
 
 @contextmanager
 def create_video(
     path: str | Path, info: VideoInfo, *, force: bool = False, tracks: Tracks | None = None
 ) -> Iterator[VideoWriter]:
-    """A film to write frames into; it appears under its name when the block ends without an exception.
+    """Create a film to write frames into; it appears under its name when the block ends without an exception.
 
     Args:
-        path: `.mkv` (FFV1, lossless), `.mp4` (H.264, visually lossless, marked as spherical), `.y4m` (bare planes), or
+        path: `.mkv` (FFV1, lossless), `.mp4` (H.264, visually lossless, marked as spherical), `.y4m` (raw planes), or
             a folder for PNG frames in RGB.
         info: Size, frame rate and colour; the number of frames in it is not used.
         force: Replace an existing file, or a folder that holds nothing but PNG files.
-        tracks: Tags, and the audio that `VideoWriter.write_packet` will bring; `VideoWriter.notes` says what of them
-            cannot be held.
+        tracks: Tags, and the audio tracks whose packets will be given to `VideoWriter.write_packet`;
+            `VideoWriter.notes` lists what cannot be stored.
+    Returns:
+        Context manager with the writer.
     Raises:
-        UsageError: the output exists, cannot be written, has an ending that is not supported, or gets no frame.
+        UsageError: the output exists, cannot be written, has a suffix that is not supported, or gets no frame.
         CodecError: the disk is full, or FFmpeg cannot write the film.
     """
     path = Path(path)
@@ -51,7 +53,7 @@ def create_video(
                 raise UsageError(f"{path} got no frames; nothing was written")
             writer.finish()
         except BaseException as error:
-            with suppress(Exception):  # the first failure is the one to tell
+            with suppress(Exception):  # the first error is the one to report
                 writer.close()
             if isinstance(error, av.FFmpegError) and error.errno not in NO_ROOM:
                 raise CodecError(

@@ -108,4 +108,4 @@ def test_a_terminal_gets_no_stream(
 ) -> None:
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     assert main(["encode", str(make_film(tmp_path / "film.y4m")), "-"]) == 2
-    assert "is no text for a terminal" in capsys.readouterr().err
+    assert "cannot be shown on a terminal" in capsys.readouterr().err

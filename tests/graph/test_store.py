@@ -65,7 +65,7 @@ def test_cache_lies_where_the_platform_keeps_caches(monkeypatch):
 def test_a_cache_that_cannot_be_written_costs_a_warning(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("DEEPSPHERE_CACHE", str(tmp_path / "file"))
-    with pytest.warns(UserWarning, match="could not be kept"):
+    with pytest.warns(UserWarning, match="could not be stored"):
         assert load_graph(3).nside == 3
 
 
