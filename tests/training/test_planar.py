@@ -12,6 +12,7 @@ import pytest
 import torch
 from support import load_script
 
+from deepsphere_codec.data.patches import PatchBatch
 from deepsphere_codec.data.planar import PlanarPatches, PlanarSettings
 from deepsphere_codec.errors import UsageError
 from deepsphere_codec.figures.globes import movement
@@ -49,7 +50,7 @@ def test_a_step_lowers_the_loss(settings, clips, tmp_path):
     """Of the same samples: the loss before and after some steps on them."""
     intra = replace(settings, train=replace(settings.train, part="intra", steps=40, batch=2, relocate=100))
     trainer = Trainer(intra, tmp_path / "run", clips, torch.device("cpu"), workers=0)
-    samples = [torch.utils.data.default_collate([trainer.dataset[i] for i in range(4)])]
+    samples = [PatchBatch.of([trainer.dataset[i] for i in range(4)])]
     losses = [trainer._one(samples)["loss"] for _ in range(25)]
     assert np.mean(losses[-3:]) < 0.9 * np.mean(losses[:3])
 
