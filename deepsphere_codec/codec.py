@@ -75,7 +75,7 @@ class VideoEncoder:
                 f"frames of {info.width}x{info.height} are larger than a stream can hold, "
                 f"{LIMITS['width']}x{LIMITS['height']}: scale the film first"
             )
-        nside, worked_at = choose_resolution(model, info.width, quality, nside)
+        nside, model_quality = choose_resolution(model, info.width, quality, nside)
         if nside > (most := most_nside(info.width)):
             raise UsageError(f"nside {nside} is too large for frames of {info.width}x{info.height}; use {most} or less")
         self._resampler = make_resampler(model.geometry, info.height, info.width, nside)
@@ -93,7 +93,7 @@ class VideoEncoder:
             weights_hash=model.weights_hash,
             tables_hash=model.tables_hash,
             graph_hash=model.graph_hash(nside),
-            quality=float(worked_at),
+            model_quality=float(model_quality),
             gop_size=gop_size,
             primaries=info.primaries,
             transfer=info.transfer,
@@ -141,7 +141,7 @@ class VideoEncoder:
     @torch.inference_mode()
     def _encode(self, position: Position, frame: TimedFrame) -> CodedFrame:
         x = signal_from_frame(frame.frame, self._resampler, self._iterations).to(self._device)
-        quality = self.header.quality
+        quality = self.header.model_quality
         if position.kind == "I":
             coded = self._network.encode_intra(x, quality, self._map)
         else:
@@ -168,7 +168,7 @@ class VideoDecoder:
     def __init__(self, header: Header, model: LoadedModel, *, size: tuple[int, int] | None = None) -> None:
         check_header(header, model)
         self.info = film_info(header, size)
-        self._quality = header.quality
+        self._quality = header.model_quality
         self._network = model.network(header.nside)
         self._resampler = make_resampler(model.geometry, self.info.height, self.info.width, header.nside)
         self._pictures = ReferenceBuffer()

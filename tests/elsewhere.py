@@ -97,10 +97,10 @@ def decode(stream: Path, setting: Setting) -> Seen:
         buffer = ReferenceBuffer()
         for frame in reader.frames():
             if frame.kind == "I":
-                state = network.decode_intra(frame.payload, header.quality)
+                state = network.decode_intra(frame.payload, header.model_quality)
             else:
                 references = buffer.references(frame.position)
-                state = network.decode_inter(frame.payload, references, header.quality, frame.position.layer)
+                state = network.decode_inter(frame.payload, references, header.model_quality, frame.position.layer)
             buffer.keep(frame.position, state)
             checks.append((state.check, state.check & 0xFFFF == frame.check))
             signals.append(state.x_hat[0].cpu().numpy())

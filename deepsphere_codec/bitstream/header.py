@@ -57,7 +57,7 @@ class Header:
         weights_hash: SHA-256 of the model's weights, hex.
         tables_hash: SHA-256 of its entropy tables, hex.
         graph_hash: SHA-256 of its graphs, hex.
-        quality: Quality that was requested, 1 … 8.
+        model_quality: Quality that the networks work at; a lower one was requested where nside is reduced.
         gop_size: Largest number of frames from I-frame to I-frame.
         primaries: Colour primaries, number of ITU-T H.273.
         transfer: Transfer characteristics, number of ITU-T H.273.
@@ -80,7 +80,7 @@ class Header:
     weights_hash: str
     tables_hash: str
     graph_hash: str
-    quality: float
+    model_quality: float
     gop_size: int
     primaries: int = 1
     transfer: int = 1
@@ -111,8 +111,8 @@ class Header:
                 raise ValueError(f"{name} is {values[name]}, expected 0 ... 255")
         if (self.tick_num > 0) != (self.tick_den > 0) or not 0 <= max(self.tick_num, self.tick_den) < _INT32:
             raise ValueError(f"a tick is {self.tick_num}/{self.tick_den} s, expected two numbers from 1 on, or 0/0")
-        if not math.isfinite(self.quality):
-            raise ValueError(f"quality is {self.quality}, expected a finite number")
+        if not math.isfinite(self.model_quality):
+            raise ValueError(f"model_quality is {self.model_quality}, expected a finite number")
         for name in _HASHES:
             if not _is_sha256(values[name]):
                 raise ValueError(f"{name} is {values[name]!r}, expected 64 lower-case hexadecimal digits")
@@ -179,7 +179,7 @@ def unpack_header(version: int, body: bytes) -> Header:
         weights_hash=hashes[0],
         tables_hash=hashes[1],
         graph_hash=hashes[2],
-        quality=quality,
+        model_quality=quality,
         gop_size=gop_size,
         primaries=primaries,
         transfer=transfer,
@@ -197,7 +197,7 @@ def _pack(header: Header) -> bytes:
         header.fps_den,
         header.tick_num,
         header.tick_den,
-        header.quality,
+        header.model_quality,
         header.nside,
         header.gop_size,
         _MONO,

@@ -48,7 +48,7 @@ def _info(args: argparse.Namespace) -> Result:
     frames = sum(map(len, sizes.values()))
     total = os.path.getsize(args.input)
     return {
-        **asdict(header),
+        **{"quality" if key == "model_quality" else key: value for key, value in asdict(header).items()},
         "version": version_text(header.version),
         "frames": frames,
         "bytes": total,

@@ -16,7 +16,8 @@ from deepsphere_codec.evaluation.results import Point
 from deepsphere_codec.models.resolution import RULE
 
 COMMAND = (sys.executable, "-m", "deepsphere_codec")
-QUALITIES = (1.0, 3.0, 5.0, 7.0)
+CURVE_QUALITIES = (1.0, 3.0, 5.0, 7.0)
+"""Qualities that rate-distortion curves are measured at, unless others are asked for."""
 
 
 class Identity(NamedTuple):
@@ -49,7 +50,7 @@ class ModelCodec:
         command: The command line's beginning, for tests.
     """
 
-    qualities: tuple[float, ...] = QUALITIES
+    qualities: tuple[float, ...] = CURVE_QUALITIES
 
     def __init__(
         self, model: str, identity: Identity, options: CodingOptions, command: Sequence[str] = COMMAND

@@ -228,7 +228,7 @@ def _write_stream(
 def _skip(film: _Film, encoder: VideoEncoder, output: _Output, written_part: Partial) -> None:
     """Skip the frames that are already coded; their last I-frame is coded again, to check that the film matches."""
     written, expected = asdict(written_part.header), asdict(encoder.header)
-    if differing := [key for key in expected if expected[key] != written[key]]:
+    if differing := [key.removeprefix("model_") for key in expected if expected[key] != written[key]]:
         raise UsageError(f"{output.name} was written with another {', '.join(differing)}; use the same, or remove it")
     if [other[:2] for other in written_part.preface] != [other[:2] for other in preface_of(film.tracks)]:
         raise UsageError(f"{output.name} was written with other audio or tags; use the same, or remove it")

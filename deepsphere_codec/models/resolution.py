@@ -24,25 +24,27 @@ RULE = ", ".join(f"{share:g} of it below quality {bound:g}" for bound, share in 
 
 
 class OperatingPoint(NamedTuple):
-    """What a film is coded at.
+    """Resolution and quality that a film is coded at.
 
     Attributes:
-        nside: Of the nodes.
-        quality: That the networks work at.
+        nside: Resolution of the nodes.
+        model_quality: Quality that the networks work at.
     """
 
     nside: int
-    quality: float
+    model_quality: float
 
 
 def choose_resolution(model: LoadedModel, width: int, quality: float, nside: int | None = None) -> OperatingPoint:
-    """Where to code a film, and at which of the networks' qualities.
+    """Choose the resolution of a film, and the quality that the networks work at there.
 
     Args:
-        model: Whose multiples of nside count.
-        width: Of the film, pixels.
-        quality: Asked for, 1 … 8.
-        nside: Asked for; then the networks work at the quality that was asked for.
+        model: Model; nside is a multiple of its `nside_multiple`.
+        width: Width of the film, pixels.
+        quality: Requested quality, 1 … 8.
+        nside: Requested resolution, at which the networks work at the requested quality; None to choose one.
+    Returns:
+        Resolution and quality.
     Raises:
         UsageError: nside is not a multiple of what the model needs.
     """

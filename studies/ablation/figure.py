@@ -70,7 +70,8 @@ def plot_panels(rows: Sequence[Sequence[Panel]], path: str | Path, title: str = 
         figure = Figure(figsize=(6.6 * columns, height))
         right = 0.78 if columns == 1 else 0.86
         edges = {"bottom": 0.576 / height, "top": 1 - 0.576 / height, "left": 0.09, "right": right}
-        figure.subplots_adjust(**edges, wspace=0.62, hspace=0.3)
+        beside = any(len(each.x) > 1 for row in rows for panel in row for each in panel.series)
+        figure.subplots_adjust(**edges, wspace=0.62 if beside else 0.2, hspace=0.3)
         grid = figure.subplots(len(rows), columns, squeeze=False)
         if title:
             figure.suptitle(title, x=0.02, y=1, ha="left", fontsize=11, fontweight="bold")

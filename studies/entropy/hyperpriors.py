@@ -22,6 +22,7 @@ from deepsphere_codec.entropy.exact import ExactConv, with_gradient_of
 from deepsphere_codec.entropy.hyperprior import EMBEDDED, SLICES, Hyperprior, SliceParameters
 from deepsphere_codec.errors import CodecError
 from deepsphere_codec.evaluation.json_file import write_json
+from deepsphere_codec.evaluation.model import CURVE_QUALITIES
 from deepsphere_codec.layers import RescaledLaplacian
 from deepsphere_codec.layers.nine_taps import nine_taps
 from deepsphere_codec.models.config import ModelConfig
@@ -32,7 +33,7 @@ from deepsphere_codec.training.optimizer import make_optimizer
 from deepsphere_codec.training.schedule import Schedule
 from studies.ablation.runs import kept_result, slug
 from studies.ablation.study import Json, Variant
-from studies.entropy.latents import CODECS, QUALITIES, Latents, Plan, places, weights_of
+from studies.entropy.latents import CODECS, Latents, Plan, places, weights_of
 
 WARMUP = 100
 _DEPTHS = range(LATENT_DEPTH, COARSEST_DEPTH + 1)
@@ -283,7 +284,7 @@ def measure(hyperprior: Hyperprior, config: ModelConfig, sites: Sequence[Site]) 
     """
     hyperprior.eval()
     points = []
-    for quality in QUALITIES:
+    for quality in CURVE_QUALITIES:
         bits = nodes = energy = error = 0.0
         for block, latents in sites:
             chosen = latents.at(latents.quality == quality)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from deepsphere_codec.data.patches import PatchDataset, PatchSettings
 from deepsphere_codec.errors import UsageError
+from deepsphere_codec.evaluation.model import CURVE_QUALITIES
 from deepsphere_codec.models import load_model
 from deepsphere_codec.models.config import ModelConfig
 from deepsphere_codec.models.dvc import SphereDVC
@@ -34,7 +35,6 @@ from studies.ablation.study import Json
 CODECS = {"intra": "intra.latents", "residual": "inter.residual_latents"}
 """Where each part's latents are coded in a model."""
 PARTS = tuple(CODECS)
-QUALITIES = (1.0, 3.0, 5.0, 7.0)
 _SEED = 11  # of the patches that are trained on
 _AT_ONCE = 8  # chains that pass the model together
 
@@ -67,7 +67,7 @@ class Plan(NamedTuple):
     def source(self) -> Json:
         """Everything that the latents follow from."""
         about = {"model": self.name, "weights_hash": self.weights_hash}
-        return {**about, **asdict(self.data), **self.sampling, "qualities": list(QUALITIES)}
+        return {**about, **asdict(self.data), **self.sampling, "qualities": list(CURVE_QUALITIES)}
 
     @property
     def settings(self) -> Json:
@@ -189,7 +189,7 @@ def _seen(place: Place) -> tuple[PatchGrid, list[tuple[Tensor, Tensor]]]:
 
 def _held_out(place: Place) -> tuple[PatchGrid, list[tuple[Tensor, Tensor]]]:
     block, x = held_out(place.plan.clips, place.plan.data)[place.number]
-    return block, [(x, x.new_full((len(x),), quality)) for quality in QUALITIES]
+    return block, [(x, x.new_full((len(x),), quality)) for quality in CURVE_QUALITIES]
 
 
 @lru_cache(maxsize=1)

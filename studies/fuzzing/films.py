@@ -204,7 +204,7 @@ def _payload(model: LoadedModel, header: Header, references: References, positio
     tree = inter.write_motion(_some_tree(inter.blocks, setting.has_second), setting, moved)
     motion = Motion.of([tree])
     seen, context = inter.see(inter.predict(references, motion, turn)), inter.context(references, motion)
-    asked = mapped(inter_quality(header.quality, network.config, position.layer), quality_map, x)
+    asked = mapped(inter_quality(header.model_quality, network.config, position.layer), quality_map, x)
     inter.write_residual(inter.analyse_residual(x, seen), context, seen, asked, coded)
     map_bytes = write_map(quality_map, inter.tables) if parts == "mapped" and quality_map is not None else None
     return Payload(turn, map_bytes, moved.finish(), coded.finish()).pack()
@@ -247,12 +247,12 @@ def _checked(header: Header, model: LoadedModel, coded: Sequence[tuple[str, int,
         position = order.next(kind, span)
         if kind == "I":
             assert isinstance(payload, bytes)
-            state = network.decode_intra(payload, header.quality)
+            state = network.decode_intra(payload, header.model_quality)
         else:
             references = pictures.references(position)
             if isinstance(payload, str):
                 payload = _payload(model, header, references, position, payload)
-            state = network.decode_inter(payload, references, header.quality, position.layer)
+            state = network.decode_inter(payload, references, header.model_quality, position.layer)
         pictures.keep(position, state)
         time = 3000 * position.number if header.timed else None
         frames.append(CodedFrame(position, payload, state.check & CHECK_MASK, time))

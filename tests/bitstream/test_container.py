@@ -56,7 +56,7 @@ HEADER = Header(
     weights_hash="0123456789abcdef" * 4,
     tables_hash="b2" * 32,
     graph_hash="c3" * 32,
-    quality=4.25,
+    model_quality=4.25,
     gop_size=3,
 )
 TIMED = replace(HEADER, tick_num=1, tick_den=1000)

@@ -28,7 +28,7 @@ def test_lower_qualities_have_fewer_nodes_that_are_coded_better() -> None:
 
 def test_no_network_is_asked_for_more_than_its_best() -> None:
     for tenths in range(10, 81):
-        assert choose_resolution(FakeModel(), 1024, tenths / 10).quality <= MAX_QUALITY
+        assert choose_resolution(FakeModel(), 1024, tenths / 10).model_quality <= MAX_QUALITY
 
 
 def test_a_small_film_is_not_coded_smaller_than_the_model_can() -> None:

@@ -15,6 +15,7 @@ from deepsphere_codec.data.patches import PatchSettings
 from deepsphere_codec.entropy.exact import ExactConv
 from deepsphere_codec.entropy.hyperprior import FINE, Hyperprior
 from deepsphere_codec.errors import UsageError
+from deepsphere_codec.evaluation.model import CURVE_QUALITIES
 from deepsphere_codec.layers import FacePadding
 from deepsphere_codec.models import ModelConfig, load_model
 from deepsphere_codec.models.dvc import SphereDVC
@@ -40,7 +41,7 @@ from studies.entropy.hyperpriors import (
     relax,
     run_job,
 )
-from studies.entropy.latents import PARTS, QUALITIES, Latents, Place, Plan, collect, places, record
+from studies.entropy.latents import PARTS, Latents, Place, Plan, collect, places, record
 
 STUDY = load_study(Path(__file__).resolve().parents[2] / "studies" / "entropy" / "study.toml")
 FULL = STUDY.anchor
@@ -160,7 +161,7 @@ def test_records_trains_and_compares_and_goes_on_where_it_was(script, arguments,
     for row in results["variants"]:
         assert row["seed"] == 1 and list(row["latents"]) == list(STUDY.by_name[row["name"]].parts)
         for points in row["latents"].values():
-            assert [point["quality"] for point in points] == list(QUALITIES)
+            assert [point["quality"] for point in points] == list(CURVE_QUALITIES)
             assert all(point["bits_per_node"] > 0 and math.isfinite(point["rounding_db"] or 0) for point in points)
     assert list(results["own"]["latents"]) == list(PARTS)
     assert list(results["savings"]) == [name for name in STUDY.by_name if name != "full"]
@@ -188,7 +189,7 @@ def test_records_trains_and_compares_and_goes_on_where_it_was(script, arguments,
 def test_savings_are_against_the_full_one_of_the_same_seed(script):
     def row(name: str, seed: int, bits: float, decibels: float | None) -> dict:
         latents = {
-            part: [{"quality": q, "bits_per_node": bits * q, "rounding_db": decibels} for q in QUALITIES]
+            part: [{"quality": q, "bits_per_node": bits * q, "rounding_db": decibels} for q in CURVE_QUALITIES]
             for part in PARTS
         }
         return {"name": name, "seed": seed, "latents": latents}
@@ -244,7 +245,7 @@ def test_latents_are_kept_for_every_place(plan, two_places):
     job = Job(plan, FULL, "residual", 1)
     ((_, seen),), ((block, held),) = job.sites("train"), job.sites("test")
     assert len(seen.y) == 2 * 2 and block.nside == 128 and seen.context.dtype == torch.int8
-    assert sorted(set(held.quality.tolist())) == list(QUALITIES) and len(held.y) == 4 * 2
+    assert sorted(set(held.quality.tolist())) == list(CURVE_QUALITIES) and len(held.y) == 4 * 2
     assert seen.y.abs().max() > 1 and seen.context.any(), "else there is nothing to code"
     before = train.path.stat().st_mtime_ns
     assert collect(train) == train.path and train.path.stat().st_mtime_ns == before
@@ -399,11 +400,11 @@ def test_every_variant_learns(config):
 def test_rounding_is_measured_on_what_is_scaled_back(config, made):
     latents = random_latents()
     site = Site(BLOCK, Latents(*(torch.cat([field] * 4) for field in latents)))
-    site = Site(BLOCK, site.latents._replace(quality=torch.tensor(QUALITIES).repeat_interleave(3)))
+    site = Site(BLOCK, site.latents._replace(quality=torch.tensor(CURVE_QUALITIES).repeat_interleave(3)))
     points = measure(made("without means"), config, [site])
     signal, error = latents.step * latents.y, latents.step * (latents.y.round() - latents.y)
     expected = 10 * math.log10(float(signal.square().sum() / error.square().sum()))
-    assert [point["quality"] for point in points] == list(QUALITIES)
+    assert [point["quality"] for point in points] == list(CURVE_QUALITIES)
     assert all(point["rounding_db"] == pytest.approx(expected, abs=1e-3) for point in points)
     silent = site.latents._replace(y=torch.zeros_like(site.latents.y))
     assert measure(made("without means"), config, [Site(BLOCK, silent)])[0]["rounding_db"] is None

@@ -63,16 +63,16 @@ def _look(stream: Path, model: str) -> StreamContents | None:
     if not isinstance(network, SphereDVC) or len(frames) < 2:
         return None
     pictures = ReferenceBuffer()
-    pictures.keep(frames[0].position, network.decode_intra(frames[0].payload, header.quality))
-    bits_i = look_into(network, frames[0].payload, None, header.quality).bits_per_node
+    pictures.keep(frames[0].position, network.decode_intra(frames[0].payload, header.model_quality))
+    bits_i = look_into(network, frames[0].payload, None, header.model_quality).bits_per_node
     bits_p, motion, frame = [], np.zeros((0, 3)), frames[-1].number
     for position, payload, *_ in frames[1:]:
         references = pictures.references(position)
-        seen = look_into(network, payload, references, header.quality, position.layer)
+        seen = look_into(network, payload, references, header.model_quality, position.layer)
         bits_p.append(seen.bits_per_node)
         if header.pixel_order == PIXEL_ORDER and (not len(motion) or _moved(seen.motion) > _moved(motion)):
             motion, frame = seen.motion, position.number
-        pictures.keep(position, network.decode_inter(payload, references, header.quality, position.layer))
+        pictures.keep(position, network.decode_inter(payload, references, header.model_quality, position.layer))
     return StreamContents(bits_i, np.mean(bits_p, axis=0), motion.astype(np.float32), frame, header.pixel_order)
 
 
