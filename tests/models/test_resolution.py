@@ -23,7 +23,7 @@ def test_lower_qualities_have_fewer_nodes_that_are_coded_better() -> None:
     found = [choose_resolution(FakeModel(), 1024, quality) for quality in (1.0, 3.0, 7.0)]
     assert [each.nside for each in found] == [int(256 * share) for _, share in SHARES]
     for asked, each in zip((1.0, 3.0, 7.0), found, strict=True):
-        assert each.quality == pytest.approx(asked + STEEPNESS * math.log2(256 / each.nside))
+        assert each.model_quality == pytest.approx(asked + STEEPNESS * math.log2(256 / each.nside))
 
 
 def test_no_network_is_asked_for_more_than_its_best() -> None:
