@@ -17,6 +17,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from deepsphere_codec.entropy.exact import EXPONENT, ExactConv
 from deepsphere_codec.errors import UsageError
+from deepsphere_codec.runtime.atomic import atomic_output
 
 _MODEL, _MEAN = "model.", "mean."
 _STATES = {"adam": ("step", "exp_avg", "exp_avg_sq"), "muon": ("momentum_buffer",)}
@@ -98,6 +99,31 @@ def read_state(path: Path) -> dict[str, Any]:
             return json.loads(file.metadata()["state"])
     except (SafetensorError, OSError, KeyError, TypeError, json.JSONDecodeError) as error:
         raise UsageError(f"{path} is not a checkpoint: {error}") from error
+
+
+def save_mean(path: Path, out: Path, only: str = "") -> int:
+    """Write the running mean of a checkpoint's weights in 16-bit floating point, for `train.start` to begin from.
+
+    Args:
+        path: Checkpoint.
+        out: File to write; it appears complete or not at all.
+        only: Beginning of the names of the weights to write.
+    Returns:
+        Step of the checkpoint.
+    Raises:
+        UsageError: `path` is not a checkpoint of a run, or holds no such weights.
+    """
+    state = read_state(path)
+    with safe_open(path, "pt") as file:
+        stored = set(file.keys())
+        prefix = beginning(stored, mean=True)
+        names = sorted(name for name in stored if prefix and name.startswith(prefix + only))
+        means = {name.removeprefix(prefix): file.get_tensor(name).half() for name in names}
+    if not means:
+        raise UsageError(f"{path} holds no weights that begin with {only!r}")
+    with atomic_output(out) as beside:
+        save_file(means, beside, metadata={"state": json.dumps(state)})
+    return int(state["step"])
 
 
 def beginning(stored: set[str], mean: bool) -> str:

@@ -14,7 +14,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from deepsphere_codec.errors import UsageError
 from deepsphere_codec.training import checkpoint
-from deepsphere_codec.training.checkpoint import load_checkpoint, save_checkpoint
+from deepsphere_codec.training.checkpoint import load_checkpoint, save_checkpoint, save_mean
 
 
 def network(width: int = 5) -> nn.Module:
@@ -183,3 +183,19 @@ def test_the_running_mean_is_kept_and_taken_where_a_run_begins(tmp_path):
     other = AveragedModel(resumed)
     assert load_checkpoint(tmp_path / "a", resumed, Adam(resumed.parameters()), average=other)["step"] == 3
     assert equal(resumed, model) and equal(other.module, average.module) and int(other.n_averaged) == 1
+
+
+def test_the_mean_of_a_part_is_kept_in_sixteen_bits(tmp_path):
+    model, optimizer = trained()
+    average = AveragedModel(network())
+    save_checkpoint(tmp_path / "a", model, optimizer, {"step": 3}, average)
+    assert save_mean(tmp_path / "a", tmp_path / "b", "intra.") == 3
+    other = network()
+    before = copy.deepcopy(other["inter"])
+    load_checkpoint(tmp_path / "b", other)
+    for p, mean in zip(other["intra"].parameters(), average.module["intra"].parameters(), strict=True):
+        assert torch.equal(p, mean.half().float())
+    assert equal(other["inter"], before)
+    with pytest.raises(UsageError, match="holds no weights that begin with 'other'"):
+        save_mean(tmp_path / "a", tmp_path / "c", "other")
+    assert not (tmp_path / "c").exists()
