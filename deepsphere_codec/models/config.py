@@ -48,6 +48,8 @@ class ModelConfig:
         latitude_quality: Whether the quality decreases towards the poles like the pixels' solid angle, "erp" only:
             latents are scaled by a learned power of cos(latitude), and the encoder's decisions weight pixels by
             cos(latitude).
+    Raises:
+        UsageError: a value, or a combination of values, is not valid.
     """
 
     work_channels: PositiveInt = 64

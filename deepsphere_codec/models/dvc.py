@@ -54,6 +54,8 @@ class SphereDVC(nn.Module):
         config: Sizes and options.
         grid: Grid of the signals: the sphere (nside a multiple of 64) or the ERP picture of the planar twin; or a patch
             of one of them, for training.
+    Raises:
+        ValueError: the grid has no parents down to nside / 64.
     """
 
     def __init__(self, config: ModelConfig, grid: Grid) -> None:

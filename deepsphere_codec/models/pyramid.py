@@ -41,6 +41,8 @@ class Pyramid(nn.Module):
     Attributes:
         grids: Grid of each depth, 0 to 6.
         graph_fingerprints: Checksums of the graphs of depths 2 to 6.
+    Raises:
+        ValueError: the grid has no parents down to nside / 64.
     """
 
     def __init__(self, grid: Grid, neighbors: int = 8) -> None:

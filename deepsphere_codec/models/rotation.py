@@ -20,7 +20,7 @@ from deepsphere_codec.motion import kernels
 from deepsphere_codec.sphere.rotation import rotation_from_vector, vector_from_rotation
 
 ROTATION_STEP = 2.0**-14
-"""Unit of the coded rotation vector, radians: 1/67 of a node's width at nside 256."""
+"""Unit of the coded rotation vector, radians: 1/65 of a node's width at nside 256."""
 _UNITS = struct.Struct("<3h")
 ROTATION_BYTES = _UNITS.size
 LARGEST_TURN = torch.pi / 2
@@ -143,8 +143,6 @@ class NoRotation(nn.Module):
         Args:
             units: Rotation vector, ignored.
             share: Factor of the rotation, ignored.
-        Returns:
-            Nothing.
         Raises:
             DamagedStream: always.
         """

@@ -53,6 +53,8 @@ class TrainSettings:
         data: Samples to draw: patches of the sphere or, for a planar model, of the ERP picture.
         train: Schedule.
         validation: Validation during training.
+    Raises:
+        UsageError: a value, or a combination of values, is not valid.
     """
 
     name: str

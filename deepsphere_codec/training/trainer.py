@@ -38,6 +38,9 @@ class Trainer(Loop[list[PatchBatch]]):
         device: Device to train on.
         workers: Number of processes that load samples; 0 loads them in this process.
         world: Processes that train together; None for this one alone.
+    Raises:
+        UsageError: there are no films to train on, a checkpoint to start from cannot be used, or the processes cannot
+            divide the shares evenly.
     """
 
     settings: TrainSettings
