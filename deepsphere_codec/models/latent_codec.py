@@ -75,7 +75,7 @@ class LatentCodec(nn.Module):
         Returns:
             Decoded latents, and the rate.
         """
-        with torch.autocast(y.device.type, enabled=False):  # bfloat16 cannot represent all integers of the context
+        with torch.autocast(y.device.type, enabled=False):  # the networks' integers must not be rounded to bfloat16
             context = self.context(quality, memory, y.shape[1]).to(y.device, torch.float32)
             y_hat, rate = self.hyperprior(self._scaled(y.float(), quality), context, straight)
             return self._decoded(y_hat, quality), rate
