@@ -1,4 +1,4 @@
-"""Settings: frozen dataclasses whose values pydantic checks, and that refuse a wrong one with one line."""
+"""Settings as frozen dataclasses whose values pydantic checks; errors have a one-line message."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _check_only(value: Any, check: Callable[[Any], Any]) -> Any:
 
 
 AS_GIVEN = WrapValidator(_check_only)
-"""A whole number stays one where a real number is expected: cards and file names hold settings as they are given."""
+"""Keeps an int an int where a float is expected, since cards and file names contain settings as they were given."""
 Positive = Annotated[float, Field(gt=0), AS_GIVEN]
 NonNegative = Annotated[float, Field(ge=0), AS_GIVEN]
 Share = Annotated[float, Field(ge=0, le=1), AS_GIVEN]
@@ -31,7 +31,7 @@ PartialShare = Annotated[float, Field(ge=0, lt=1), AS_GIVEN]
 
 
 def one_of(names: Collection[str]) -> AfterValidator:
-    """Validator of a string that is among `names`, which may still grow, when it is checked."""
+    """Create a validator of strings that are in `names`, which may still grow before a value is checked."""
 
     def check(value: str) -> str:
         if value not in names:
@@ -43,12 +43,15 @@ def one_of(names: Collection[str]) -> AfterValidator:
 
 @dataclass_transform(frozen_default=True)
 def checked_dataclass(section: str) -> Callable[[type[T]], type[T]]:
-    """Make a class a frozen dataclass whose values are checked against its annotations.
+    """Create a decorator that makes a class a frozen dataclass with values checked against its annotations.
 
-    Types are strict: no text for a number, no bool for an int. An unknown name or a wrong value raises UsageError.
+    Types are strict: no string for a number, no bool for an int. An unknown name or a wrong value raises UsageError
+    when an instance is created.
 
     Args:
-        section: Section of a settings file that messages name; "" for the file's own keys.
+        section: Section of the settings file, used in messages; "" for keys at the top of the file.
+    Returns:
+        The decorator.
     """
 
     def decorate(cls: type[T]) -> type[T]:
@@ -69,7 +72,14 @@ def checked_dataclass(section: str) -> Callable[[type[T]], type[T]]:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """The end of a message on an unknown name: the nearest of the known ones, or all of them."""
+    """Format the end of a message about an unknown name.
+
+    Args:
+        name: The unknown name.
+        known: Valid names.
+    Returns:
+        Text that proposes the most similar valid name, or lists all of them.
+    """
     near = difflib.get_close_matches(name, known, n=1)
     return f"; did you mean {near[0]}?" if near else f": expected one of {', '.join(sorted(known))}"
 
@@ -77,7 +87,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 def _in_one_line(kind: Any, section: str, error: ErrorDetails) -> str:
     names = [field.name for field in fields(kind)]
     first, *rest = error["loc"]
-    key = names[first] if isinstance(first, int) and first < len(names) else first  # positional ones have their number
+    key = names[first] if isinstance(first, int) and first < len(names) else first  # a positional argument's index
     place = ".".join(str(part) for part in (section, key, *rest)).lstrip(".")
     if error["type"] == "unexpected_keyword_argument":
         return f"{place} is unknown{did_you_mean(str(key), names)}"

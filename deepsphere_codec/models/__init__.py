@@ -1,4 +1,4 @@
-"""The networks, and the released models made of them."""
+"""Networks of the codec, and the released models."""
 
 from deepsphere_codec.models.config import ModelConfig
 from deepsphere_codec.models.dvc import CodedPicture, SphereDVC

@@ -1,4 +1,4 @@
-"""What the bytes of a frame hold: its motion, and where on the sphere its bits went."""
+"""Motion and spatial distribution of the bits of a coded frame, read from its payload."""
 
 from __future__ import annotations
 
@@ -26,12 +26,13 @@ from deepsphere_codec.motion.tree_bits import bits_of_tree, plain_tables
 
 
 class FrameContents(NamedTuple):
-    """What the bytes of a frame hold, and where on the sphere they went.
+    """Motion of a coded frame, and the distribution of its bits over the sphere.
 
     Attributes:
-        motion: Where each node lies a frame before: tangent vectors, radians, the camera's turn included; zero in an
-            I-frame.
-        bits_per_node: Of all parts, over the nodes below each latent node.
+        motion: Displacement of each node to its position one frame earlier, [npix, 3]: tangent vectors, radians, with
+            the camera's rotation included; zero in an I-frame.
+        bits_per_node: Bits of all parts of the frame per node of the signal, [latent]: at each node of the latents, the
+            mean over the signal's nodes below it.
     """
 
     motion: Float[np.ndarray, "npix 3"]
@@ -42,16 +43,18 @@ class FrameContents(NamedTuple):
 def look_into(
     network: SphereDVC, payload: bytes, references: References | None, quality: float, layer: int = 0
 ) -> FrameContents:
-    """The motion and the bits of a frame, from its bytes.
+    """Read the motion and the distribution of the bits of a frame from its payload.
 
     Args:
-        network: That coded it.
-        payload: Its bytes.
-        references: Of a P- or B-frame; None of an I-frame.
-        quality: Asked of the film.
-        layer: Of the frame in its group.
+        network: Network that the frame was coded with.
+        payload: Payload of the frame.
+        references: References of a P- or B-frame; None for an I-frame.
+        quality: Requested quality of the film.
+        layer: Layer of the frame in its group.
     Returns:
-        Motion towards the first reference, at an even speed.
+        Motion towards the first reference, scaled to one frame at constant speed, and bits per node.
+    Raises:
+        DamagedStream: the payload is damaged.
     """
     grids, parts, like = network.pyramid.grids, Payload.unpack(payload), network.pyramid.frame(0)
     tree: MotionTree | None = None
@@ -85,7 +88,7 @@ def look_into(
 def _vectors(
     inter: InterCodec, tree: MotionTree, references: References, turn: Tensor | None
 ) -> Float[np.ndarray, "npix 3"]:
-    """Tangent vectors at all nodes; the tree tells those towards the first reference in every mode."""
+    """Tangent vectors at all nodes, [npix, 3]; leaves of every mode hold the vector towards the first reference."""
     size = WIDTHS[LAST]
     fields = tree.leaves[..., A0 : B0 + 1].repeat(size, 1).repeat(size, 2).reshape(1, -1, 2)
     steps = torch.from_numpy(fields).float().to(inter.prediction.steps.device) * STEP
@@ -96,7 +99,7 @@ def _vectors(
 
 
 def _at_latents(bits: Float[np.ndarray, "images rows columns"]) -> Float[Tensor, " latent"]:
-    """Sums of what the finest blocks of a tree cost, at the latents' nodes."""
+    """Bits of a tree's finest blocks, summed at the nodes of the latents."""
     images, rows, columns = bits.shape
     size = (1 << LATENT_DEPTH) // WIDTHS[LAST]
     return torch.from_numpy(bits.reshape(images, rows // size, size, columns // size, size).sum((2, 4)).ravel())
@@ -105,7 +108,7 @@ def _at_latents(bits: Float[np.ndarray, "images rows columns"]) -> Float[Tensor,
 def _read(
     codec: LatentCodec, reader: CostedReader, quality: Tensor, memory: Tensor | None, coded: Tensor | None = None
 ) -> Float[Tensor, " latent"]:
-    """Bits spent on each node: its own, and its share of those of the hyper-latents above it."""
+    """Decode latents and return the bits of each node: its own and its share of the hyper-latents' above it."""
     hyperprior = codec.hyperprior
     hyper, bits = (torch.zeros(count, dtype=torch.float64) for count in (hyperprior.nodes, len(hyperprior.anchors)))
     read = hyperprior.decoding(reader)
@@ -130,10 +133,12 @@ def _read(
 
 
 class CostedReader(SymbolReader):
-    """Notes what the symbols cost.
+    """Symbol reader that records the cost of the symbols.
 
+    Args:
+        payload: Bytes written by `SymbolWriter.finish`.
     Attributes:
-        bits: Of each time that symbols were read, one number a symbol.
+        bits: Cost of each symbol in bits, one tensor [n] per call of `read`.
     """
 
     def __init__(self, payload: bytes) -> None:
@@ -141,6 +146,16 @@ class CostedReader(SymbolReader):
         self.bits: list[Float[Tensor, " n"]] = []
 
     def read(self, rows: Int[Tensor, " n"], tables: Tables) -> Int[Tensor, " n"]:
+        """Read the next symbols and record their costs.
+
+        Args:
+            rows: Row of the tables with the distribution of each symbol, [n].
+            tables: The tables.
+        Returns:
+            Symbols, [n], int64.
+        Raises:
+            DamagedStream: the coder cannot have written this payload.
+        """
         symbols = super().read(rows, tables)
         self.bits.append(bits_of(symbols, rows, plain_tables(tables)))
         return symbols

@@ -1,4 +1,4 @@
-"""Which blocks of a P- or B-frame have a residual: a flag for each block of 64 nodes."""
+"""Coding of the flags that tell which blocks of a P- or B-frame have a residual, one per block of 64 x 64 nodes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,14 @@ CodedBlocks = Bool[np.ndarray, "images rows columns"]
 
 
 def write_coded(coded: CodedBlocks, grid: BlockGrid, tables: MotionTables, writer: SymbolWriter) -> None:
-    """Code the flags, those of the second half knowing the first."""
+    """Code the flags in two passes, as on a chessboard; the first half is the context of the second.
+
+    Args:
+        coded: Whether each block has a residual, [images, rows, columns].
+        grid: Blocks of the grid.
+        tables: Tables of the motion symbols.
+        writer: Writer that receives the symbols.
+    """
     known = np.zeros_like(coded)
     for where, rows in _passes(grid, known):
         known[where] = coded[where]
@@ -28,8 +35,14 @@ def write_coded(coded: CodedBlocks, grid: BlockGrid, tables: MotionTables, write
 def read_coded(reader: SymbolReader, grid: BlockGrid, tables: MotionTables) -> CodedBlocks:
     """Decode the flags.
 
+    Args:
+        reader: Reader of the symbols.
+        grid: Blocks of the grid.
+        tables: Tables of the motion symbols.
+    Returns:
+        Whether each block has a residual, [images, rows, columns].
     Raises:
-        DamagedStream: a symbol is none that `write_coded` writes.
+        DamagedStream: a symbol is neither 0 nor 1.
     """
     known = np.zeros(grid.shape(0), bool)
     for where, rows in _passes(grid, known):
@@ -41,7 +54,7 @@ def read_coded(reader: SymbolReader, grid: BlockGrid, tables: MotionTables) -> C
 
 
 def _passes(grid: BlockGrid, known: CodedBlocks) -> Iterator[tuple[tuple[np.ndarray, ...], Int64[np.ndarray, " n"]]]:
-    """Places and contexts of both halves, as on a chessboard; `known` is filled in between."""
+    """Indices and table rows of the two halves, as on a chessboard; the caller fills in `known` between them."""
     _, y, x = np.indices(known.shape)
     for turn in (0, 1):
         where = np.nonzero((y + x) % 2 == turn)

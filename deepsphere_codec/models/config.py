@@ -1,4 +1,4 @@
-"""What can be chosen about a model, and what cannot work."""
+"""Configuration of a model: its sizes and options, with checks of their combinations."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from deepsphere_codec.settings import AS_GIVEN, checked_dataclass, one_of
 
 QUALITIES = 8
 LAYERS = 4
-"""Layers of a group of eight pictures: its anchor (layer 0), then the pictures between, ever closer together."""
+"""Number of layers in a group of eight pictures: the anchor (layer 0), then three layers of pictures in between, each
+closer together than the one before."""
 ConvolutionKind = Annotated[str, one_of(KINDS)]
 QualityStep = Annotated[float, Field(gt=-QUALITIES, lt=QUALITIES), AS_GIVEN]
 LayerSteps = Annotated[tuple[QualityStep, ...], Field(min_length=LAYERS, max_length=LAYERS, strict=False)]
@@ -22,28 +23,33 @@ LayerSteps = Annotated[tuple[QualityStep, ...], Field(min_length=LAYERS, max_len
 
 @checked_dataclass("model")
 class ModelConfig:
-    """Sizes and choices of the spherical codecs.
+    """Sizes and options of the spherical codec and of its planar twin.
 
     Attributes:
-        work_channels: Width at nside / 4, where the transforms begin and end.
-        middle_channels: Width at nside / 8.
-        intra_latents, residual_latents: Channels of y, at nside / 16.
-        hyper_channels, hyper_hidden: Channels of z, at nside / 64, and width of the hyper networks.
-        lead_steps: Steps in which the entropy coder takes the nodes of the first slice of y: 2, 3 or 5.
-        blurs: Blur levels that a leaf of the motion may have; 1 for none.
-        kinds: The two convolutions of a residual block.
-        stem: The convolutions that begin and end the transforms.
-        cheb_order: Taps of the Chebyshev filters.
-        neighbors: k of the graphs.
-        intra_step: I-frames are coded this much above the quality asked for, since a whole GOP refers to them.
-        layer_steps: Pictures of each layer of a group likewise, the anchor's first.
-        geometry: Where it runs: "healpix" (on the sphere) or "erp" (its planar twin: on the equirectangular picture as
-            it lies, with Conv2d in place of every convolution; as many weights, of the same shapes).
-        positional: On a plane, the entropy parameters are told the latitude of each row, as NVC360's are.
-        deep_context: Whether the transforms of a residual see features of the prediction at nside / 8 and nside / 16 as
-            well, not the prediction at nside / 4 alone.
-        latitude_quality: On a plane, quality falls towards the poles as the pixels' solid angle does: latents are
-            scaled by a learned power of cos(latitude), and the encoder's decisions weigh pixels by it.
+        work_channels: Channels at nside / 4, the resolution at which the transforms begin and end.
+        middle_channels: Channels at nside / 8.
+        intra_latents: Channels of y of an I-frame, at nside / 16.
+        residual_latents: Channels of y of a residual, at nside / 16.
+        hyper_channels: Channels of z, at nside / 64.
+        hyper_hidden: Width of the hyperprior's networks.
+        lead_steps: Number of steps in which the nodes of the first slice of y are entropy-coded: 2, 3 or 5.
+        blurs: Number of blur levels from which a leaf of a motion tree selects; 1 for no blur.
+        kinds: Kinds of the two convolutions of a residual block.
+        stem: Kind of the transforms' first and last convolution.
+        cheb_order: Number of taps of the Chebyshev filters.
+        neighbors: Number of neighbours k of a node in the graphs.
+        intra_step: Quality added to the requested one for I-frames, which a whole GOP depends on.
+        layer_steps: Quality added to the requested one for the pictures of each layer of a group, the anchor's first.
+        deep_context: Whether the residual's transforms receive features of the prediction at nside / 8 and nside / 16
+            in addition to the prediction at nside / 4.
+        geometry: Domain of the networks: "healpix" (the sphere) or "erp" (the planar twin, which works on the
+            equirectangular picture with Conv2d in place of every convolution; its weights have the same shapes).
+        positional: Whether the latitude of each row is an input of the entropy parameters, as in NVC360; "erp" only.
+        latitude_quality: Whether the quality decreases towards the poles like the pixels' solid angle, "erp" only:
+            latents are scaled by a learned power of cos(latitude), and the encoder's decisions weight pixels by
+            cos(latitude).
+    Raises:
+        UsageError: a value, or a combination of values, is not valid.
     """
 
     work_channels: PositiveInt = 64
@@ -73,12 +79,12 @@ class ModelConfig:
             raise UsageError(f"model.{name} is true: expected geometry 'erp', which alone has it")
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it, as JSON has it; `ModelConfig(**values)` reads it."""
+        """Convert to a dictionary of JSON types; `ModelConfig(**values)` restores the configuration."""
         return asdict(self) | {"kinds": list(self.kinds), "layer_steps": list(self.layer_steps)}
 
 
 def _check_plane(config: ModelConfig) -> None:
-    """Raise UsageError where a plane lacks what the configuration asks for."""
+    """Raise UsageError if the configuration has options that a plane does not support."""
     if set(config.kinds) | {config.stem} != {"directional"}:
         raise UsageError(
             f"model.kinds are {list(config.kinds)}, stem {config.stem!r}: geometry 'erp' has 'directional' alone"

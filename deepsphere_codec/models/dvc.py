@@ -1,4 +1,4 @@
-"""The spherical DVC codec: one network for I-, P- and B-frames of one resolution."""
+"""Spherical DVC codec: one network for I-, P- and B-frames at one resolution."""
 
 from __future__ import annotations
 
@@ -29,23 +29,33 @@ from deepsphere_codec.motion.search import MEDIUM, Effort
 from deepsphere_codec.motion.tree import MotionTree
 
 MOTION_SHARE = 0.75
-"""Share of the prediction's error that counts in the search for motion: the residual mends the rest."""
+"""Factor of the prediction's squared error in the motion search: the residual corrects a part of that error."""
 
 
 class CodedPicture(NamedTuple):
-    """A coded picture: its bytes, and what encoder and decoder know after it."""
+    """Coded picture.
+
+    Attributes:
+        payload: Bytes of the picture.
+        state: State that encoder and decoder share after the picture.
+    """
 
     payload: bytes
     state: State
 
 
 class SphereDVC(nn.Module):
-    """Signals are Y, Cb, Cr as stored, divided by 255: [batch, npix, 3].
+    """Codec for I-, P- and B-frames at one resolution, on the sphere or, as its planar twin, on an ERP picture.
+
+    Signals are [batch, npix, 3]: Y, Cb and Cr as stored, divided by 255. The encoding and decoding methods take one
+    picture at a time and compute no gradients.
 
     Args:
-        config: Sizes and choices.
-        grid: The sphere at one nside (a multiple of 64), or the ERP picture of the planar twin; or a patch of one, for
-            training.
+        config: Sizes and options.
+        grid: Grid of the signals: the sphere (nside a multiple of 64) or the ERP picture of the planar twin; or a patch
+            of one of them, for training.
+    Raises:
+        ValueError: the grid has no parents down to nside / 64.
     """
 
     def __init__(self, config: ModelConfig, grid: Grid) -> None:
@@ -56,7 +66,7 @@ class SphereDVC(nn.Module):
         self.inter = InterCodec(config, self.pyramid)
 
     def place(self, patch: Patch) -> None:
-        """Move to another patch of the same size; where it is the present one, nothing is done."""
+        """Move to another patch of the same size; does nothing if it is the current one."""
         if patch != self.pyramid.grids[0]:
             self.pyramid.place(patch)
             self.inter.place()
@@ -65,7 +75,15 @@ class SphereDVC(nn.Module):
     def encode_intra(
         self, x: Float[Tensor, "1 npix 3"], quality: float, quality_map: QualityMap | None = None
     ) -> CodedPicture:
-        """Code an I-frame."""
+        """Code an I-frame.
+
+        Args:
+            x: Picture, [1, npix, 3].
+            quality: Requested quality of the film.
+            quality_map: Offsets of the blocks' quality in units of MAP_STEP, [blocks]; None for none.
+        Returns:
+            Payload, and the state after the picture.
+        """
         quality_map = _unless_flat(quality_map)
         writer = SymbolWriter()
         picture = self.intra.write(x, mapped(intra_quality(quality, self.config), quality_map, x), writer)
@@ -77,8 +95,14 @@ class SphereDVC(nn.Module):
     def decode_intra(self, payload: bytes, quality: float) -> State:
         """Decode an I-frame.
 
+        Args:
+            payload: Bytes written by `encode_intra`.
+            quality: Requested quality of the film.
+        Returns:
+            State after the picture.
         Raises:
-            DamagedStream: the bytes are none that `encode_intra` writes, or lead to numbers that no film has.
+            DamagedStream: `encode_intra` cannot have written these bytes, or the picture has values that are not
+                finite.
         """
         parts = Payload.unpack(payload)
         if parts.latents is None or parts.turn is not None or parts.motion is not None or parts.repeats_second:
@@ -101,11 +125,19 @@ class SphereDVC(nn.Module):
     ) -> CodedPicture:
         """Code a P- or B-frame.
 
-        What does not pay by rate + lmbda · distortion is left out: the rotation, the residual, the picture as a whole.
+        Parts that do not lower rate + lmbda · distortion are omitted: the residual, of some blocks or altogether, or
+        all parts of the picture, which then repeats a reference. The camera's rotation is omitted unless it lowers the
+        prediction error.
 
         Args:
-            layer: Of the picture in its group; it decides the quality.
-            effort: Of the search for motion.
+            x: Picture, [1, npix, 3].
+            references: Decoded pictures that it is predicted from.
+            quality: Requested quality of the film.
+            layer: Layer of the picture in its group, which determines its quality.
+            quality_map: Offsets of the blocks' quality in units of MAP_STEP, [blocks]; None for none.
+            effort: Effort of the motion search.
+        Returns:
+            Payload, and the state after the picture.
         """
         quality, quality_map = inter_quality(quality, self.config, layer), _unless_flat(quality_map)
         asked = mapped(quality, quality_map, x)
@@ -143,8 +175,16 @@ class SphereDVC(nn.Module):
     def decode_inter(self, payload: bytes, references: References, quality: float, layer: int) -> State:
         """Decode a P- or B-frame.
 
+        Args:
+            payload: Bytes written by `encode_inter`.
+            references: Decoded pictures that it is predicted from.
+            quality: Requested quality of the film.
+            layer: Layer of the picture in its group, which determines its quality.
+        Returns:
+            State after the picture.
         Raises:
-            DamagedStream: the bytes are none that `encode_inter` writes, or lead to numbers that no film has.
+            DamagedStream: `encode_inter` cannot have written these bytes, or the picture has values that are not
+                finite.
         """
         parts = Payload.unpack(payload)
         if parts.repeats_second and references.second is None:
@@ -170,7 +210,14 @@ class SphereDVC(nn.Module):
         return state.sealed(references.check, *_numbers(fine, tree, quality_map))
 
     def motion_lmbda(self, quality: float, quality_map: QualityMap | None = None) -> np.ndarray | float:
-        """Bits that a unit of luma's squared error in the prediction is worth, of each block of 64 nodes or of all."""
+        """Compute the weight of the prediction's squared error of luma in the motion search, in bits.
+
+        Args:
+            quality: Quality of the picture, its layer's step included.
+            quality_map: Offsets of the blocks' quality in units of MAP_STEP, [blocks]; None for none.
+        Returns:
+            Weight for each block of 64 x 64 nodes, [images, rows, columns]; one number without a map.
+        """
         scale = MOTION_SHARE * PLANE_WEIGHTS[0] * 255**2
         if quality_map is None:
             return scale * lmbda_of(quality)
@@ -178,7 +225,7 @@ class SphereDVC(nn.Module):
         return blocks.reshape(self.inter.blocks.shape(0))
 
     def _map_bytes(self, quality_map: QualityMap | None, earlier: QualityMap | None) -> bytes | None:
-        """Bytes of a map; none where it is that of the first reference."""
+        """Code a quality map; None if it equals that of the first reference."""
         if _same_map(quality_map, earlier):
             return None
         flat = np.zeros(self.pyramid.grids[-1].npix, np.int8) if quality_map is None else quality_map
@@ -193,7 +240,10 @@ class SphereDVC(nn.Module):
     def _worth_coding(
         self, x: Tensor, y: Tensor, context: Tensor, seen: Seen, asked: Float[Tensor, "1 blocks"]
     ) -> CodedBlocks:
-        """The blocks whose residual lowers rate + lmbda · distortion, by the estimated rate of all of it."""
+        """Flags of the blocks whose residual lowers rate + lmbda · distortion.
+
+        The estimated rate is that of the residual of all blocks.
+        """
         pyramid = self.pyramid
         residual, rate = self.inter.residual_latents.estimate(y, asked, context)
         x_hat = self.inter.reconstruct(residual.y_hat, seen, asked)
@@ -202,11 +252,11 @@ class SphereDVC(nn.Module):
         return (gain[0] > 0).cpu().numpy().reshape(self.inter.blocks.shape(0))
 
     def _error(self, x: Tensor, x_hat: Tensor, quality: Float[Tensor, "1 blocks"]) -> float:
-        """The same of the whole picture."""
+        """Squared error of the whole picture, weighted as in the loss, in bits."""
         return float(self._block_errors(x, x_hat, quality).double().sum())
 
     def _block_errors(self, x: Tensor, x_hat: Tensor, quality: Float[Tensor, "1 blocks"]) -> Float[Tensor, "1 blocks"]:
-        """Squared error of the planes in each block of 64 nodes, weighted as in the loss, in bits."""
+        """Squared error of each block of 64 x 64 nodes, weighted as in the loss, in bits."""
         squares = (x - x_hat).square() * at_depth(lmbda_of(quality)[..., None], self.pyramid, 0)
         if self.config.latitude_quality:
             squares = squares * self.pyramid.latitude(0).area
@@ -214,21 +264,21 @@ class SphereDVC(nn.Module):
         return _block_sums(weighted[..., None], self.pyramid, 0)
 
     def build_tables(self) -> None:
-        """Freeze all distributions into integer tables, after training."""
+        """Build the integer tables of all distributions, after training."""
         for module in self.modules():
             if isinstance(module, Hyperprior | MotionTables):
                 module.build_tables()
 
 
 def _block_sums(values: Float[Tensor, "1 n 1"], pyramid: Pyramid, depth: int) -> Float[Tensor, "1 blocks"]:
-    """Sums over blocks of 64 nodes, of values at a resolution."""
+    """Sums of values at a resolution over blocks of 64 x 64 nodes."""
     for level in range(depth, COARSEST_DEPTH):
         values = mean_pool(values, pyramid.side(level)) * 4
     return values[..., 0]
 
 
 def _numbers(fine: Tensor, tree: MotionTree | None, quality_map: QualityMap | None) -> list[Tensor | np.ndarray]:
-    """Whole numbers of a picture that encoder and decoder must agree on."""
+    """Integers of a picture that encoder and decoder must agree on."""
     parts: list[Tensor | np.ndarray] = [fine]
     if tree is not None:
         parts += [tree.leaves, tree.level]
@@ -238,7 +288,7 @@ def _numbers(fine: Tensor, tree: MotionTree | None, quality_map: QualityMap | No
 
 
 def _unless_flat(quality_map: QualityMap | None) -> QualityMap | None:
-    """None for a map that changes nothing: it is not written, and both sides take it for none."""
+    """Replace a map of zeros by None; neither encoder nor decoder uses such a map."""
     return None if quality_map is None or not quality_map.any() else quality_map
 
 
@@ -252,7 +302,7 @@ _Decoded = TypeVar("_Decoded", Picture, State)
 
 
 def _checked(decoded: _Decoded) -> _Decoded:
-    """Raise DamagedStream where the picture holds something that is no number."""
+    """Raise DamagedStream if the picture has values that are not finite."""
     if not decoded.x_hat.isfinite().all():
         raise DamagedStream("a frame decodes to numbers beyond all bounds")
     return decoded

@@ -1,6 +1,7 @@
-"""What a model's geometry means: the grid that it runs on at a resolution, and which resolutions there are.
+"""Grids and resolutions of a model's geometry.
 
-A resolution is named by nside. That of an ERP picture is a quarter of its width, as the sphere's is by default.
+Resolutions are identified by nside. The nside of an ERP picture is a quarter of its width, as it is by default on the
+sphere.
 """
 
 from __future__ import annotations
@@ -10,10 +11,20 @@ from deepsphere_codec.sphere import ErpGrid, HealpixGrid
 
 
 def whole_grid(geometry: str, nside: int) -> HealpixGrid | ErpGrid:
-    """The sphere at nside, or the picture that is four times as wide, and half as high as that."""
+    """Create the grid of a whole sphere or ERP picture.
+
+    Args:
+        geometry: "healpix" or "erp".
+        nside: Resolution.
+    Returns:
+        HEALPix grid at nside, or ERP grid of 2 nside rows and 4 nside columns.
+    """
     return ErpGrid(2 * nside, 4 * nside) if geometry == "erp" else HealpixGrid.cached(nside)
 
 
 def nside_multiple(geometry: str) -> int:
-    """What nside must be a multiple of for all parents to exist, and for half a turn to be whole pixels of each."""
+    """Return the number that nside must be a multiple of: 64 for "healpix", 32 for "erp".
+
+    Nodes then have parents at all depths, and half a turn in longitude is a whole number of pixels at each depth.
+    """
     return 1 << COARSEST_DEPTH >> (geometry == "erp")

@@ -1,4 +1,4 @@
-"""P- and B-frames: the camera's rotation, a tree of motion, residual."""
+"""Codec for P- and B-frames: camera rotation, motion tree and residual."""
 
 from __future__ import annotations
 
@@ -46,11 +46,18 @@ from deepsphere_codec.motion.tree import STEP, BlockGrid, MotionTree, still_tree
 from deepsphere_codec.sphere.rotation import vector_from_rotation
 
 _MID = 0.5
-_HALF_A_CIRCLE = 3.14  # a little less, for what is rounded
+_HALF_A_CIRCLE = 3.14  # slightly less than π, since vectors are rounded
 
 
 class InterOutput(NamedTuple):
-    """What training looks at."""
+    """Output of `InterCodec` in training.
+
+    Attributes:
+        x_hat: Reconstruction.
+        x_pred: Prediction.
+        rate: Estimated rate of the residual.
+        fine: Decoded latents of the residual times FINE, integers.
+    """
 
     x_hat: Float[Tensor, "batch npix 3"]
     x_pred: Float[Tensor, "batch npix 3"]
@@ -59,12 +66,12 @@ class InterOutput(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """The prediction, as the transforms of the residual see it.
+    """Prediction in the forms that the residual's transforms take.
 
     Attributes:
-        picture: The prediction itself.
-        work: The same, folded to nside / 4.
-        features: At the coarser resolutions, where the model looks there.
+        picture: Prediction, [batch, npix, 3].
+        work: Prediction, centred on zero and folded to nside / 4, [batch, work, 48].
+        features: Features at the coarser resolutions; None if the model has no deep context.
     """
 
     picture: Float[Tensor, "batch npix 3"]
@@ -73,7 +80,12 @@ class Seen(NamedTuple):
 
 
 class InterCodec(nn.Module):
-    """Codes a picture from one or two decoded ones."""
+    """Codec for pictures that are predicted from one or two decoded pictures.
+
+    Args:
+        config: Sizes and options.
+        pyramid: Operators of the grid and its parents.
+    """
 
     def __init__(self, config: ModelConfig, pyramid: Pyramid) -> None:
         super().__init__()
@@ -93,31 +105,44 @@ class InterCodec(nn.Module):
 
     @cached_property
     def search(self) -> MotionSearch:
-        """The search for trees on this grid, made when it is first asked for: a decoder needs none."""
+        """Motion search on this grid, created on first use, since a decoder needs none."""
         return MotionSearch(self.pyramid.grids[0])
 
     @cached_property
     def blocks(self) -> BlockGrid:
-        """The blocks of the trees."""
+        """Blocks of the motion trees."""
         return BlockGrid(self.pyramid.grids[0])
 
     def place(self) -> None:
-        """Follow the pyramid to another patch."""
+        """Update what depends on the grid after the pyramid was moved to another patch."""
         self.prediction.place()
         for name in ("search", "blocks"):
             self.__dict__.pop(name, None)
 
     def begin(self, x_hat: Float[Tensor, "batch npix 3"], fine: Float[Tensor, "batch latent i"]) -> State:
-        """State after an I-frame: its picture, and its latents as whole numbers."""
+        """Create the state after an I-frame.
+
+        Args:
+            x_hat: Decoded picture, [batch, npix, 3].
+            fine: Decoded latents of the I-frame times FINE, integers, [batch, latent, intra_latents].
+        Returns:
+            State with an empty memory of residuals.
+        """
         return State.begin(x_hat, fine, LatentMemory.empty(fine, self.config.residual_latents))
 
     def forward(
         self, x: Tensor, references: References, motion: Motion, quality: Quality, straight: bool = False
     ) -> InterOutput:
-        """Training: reconstruction, its way there, and the estimated rate of the residual.
+        """Predict and reconstruct pictures and estimate the rate of their residual, for training.
 
         Args:
-            motion: Trees of the batch, as `find_motion` finds them.
+            x: Pictures, [batch, npix, 3].
+            references: Decoded pictures that they are predicted from.
+            motion: Motion trees of the batch, found by `find_motion`.
+            quality: Quality of each picture, [batch], or of its blocks, [batch, blocks].
+            straight: Estimate the rate of the rounded latents, see `Hyperprior.forward`.
+        Returns:
+            Reconstruction, prediction, estimated rate of the residual, and its decoded latents.
         """
         x_pred = self.predict(references, motion)
         seen = self.see(x_pred)
@@ -127,10 +152,14 @@ class InterCodec(nn.Module):
 
     @torch.no_grad()
     def find_motion(self, x: Tensor, references: References, lmbda: np.ndarray) -> list[MotionTree]:
-        """Trees of a batch for training: not adapted to what their symbols cost in order.
+        """Search motion trees for a batch in training; the search ignores how costs depend on the order of the symbols.
 
         Args:
-            lmbda: Bits that a unit of squared error of luma is worth, [batch].
+            x: Pictures, [batch, npix, 3].
+            references: Decoded pictures that they are predicted from.
+            lmbda: Weight of the squared error of luma in bits, [batch].
+        Returns:
+            A tree per sample.
         """
         setting, trees = Setting(references.distances), []
         blurs = self.config.blurs
@@ -149,11 +178,18 @@ class InterCodec(nn.Module):
         lmbda: np.ndarray | float,
         effort: Effort = MEDIUM,
     ) -> tuple[MotionTree, Setting]:
-        """The tree of a picture, to be written next.
+        """Search the motion tree of a picture that is to be coded.
 
         Args:
-            turn: The camera's rotation, which the tree's vectors are added to.
-            lmbda: As in `find_motion`, of each block of 64 nodes or of all.
+            x: Picture, [1, npix, 3].
+            references: Decoded pictures that it is predicted from.
+            turn: Rotation of the camera in units of ROTATION_STEP, [3], to which the tree's vectors are added; None for
+                none.
+            lmbda: Weight of the squared error of luma in bits, for each block of 64 x 64 nodes, [images, rows,
+                columns], or one number for all.
+            effort: Effort of the search.
+        Returns:
+            Tree, and the setting that it is coded in.
         """
         setting = self.setting(references)
         pictures, left = [state.x_hat[..., :1] for state in references.states], _HALF_A_CIRCLE
@@ -168,10 +204,15 @@ class InterCodec(nn.Module):
         return bounded(self.search(problem, self.tables, effort), left / (STEP * longest)), setting
 
     def find_turn(self, x: Tensor, references: References) -> Tensor | None:
-        """The camera's rotation towards the first reference; None where none pays.
+        """Estimate the camera's rotation towards the first reference.
 
-        Nor where one goes on towards the second for more than a right angle: motion is added, and the sum stays below
-        half a circle.
+        Args:
+            x: Picture, [1, npix, 3].
+            references: Decoded pictures that it is predicted from.
+        Returns:
+            Rotation vector in units of ROTATION_STEP, [3]. None if no rotation lowers the error enough, or if it
+            exceeds a right angle when it continues to the second reference: motion is added to it, and their sum must
+            stay below half a circle.
         """
         turn = self.rotation(x[..., :1], references.first.x_hat[..., :1])
         near, far = references.distances
@@ -179,7 +220,10 @@ class InterCodec(nn.Module):
         return turn if turn.any() and furthest <= LARGEST_TURN else None
 
     def setting(self, references: References) -> Setting:
-        """Setting of a tree; the earlier tree is the future reference's for B-frames, else the first's."""
+        """Return the setting of a picture's tree, given its references.
+
+        The earlier tree is that of the future reference for B-frames, else that of the first reference.
+        """
         first, second, own = references
         state = second if second is not None and own[0] * own[1] < 0 else first
         if state.tree is None or not state.distances[0]:
@@ -187,28 +231,42 @@ class InterCodec(nn.Module):
         return Setting(own, earlier_tree(state.tree, state.distances, own))
 
     def context(self, references: References, motion: Motion) -> Float[Tensor, "batch latent r"]:
-        """Whole numbers for the residual's entropy parameters: latents of the references, and the motion."""
+        """Compute the context of the residual's entropy parameters: latents of the references, and the motion.
+
+        Args:
+            references: Decoded pictures that the picture is predicted from.
+            motion: Motion trees of the batch.
+        Returns:
+            Context, integers from 0 to 127 (the latents from -127), [batch, latent, r].
+        """
         memory = references.memory
         columns = self.pyramid.grids[LATENT_DEPTH].shape[2]
         return torch.cat([memory, motion_context(motion, columns, references.distances).to(memory)], -1)
 
     def _lumas(self, x_ref: Float[Tensor, "batch npix c"], blurs: int) -> list[np.ndarray]:
-        """Luma at the blur levels that are tried."""
+        """Luma at each blur level that the search tries."""
         luma = x_ref[..., :1].contiguous()
         levels = blur_levels(luma, self.pyramid.padding(0), blurs)
         return [_array(level[..., 0]) for level in levels]
 
     def _turns(self, turn: Tensor, references: References) -> list[Float[Tensor, "npix 3"]]:
-        """The camera's rotation towards each reference: what it is towards the first goes on at the same speed."""
+        """Camera's rotation towards each reference, at constant speed."""
         return [self.rotation.field(turn, share) for share in _shares(references)]
 
     def predict(
         self, references: References, motion: Motion | None, turn: Tensor | None = None, overlap: bool = True
     ) -> Float[Tensor, "batch npix 3"]:
-        """Predict a picture from its references, their motion (None where nothing moves) and the camera's turn.
+        """Predict pictures from their references.
 
+        Args:
+            references: One or two decoded pictures.
+            motion: Motion trees of the batch; None for no motion.
+            turn: Rotation of the camera towards the first reference in units of ROTATION_STEP, [3]; None for none.
+            overlap: Whether to blend with the predictions of adjacent blocks.
+        Returns:
+            Prediction, [batch, npix, 3].
         Raises:
-            DamagedStream: a vector leads half way round the sphere or further.
+            DamagedStream: a vector is half a great circle long or longer.
         """
         if motion is None:
             motion = Motion.of([still_tree(self.blocks)], references.first.x_hat.device)
@@ -216,22 +274,56 @@ class InterCodec(nn.Module):
         return self.prediction([state.x_hat for state in references.states], motion, turns, overlap)
 
     def see(self, x_pred: Float[Tensor, "batch npix 3"]) -> Seen:
-        """Make of a prediction what encoder and decoder look at."""
+        """Prepare a prediction, [batch, npix, 3], as input of the residual's transforms."""
         work = fold(x_pred - _MID, self.pyramid)
         return Seen(x_pred, work, None if self.features is None else self.features(work))
 
     def analyse_residual(self, x: Tensor, seen: Seen) -> Float[Tensor, "batch latent m"]:
+        """Compute the residual's latents before rounding.
+
+        Args:
+            x: Pictures, [batch, npix, 3].
+            seen: Prepared prediction.
+        Returns:
+            Latents, [batch, latent, residual_latents].
+        """
         return self.g_a(torch.cat([fold(x - seen.picture, self.pyramid), seen.work], -1), seen.features)
 
     def reconstruct(self, y_hat: Tensor, seen: Seen, quality: Quality) -> Float[Tensor, "batch npix 3"]:
+        """Reconstruct pictures from their prediction and the decoded latents of the residual.
+
+        Args:
+            y_hat: Decoded latents, [batch, latent, residual_latents].
+            seen: Prepared prediction.
+            quality: Quality of each picture, [batch], or of its blocks, [batch, blocks].
+        Returns:
+            Reconstruction, [batch, npix, 3].
+        """
         return unfold(seen.work + self.g_s(y_hat, quality, seen.work, seen.features), self.pyramid) + _MID
 
     def write_motion(self, tree: MotionTree, setting: Setting, writer: SymbolWriter) -> MotionTree:
-        """Code a tree; the tree that the decoder will have."""
+        """Code a motion tree.
+
+        Args:
+            tree: The tree.
+            setting: Distances of the references, and earlier tree.
+            writer: Writer that receives the symbols.
+        Returns:
+            The tree as the decoder will have it.
+        """
         return write_tree(tree, self.blocks, setting, self.tables, writer)
 
     def read_motion(self, reader: SymbolReader, references: References) -> MotionTree:
-        """Decode a tree."""
+        """Decode a motion tree.
+
+        Args:
+            reader: Reader of the symbols.
+            references: Decoded pictures that the picture is predicted from.
+        Returns:
+            The tree.
+        Raises:
+            DamagedStream: the symbols are not those of a tree.
+        """
         return read_tree(self.blocks, self.setting(references), self.tables, reader)
 
     def write_residual(
@@ -243,12 +335,17 @@ class InterCodec(nn.Module):
         writer: SymbolWriter,
         coded: CodedBlocks | None = None,
     ) -> tuple[Tensor, Decoded]:
-        """Code the rest; the decoder's reconstruction, and the latents.
+        """Code the residual.
 
         Args:
-            y: Latents before rounding, of `analyse_residual`.
-            context: As `context` gives it.
-            coded: The blocks that have a residual; None for all.
+            y: Latents before rounding, from `analyse_residual`, [1, latent, residual_latents].
+            context: Context of the entropy parameters, from `context`, [1, latent, r].
+            seen: Prepared prediction.
+            quality: Quality of the picture, [1, 1], or of its blocks, [1, blocks].
+            writer: Writer that receives the symbols.
+            coded: Flags of the blocks that have a residual, [images, rows, columns]; None for all.
+        Returns:
+            Reconstruction, [1, npix, 3], and decoded latents.
         """
         coded = np.ones(self.blocks.shape(0), bool) if coded is None else coded
         write_coded(coded, self.blocks, self.tables, writer)
@@ -257,7 +354,7 @@ class InterCodec(nn.Module):
         return self.reconstruct(residual.y_hat, seen, quality), residual
 
     def read_coded(self, reader: SymbolReader) -> Bool[Tensor, " coarse"]:
-        """Which nodes of the hyper-latents have a residual below them."""
+        """Decode the flags of the nodes of the hyper-latents that have a residual below them, [coarse]."""
         coded = self.blocks.shape(0)
         reader.expect(self.residual_latents.hyperprior.most_symbols + int(np.prod(coded)))
         return torch.from_numpy(read_coded(reader, self.blocks, self.tables).reshape(-1))
@@ -265,13 +362,24 @@ class InterCodec(nn.Module):
     def read_residual(
         self, reader: SymbolReader, context: Float[Tensor, "1 latent r"], seen: Seen, quality: Quality
     ) -> tuple[Tensor, Decoded]:
-        """Decode the rest."""
+        """Decode the residual.
+
+        Args:
+            reader: Reader of the symbols.
+            context: Context of the entropy parameters, from `context`, [1, latent, r].
+            seen: Prepared prediction.
+            quality: Quality of the picture, [1, 1], or of its blocks, [1, blocks].
+        Returns:
+            Reconstruction, [1, npix, 3], and decoded latents.
+        Raises:
+            DamagedStream: the symbols are not those of a residual.
+        """
         residual = self.residual_latents.read(reader, quality, context, self.read_coded(reader))
         return self.reconstruct(residual.y_hat, seen, quality), residual
 
 
 def _shares(references: References) -> list[float]:
-    """Distance of each reference, over that of the first."""
+    """Distance of each reference relative to that of the first."""
     near = references.distances[0]
     return [distance / near for distance in references.distances[: len(references.states)]]
 

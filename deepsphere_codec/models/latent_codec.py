@@ -1,4 +1,4 @@
-"""Latents with their quality bank and hyperprior: the part that turns a picture's content into symbols."""
+"""Codec for latents: quality bank, rounding and hyperprior."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from deepsphere_codec.models.quality import LatitudeTilt, Quality, QualityBank, 
 
 
 class Decoded(NamedTuple):
-    """Latents as the synthesis takes them, and as the entropy coder of the frame after remembers them.
+    """Decoded latents, for the synthesis and for the entropy coder of later frames.
 
     Attributes:
-        y_hat: Scaled back.
-        fine: Whole numbers, FINE times what was coded.
+        y_hat: Latents, divided by the gain.
+        fine: Coded values (latents times the gain, rounded) times FINE, integers.
     """
 
     y_hat: Float[Tensor, "batch latent m"]
@@ -29,12 +29,15 @@ class Decoded(NamedTuple):
 
 
 class LatentCodec(nn.Module):
-    """Scales y by the bank of the quality, rounds, codes, and scales back.
+    """Codec that scales y by the quality bank, rounds, codes, and scales back.
 
     Args:
-        channels: Of y.
-        memory_channels: Channels of what else is known, of frames before and of the motion; 0 for none.
-        start: Gain at quality 1 to begin with; a step in quality doubles lmbda, so the gain grows by √2.
+        channels: Channels of y.
+        memory_channels: Channels of the memory, the part of the context that depends on earlier frames and on the
+            motion; 0 for none.
+        config: Sizes and options.
+        pyramid: Operators of the grid and its parents.
+        start: Initial gain at quality 1. Initially, the gain grows by √2 per quality, since lmbda doubles.
     """
 
     def __init__(
@@ -61,14 +64,33 @@ class LatentCodec(nn.Module):
     def forward(
         self, y: Float[Tensor, "batch latent m"], quality: Quality, memory: Tensor | None = None, straight: bool = False
     ) -> tuple[Decoded, Rate]:
-        """Training: what is decoded, with gradients, and the estimated rate."""
-        with torch.autocast(y.device.type, enabled=False):  # whole numbers need all their digits
+        """Compute decoded latents with gradients, and their estimated rate, for training.
+
+        Args:
+            y: Latents, [batch, latent, channels].
+            quality: Quality of each picture, [batch], or of its blocks, [batch, blocks].
+            memory: Context known from earlier frames and the motion, 8-bit integers, [batch, latent, memory_channels];
+                None for none.
+            straight: Estimate the rate of the rounded latents, see `Hyperprior.forward`.
+        Returns:
+            Decoded latents, and the rate.
+        """
+        with torch.autocast(y.device.type, enabled=False):  # the networks' integers must not be rounded to bfloat16
             context = self.context(quality, memory, y.shape[1]).to(y.device, torch.float32)
             y_hat, rate = self.hyperprior(self._scaled(y.float(), quality), context, straight)
             return self._decoded(y_hat, quality), rate
 
     def estimate(self, y: Tensor, quality: Quality, memory: Tensor | None = None) -> tuple[Decoded, Rate]:
-        """Return what `write` would, and the bits of its symbols."""
+        """Compute the result of `write` with all nodes coded, and the bits of its symbols, without writing.
+
+        Args:
+            y: Latents, [1, latent, channels].
+            quality: Quality of the picture, [1, 1], or of its blocks, [1, blocks].
+            memory: Context known from earlier frames and the motion, 8-bit integers, [1, latent, memory_channels]; None
+                for none.
+        Returns:
+            Decoded latents, and the rate.
+        """
         y_hat, rate = self.hyperprior.estimate(self._scaled(y, quality), self._whole(quality, memory))
         return self._decoded(y_hat, quality), rate
 
@@ -80,7 +102,18 @@ class LatentCodec(nn.Module):
         memory: Tensor | None = None,
         coded: Bool[Tensor, " coarse"] | None = None,
     ) -> Decoded:
-        """Code y where it is to be coded; what the decoder will have."""
+        """Code latents.
+
+        Args:
+            y: Latents, [1, latent, channels].
+            quality: Quality of the picture, [1, 1], or of its blocks, [1, blocks].
+            writer: Writer that receives the symbols.
+            memory: Context known from earlier frames and the motion, 8-bit integers, [1, latent, memory_channels]; None
+                for none.
+            coded: Flags of the nodes of z below which y is coded, [coarse]; elsewhere y_hat is zero. None for all.
+        Returns:
+            Latents as the decoder will have them.
+        """
         context = self._whole(quality, memory)
         return self._decoded(self.hyperprior.write(self._scaled(y, quality), writer, context, coded), quality)
 
@@ -91,12 +124,33 @@ class LatentCodec(nn.Module):
         memory: Tensor | None = None,
         coded: Bool[Tensor, " coarse"] | None = None,
     ) -> Decoded:
-        """Decode."""
+        """Decode latents.
+
+        Args:
+            reader: Reader of the symbols.
+            quality: Quality of the picture, [1, 1], or of its blocks, [1, blocks].
+            memory: Context known from earlier frames and the motion, 8-bit integers, [1, latent, memory_channels]; None
+                for none.
+            coded: Flags of the nodes of z below which y is coded, [coarse]; None for all.
+        Returns:
+            Decoded latents.
+        Raises:
+            DamagedStream: the coder cannot have written these symbols.
+        """
         context = self._whole(quality, memory)
         return self._decoded(self.hyperprior.read(reader, quality, context, coded), quality)
 
     def context(self, quality: Quality, memory: Tensor | None, npix: int) -> Float[Tensor, "batch latent r"]:
-        """Whole numbers for the entropy parameters: memory, quality in eighths and, where asked for, latitude."""
+        """Assemble the context of the entropy parameters: memory, quality in eighths and, if configured, latitude.
+
+        Args:
+            quality: Quality of each picture, [batch], or of its blocks, [batch, blocks].
+            memory: Context known from earlier frames and the motion, 8-bit integers, [batch, latent, memory_channels];
+                None for none.
+            npix: Number of nodes of the latents.
+        Returns:
+            Context, 8-bit integers in float64, [batch, latent, r].
+        """
         told = (8 * quality.detach().double()).round().clamp(-ACTIVATION_LIMIT, ACTIVATION_LIMIT)
         blocks = told.view(len(quality), -1)[..., None]
         parts = [] if memory is None else [memory.to(told)]
@@ -109,7 +163,7 @@ class LatentCodec(nn.Module):
         return self.context(quality, memory, len(self.hyperprior.anchors)).to(torch.int8)
 
     def nothing(self, quality: Quality) -> Decoded:
-        """Where no latents are coded: all of them zero."""
+        """Return the decoded latents of pictures for which none are coded: zeros, [batch, latent, channels]."""
         zeros = quality.new_zeros(len(quality), len(self.hyperprior.anchors), self.hyperprior.channels)
         return Decoded(zeros, zeros)
 

@@ -1,4 +1,4 @@
-"""What a planar network may be told of the sphere: the latitude of its rows."""
+"""Latitude of an ERP picture's rows, as an optional input of the planar networks."""
 
 from __future__ import annotations
 
@@ -11,15 +11,21 @@ from deepsphere_codec.layers.padding import PlaneGrid
 from deepsphere_codec.sphere import ErpGrid
 
 TOP = 30
-"""Of the whole numbers that tell the cosine of latitude: 0 near the poles, this at the equator. It is even: of all
-cosines only 1/2 and 1 are rational, so none times this is a half, which machines might round differently."""
+"""Largest level of latitude: levels are cos(latitude) times this, rounded to integers.
+
+It is even, so that no product lies halfway between two integers, where machines might round differently: the only
+rational cosines of the rows are 1/2 and 1."""
 
 
 class Latitude(nn.Module):
-    """Of the nodes of one resolution; follows a patch to where it is placed.
+    """Latitude of the nodes of a plane at one resolution.
 
     Args:
-        grid: An ERP picture, or a patch of one.
+        grid: ERP picture, or a patch of one.
+    Attributes:
+        level: Levels of cos(latitude) for the entropy parameters, integers 0 … TOP, [npix, 1], float64.
+        area: Area of the pixels relative to the mean of the whole picture, [npix, 1].
+        log_cos: log2(cos(latitude)) of each row, [rows].
     """
 
     level: Tensor
@@ -42,7 +48,11 @@ class Latitude(nn.Module):
         self.log_cos.copy_(torch.from_numpy(np.log2(grid.cos_lat)))
 
     def tilt(self, slope: Float[Tensor, " 1"]) -> Float[Tensor, "npix 1"]:
-        """cos(latitude) to the power of half the slope: as much as a gain grows with λ, which is doubled for a √2."""
+        """Compute cos(latitude) to the power of half the slope, [npix, 1], from the slope, [1].
+
+        With a slope of 1 this is the change of a gain that follows λ ~ cos(latitude), since a gain grows by √2 when λ
+        doubles.
+        """
         return self._at_nodes(torch.exp2(slope * self.log_cos / 2))
 
     def _at_nodes(self, rows: Float[Tensor, " rows"]) -> Float[Tensor, "npix 1"]:
@@ -50,5 +60,5 @@ class Latitude(nn.Module):
 
 
 def latitude_levels(cos_lat: Float[np.ndarray, " rows"]) -> Float[np.ndarray, " rows"]:
-    """Whole numbers 0 … TOP, the same on every machine."""
+    """Round TOP * cos(latitude) to integers, [rows], which are the same on every machine."""
     return np.rint(TOP * cos_lat)

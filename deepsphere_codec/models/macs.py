@@ -1,4 +1,4 @@
-"""How much a model computes: parameters, and multiply-accumulate operations to a pixel."""
+"""Complexity of a model: parameters, and multiply-accumulate operations per pixel."""
 
 from __future__ import annotations
 
@@ -21,23 +21,25 @@ from deepsphere_codec.motion.prediction import Motion
 from deepsphere_codec.motion.tree import still_tree
 
 ENCODERS = ("g_a", "h_a")
-"""Parts of a network that a decoder does not run."""
+"""Names of the parts of a network that a decoder does not run."""
 
 COUNTED = (
     "convolutions of every kind, channel mixes and GDN, each as often as it runs for a frame; "
     "not the search for motion, warps, blurs, resampling and the entropy coder"
 )
-"""What a count holds, of every codec."""
+"""Description of what is counted, for every codec."""
 
 LAYERS = (ChebConv, DirectionalConv, ExactConv, HybridConv, SeparableChebConv, GDN, nn.Conv2d, nn.ConvTranspose2d)
 
 
 class Macs(NamedTuple):
-    """Multiply-accumulate operations to a pixel of the ERP picture, on the sphere at a width of four nside.
+    """Multiply-accumulate operations per pixel of the ERP picture; on the sphere, of a picture 4 nside wide.
 
     Attributes:
-        intra, inter: To encode an I-frame, or a P-frame with motion; its decoding is a part of that.
-        intra_decoder, inter_decoder: To decode one.
+        intra: Encoding an I-frame, its reconstruction by the decoder included.
+        inter: Encoding a P-frame with motion, its reconstruction by the decoder included.
+        intra_decoder: Decoding an I-frame.
+        inter_decoder: Decoding a P-frame.
     """
 
     intra: float
@@ -47,13 +49,18 @@ class Macs(NamedTuple):
 
 
 class Complexity(NamedTuple):
-    """Of a model."""
+    """Complexity of a model.
+
+    Attributes:
+        parameters: Number of parameters.
+        macs: Multiply-accumulate operations per pixel.
+    """
 
     parameters: int
     macs: Macs
 
     def in_words(self) -> str:
-        """In a line."""
+        """Format as one line of text."""
         m = self.macs
         return (
             f"{self.parameters / 1e6:.2f} M parameters; thousands of multiply-accumulates to a pixel: "
@@ -64,10 +71,10 @@ class Complexity(NamedTuple):
 
 @torch.no_grad()
 def complexity(config: ModelConfig) -> Complexity:
-    """Count what the networks of a configuration compute: see COUNTED.
+    """Count the parameters and operations of a configuration's networks; see COUNTED.
 
-    Every layer does the same work at each of its nodes, so the smallest picture tells of all sizes. A P-frame is one
-    that has a residual everywhere; that the encoder looks for the blocks that need one does not count.
+    Every layer does the same work at each of its nodes, so the smallest picture gives the count per pixel at all sizes.
+    The P-frame has a residual everywhere; the encoder's decision which blocks need one is not counted.
     """
     nside = nside_multiple(config.geometry)
     with torch.random.fork_rng(devices=[]):
@@ -82,7 +89,13 @@ def complexity(config: ModelConfig) -> Complexity:
 
 
 def write_p_frame(network: SphereDVC, x: Float[Tensor, "1 npix 3"], state: State) -> None:
-    """Have a P-frame without motion coded, with a residual everywhere."""
+    """Code a P-frame without motion and with a residual everywhere; its bytes are discarded.
+
+    Args:
+        network: The network.
+        x: Picture, [1, npix, 3].
+        state: State of the reference.
+    """
     inter, references, motion = network.inter, References(state), Motion.of([still_tree(network.inter.blocks)])
     x_pred = inter.predict(references, motion)
     seen, context = inter.see(x_pred), inter.context(references, motion)
@@ -91,21 +104,25 @@ def write_p_frame(network: SphereDVC, x: Float[Tensor, "1 npix 3"], state: State
 
 
 def macs_of(intra: Counter, inter: Counter, pixels: int, encoders: Sequence[str]) -> Macs:
-    """Of an I-frame and a P-frame that were counted as they were encoded.
+    """Compute operations per pixel from counts made while an I-frame and a P-frame were encoded.
 
     Args:
-        pixels: Of the picture.
+        intra: Counts of the I-frame.
+        inter: Counts of the P-frame.
+        pixels: Number of pixels of the picture.
         encoders: Names of the parts that a decoder does not run.
+    Returns:
+        Operations per pixel.
     """
     counts = intra.total(), inter.total(), intra.total(encoders), inter.total(encoders)
     return Macs(*(count / pixels for count in counts))
 
 
 class Counter:
-    """Notes the multiply-accumulates of a network's layers while it is open.
+    """Context manager that counts the multiply-accumulates of a network's layers.
 
     Args:
-        network: Whose layers run.
+        network: Network whose layers are counted.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -124,7 +141,7 @@ class Counter:
             hook.remove()
 
     def total(self, without: Sequence[str] = ()) -> int:
-        """Of all layers but those that lie in parts of these names."""
+        """Return the operations of all layers except those in parts of the given names."""
         return sum(count for name, count in self.counts.items() if not set(name.split(".")) & set(without))
 
     def _noting(self, name: str):  # type: ignore[no-untyped-def]
@@ -135,17 +152,17 @@ class Counter:
 
 
 def _macs_of_call(module: nn.Module, x: Tensor, y: Tensor) -> int:
-    """Of one layer, from x to y."""
+    """Operations of one call of a layer with input x and output y."""
     if isinstance(module, nn.Conv2d):
-        return y.numel() * module.weight[0].numel()  # each value that comes out has weights of its own channel
+        return y.numel() * module.weight[0].numel()  # each output value takes the weights of its channel
     if isinstance(module, nn.ConvTranspose2d):
-        return x.numel() * module.weight[0].numel()  # each value that goes in
-    batch, npix, fout = y.shape  # an ExactConv may be asked for some nodes alone
+        return x.numel() * module.weight[0].numel()  # each input value takes the weights of its channel
+    batch, npix, fout = y.shape  # an ExactConv may compute only some nodes
     return batch * npix * _macs_of_node(module, x.shape[2], fout)
 
 
 def _macs_of_node(module: nn.Module, fin: int, fout: int) -> int:
-    """Of one layer at one node."""
+    """Operations of a layer at one node."""
     if isinstance(module, ChebConv):
         narrow = fout if module.order > 1 and 2 * fout <= fin else fin  # channels that pass the sparse product
         return module.order * fin * fout + (module.order - 1) * narrow * _entries(module.laplacian)
@@ -160,5 +177,5 @@ def _macs_of_node(module: nn.Module, fin: int, fout: int) -> int:
 
 
 def _entries(laplacian: RescaledLaplacian) -> int:
-    """Of a row."""
+    """Number of entries in a row of the Laplacian."""
     return laplacian.index.shape[1]

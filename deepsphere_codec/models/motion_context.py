@@ -1,4 +1,4 @@
-"""Whole numbers that tell a residual's entropy parameters about the picture's motion."""
+"""Context of a residual's entropy parameters that describes the picture's motion, in integers."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from deepsphere_codec.motion.prediction import Motion
 from deepsphere_codec.motion.tree import A0, A1, BLUR, BLURS, LAST, MODE, SECOND, WIDTHS
 
 _ACROSS = (1 << LATENT_DEPTH) // WIDTHS[LAST]
-_SHARE = 7  # of a count of up to 16 blocks, so that it fills most of 8 bits
-_FRAME = 8  # of a distance of one frame
+_SHARE = 7  # factor of counts of up to 16 blocks, so that they use most of the range of 8 bits
+_FRAME = 8  # value per frame of distance
 MOTION_CHANNELS = LAST + 1 + 3 + BLURS - 1 + 2 + 2
 
 
 def motion_context(
     motion: Motion, columns: int, distances: tuple[int, int]
 ) -> Int[Tensor, "batch latent MOTION_CHANNELS"]:
-    """Describe a motion: how finely it is split, its modes, and how fast and how differently its leaves move.
+    """Describe the motion at each node of the latents: how finely it is split, its modes, its speed and its spread.
 
     Args:
-        motion: Of a batch; its blocks, row by row, are 16 to a latent's node.
+        motion: Motion trees of a batch, with 16 blocks per node of the latents, row by row.
         columns: Nodes of the latents along a row.
-        distances: Display number of each reference less that of the picture, in frames; 0 for none.
+        distances: Display number of each reference minus that of the picture, in frames; 0 for none.
     Returns:
-        Whole numbers 0 … 127: counts of the blocks of each level, mode and blur; mean speed and spread of the vectors;
-        distances.
+        Integers 0 … 127, [batch, latent, MOTION_CHANNELS]: counts of the blocks of each level, mode and blur; mean
+        speed and spread of the vectors; distances.
     """
     mode, blur = (_by_node(motion.fields[..., field], columns) for field in (MODE, BLUR))
     level = _by_node(motion.level, columns)
@@ -45,6 +45,6 @@ def motion_context(
 
 
 def _by_node(values: Int[Tensor, "batch blocks"], columns: int) -> Int[Tensor, "batch latent 16"]:
-    """Values of the blocks, gathered by the node that they lie in."""
+    """Values of the blocks, grouped by the node of the latents that they lie in."""
     rows = values.view(len(values), -1, _ACROSS, columns, _ACROSS)
     return rows.transpose(2, 3).reshape(len(values), -1, _ACROSS**2)

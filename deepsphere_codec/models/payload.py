@@ -1,4 +1,4 @@
-"""The bytes of a picture: which parts it has, and where one ends and the next begins."""
+"""Layout of a picture's payload: its parts and how they are separated."""
 
 from __future__ import annotations
 
@@ -15,16 +15,19 @@ _TURNED, _MOVED, _CODED, _MAPPED, _SECOND = 1, 2, 4, 8, 16
 
 
 class Payload(NamedTuple):
-    """The parts of a picture; one without any repeats a reference, and is a single byte.
+    """Parts of a picture; a picture without parts repeats a reference and takes one byte.
 
-    Layout: one byte of flags (1 rotation, 2 motion, 4 latents, 8 quality map, or 16 alone: it repeats the second
-    reference), then the rotation, and the map's and the motion's bytes, each after their number (a varint, see
-    bitstream/FORMAT.md); the latents' end with the payload.
+    Layout: one byte of flags (1 rotation, 2 motion, 4 latents, 8 quality map, or 16 alone for a repetition of the
+    second reference), then the rotation, then the bytes of the map and of the motion, each preceded by its length (a
+    varint, see bitstream/FORMAT.md), then the latents, which end with the payload.
 
     Attributes:
-        turn: The camera's, in units of ROTATION_STEP.
-        quality_map, motion, latents: Bytes of their entropy coders.
-        repeats_second: It has no parts, and is the second reference once more.
+        turn: Rotation of the camera in units of ROTATION_STEP, [3].
+        quality_map: Bytes of the entropy-coded quality map.
+        motion: Bytes of the entropy-coded motion tree.
+        latents: Bytes of the entropy-coded latents, with the flags of the blocks that have a residual in P- and
+            B-frames.
+        repeats_second: Whether the picture repeats the second reference; it then has no parts.
     """
 
     turn: Int[Tensor, " 3"] | None = None
@@ -35,18 +38,18 @@ class Payload(NamedTuple):
 
     @property
     def is_repeat(self) -> bool:
-        """Whether it has no parts."""
+        """Whether the picture has no parts and repeats a reference."""
         return self.turn is None and self.quality_map is None and self.motion is None and self.latents is None
 
     @property
     def sizes(self) -> dict[str, int]:
-        """Bytes of each part, by name; what is left of the payload is flags and numbers."""
+        """Bytes of each part, by name; the rest of the payload is flags and lengths."""
         rotation = 0 if self.turn is None else ROTATION_BYTES
         parts = {"map": self.quality_map, "motion": self.motion, "latents": self.latents}
         return {"rotation": rotation} | {name: len(part or b"") for name, part in parts.items()}
 
     def pack(self) -> bytes:
-        """The bytes."""
+        """Convert to bytes."""
         parts, flags = [], _SECOND if self.repeats_second else 0
         if self.turn is not None:
             flags |= _TURNED
@@ -62,10 +65,10 @@ class Payload(NamedTuple):
 
     @classmethod
     def unpack(cls, payload: bytes) -> Payload:
-        """The parts.
+        """Split a payload into its parts.
 
         Raises:
-            DamagedStream: `pack` writes no such bytes.
+            DamagedStream: `pack` cannot have written these bytes.
         """
         if payload == bytes([_SECOND]):
             return cls(repeats_second=True)
@@ -85,7 +88,7 @@ class Payload(NamedTuple):
 
 
 def _first_part(data: bytes, name: str) -> tuple[bytes, bytes]:
-    """As many bytes as the number before them says, and the rest."""
+    """Split off a part preceded by its length; returns the part and the remaining bytes."""
     cursor = Cursor(data)
     try:
         return cursor.take(cursor.varint()), cursor.rest()

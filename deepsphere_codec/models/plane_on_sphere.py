@@ -1,4 +1,4 @@
-"""What a planar codec's bytes hold, on the nodes of the sphere: to be drawn as that of a spherical codec is."""
+"""Conversion of a planar codec's frame contents to the nodes of the sphere, so that both kinds are drawn alike."""
 
 from __future__ import annotations
 
@@ -14,10 +14,16 @@ from deepsphere_codec.sphere.erp import erp_positions
 
 
 def seen_on_sphere(inside: FrameContents, grid: ErpGrid) -> FrameContents:
-    """Motion and bits at the HEALPix nodes of a quarter of the picture's width, each from the nearest pixel.
+    """Resample motion and bits to HEALPix nodes, nside a quarter of the picture's width, from the nearest pixel.
 
-    A way of (x, y) radians on the plane is x in longitude, and y to the south. Bits of a pixel are those of its solid
-    angle: a node near a pole holds many pixels'.
+    A displacement (x, y) on the plane, in radians, is x in longitude and y to the south. The bits of a node are those
+    of its nearest pixel times the number of pixels in its solid angle, which is large near a pole.
+
+    Args:
+        inside: Contents of a frame of the planar codec.
+        grid: Grid of its pictures.
+    Returns:
+        Contents at the nodes of the sphere.
     """
     sphere = HealpixGrid.cached(grid.width // 4)
     coarse = HealpixGrid.cached(sphere.nside >> LATENT_DEPTH)
@@ -30,7 +36,7 @@ def seen_on_sphere(inside: FrameContents, grid: ErpGrid) -> FrameContents:
 
 
 def _nearest(sphere: HealpixGrid, height: int, width: int) -> Int64[np.ndarray, " npix"]:
-    """Index of the pixel that each node falls into."""
+    """Index of the pixel that contains each node's centre."""
     row, column = (np.rint(axis).astype(np.int64) for axis in erp_positions(sphere.centers, height, width))
     return row.clip(0, height - 1) * width + column % width
 
@@ -42,8 +48,8 @@ def _pixel_areas(sphere: HealpixGrid, grid: ErpGrid) -> Float[np.ndarray, " npix
 
 
 def _on_tangents(motion: Float[np.ndarray, "npix 3"], sphere: HealpixGrid) -> Float[np.ndarray, "npix 3"]:
-    """(x, y, 0) on the plane as tangent vectors, Cartesian components."""
+    """Convert displacements (x, y, 0) on the plane to tangent vectors in Cartesian components."""
     x, y, z = sphere.centers.T
-    east = np.stack([-y, x, np.zeros_like(x)], -1)  # as long as the cosine of latitude, hence of a radian's way
+    east = np.stack([-y, x, np.zeros_like(x)], -1)  # length cos(latitude): the displacement per radian of longitude
     north = np.cross(sphere.centers, east) / np.hypot(x, y)[:, None]
     return motion[:, :1] * east - motion[:, 1:2] * north

@@ -1,4 +1,4 @@
-"""The resolutions that one network works at: the whole sphere or an ERP picture, or a patch of one for training."""
+"""Grids and operators of all resolutions that a network works at, for the sphere, an ERP picture, or a patch of one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from deepsphere_codec.sphere import ErpPatch
 from deepsphere_codec.sphere.patch import PatchGrid
 
 WORK_DEPTH = 2
-"""Networks start two levels below the signal, children folded into channels: wide and low costs least."""
+"""Depth of the networks' finest resolution: children two levels down are folded into channels, which costs least."""
 LATENT_DEPTH, COARSEST_DEPTH = 4, 6
 _LAYER_DEPTHS = range(WORK_DEPTH, COARSEST_DEPTH + 1)
 _LATITUDE_DEPTHS = 0, LATENT_DEPTH, COARSEST_DEPTH
@@ -30,14 +30,19 @@ Graph = SphereGraph | PlaneGraph
 
 
 class Pyramid(nn.Module):
-    """Operators, paddings and frames of a grid and its parents, shared by every layer of a network.
+    """Operators, paddings and frames of a grid and its parents, shared by all layers of a network.
+
+    Depth d is the resolution nside / 2^d.
 
     Args:
-        grid: Where the signal lives; nside (and a patch's origin and side) divisible by 64. Of an ERP picture the
-            height and half of the width are.
-        neighbors: k of the graphs.
+        grid: Grid of the signal. On the sphere nside (and a patch's origin and side) is a multiple of 64; of an ERP
+            picture the height and half of the width are.
+        neighbors: Number of neighbours k of a node in the graphs.
     Attributes:
-        at: depth → `Resolution`, for the depths that layers work at (2 to 6).
+        grids: Grid of each depth, 0 to 6.
+        graph_fingerprints: Checksums of the graphs of depths 2 to 6.
+    Raises:
+        ValueError: the grid has no parents down to nside / 64.
     """
 
     def __init__(self, grid: Grid, neighbors: int = 8) -> None:
@@ -58,40 +63,40 @@ class Pyramid(nn.Module):
 
     @property
     def at(self) -> dict[int, Resolution]:
-        """What layers need, by depth."""
+        """Operators of the depths at which layers work (2 to 6), by depth."""
         return {d: Resolution(self.side(d), self.laplacian(d), self.padding(d)) for d in _LAYER_DEPTHS}
 
     def laplacian(self, depth: int) -> RescaledLaplacian:
-        """The operator of one resolution (depths 2 to 6)."""
+        """Return the rescaled Laplacian of one depth (2 to 6)."""
         return cast(RescaledLaplacian, self.laplacians[str(depth)])
 
     def padding(self, depth: int) -> Padding:
-        """The padding of one resolution."""
+        """Return the padding of one depth (0 to 6)."""
         return cast(Padding, self.paddings[str(depth)])
 
     def warp(self, depth: int) -> Warp:
-        """The warp of one resolution (depths 0 to 4)."""
+        """Return the warp of one depth (0 to 4)."""
         return cast(Warp, self.warps[str(depth)])
 
     def latitude(self, depth: int) -> Latitude:
-        """Of the rows of a plane, at one resolution (depths 0, 4 and 6)."""
+        """Return the latitude of a plane's rows at one depth (0, 4 or 6)."""
         return cast(Latitude, self.latitudes[str(depth)])
 
     def side(self, depth: int) -> int:
-        """Nodes along a row: of a face, of the patch, or of the picture."""
+        """Return the number of nodes along a row of a face, of the patch, or of the picture, at one depth."""
         return self.grids[depth].side
 
     def frame(self, depth: int) -> Float[Tensor, "npix 2 3"]:
-        """Tangent basis (e_x, e_y) of each node (depths 0 to 2)."""
+        """Return the tangent basis (e_x, e_y) of each node, [npix, 2, 3], at one depth (0 to 2)."""
         return getattr(self, f"frame_{depth}")
 
     def place(self, patch: Patch) -> None:
-        """Move a patch of the same size to another part of the sphere: weights and frames change, shapes do not."""
+        """Move a patch to another part of the sphere or picture; its size, and hence all shapes, stay the same."""
         self.grids = _ancestors(patch)
         for depth in _LAYER_DEPTHS:
             graph = _restrict(_graph(self.grids[depth], self.neighbors), self.grids[depth])
             index, weight = rescaled_laplacian(graph)
-            self.laplacian(depth).index.copy_(index)  # of 20 neighbours, sorted by number, the order changes
+            self.laplacian(depth).index.copy_(index)  # the order of 20 neighbours, sorted by index, varies
             self.laplacian(depth).set_weight(weight.float())
         for depth in range(WORK_DEPTH + 1):
             self.frame(depth).copy_(_frame(self.grids[depth]))
@@ -116,12 +121,12 @@ def _frame(grid: Grid) -> Float[Tensor, "npix 2 3"]:
 
 
 def _graph(grid: Grid, neighbors: int) -> Graph:
-    """Of a plane as it is, of a sphere as a whole."""
+    """Graph of a plane, or of the whole sphere that a grid belongs to."""
     return plane_graph(grid) if isinstance(grid, PlaneGrid) else build_graph(grid.nside, neighbors)
 
 
 def _restrict(graph: Graph, grid: Grid) -> Graph:
-    """The graph cut out along the patch's border: an edge that leaves counts nothing (no flux through the border)."""
+    """Restrict a graph to a patch; edges across its border get weight 0 (no flux through the border)."""
     if not (isinstance(grid, PatchGrid) and isinstance(graph, SphereGraph)):
         return graph
     local = np.full(12 * graph.nside**2, -1, np.int64)

@@ -1,4 +1,4 @@
-"""One set of weights for the whole rate-distortion curve."""
+"""Quality of pictures: trade-offs, and gains that let one set of weights serve the whole rate-distortion curve."""
 
 from __future__ import annotations
 
@@ -15,38 +15,53 @@ from deepsphere_codec.models.latitude import Latitude
 from deepsphere_codec.models.pyramid import COARSEST_DEPTH, Pyramid
 
 Quality = Float[Tensor, " batch"] | Float[Tensor, "batch blocks"]
-"""One number a picture, or one for each block of nside / 64."""
+"""Quality of each picture, or of each of its blocks of 64 x 64 nodes."""
 RealQuality = TypeVar("RealQuality", float, Tensor)
 
 PLANE_WEIGHTS = (6 / 8, 1 / 8, 1 / 8)
-"""Of Y, Cb and Cr in the distortion, those of the YUV figure that is reported."""
+"""Weights of Y, Cb and Cr in the distortion, equal to those of the reported WS-PSNR-YUV."""
 
 LAMBDAS = tuple(0.0008 * 2.0**q for q in range(QUALITIES))
-"""Trade-off at quality 1 … 8: loss = bits per node + lmbda · 255² · squared error."""
+"""Trade-off lmbda at quality 1 … 8: loss = bits per node + lmbda · 255² · squared error."""
 
 
 def lmbda_of(quality: RealQuality) -> RealQuality:
-    """Trade-off at a real-valued quality, geometric in between."""
+    """Return the trade-off at a real-valued quality, interpolated geometrically."""
     return LAMBDAS[0] * 2.0 ** (quality - 1)
 
 
 def intra_quality(quality: RealQuality, config: ModelConfig) -> RealQuality:
-    """What an I-frame is coded at where the film is asked for at `quality`."""
+    """Compute the quality of I-frames.
+
+    Args:
+        quality: Requested quality of the film.
+        config: Configuration of the model.
+    Returns:
+        Quality that I-frames are coded at.
+    """
     return quality + config.intra_step
 
 
 def inter_quality(quality: RealQuality, config: ModelConfig, layer: int) -> RealQuality:
-    """Quality of a picture of this layer of a group."""
+    """Compute the quality of P- and B-frames of a layer.
+
+    Args:
+        quality: Requested quality of the film.
+        config: Configuration of the model.
+        layer: Layer of the picture in its group.
+    Returns:
+        Quality that the picture is coded at.
+    """
     return quality + config.layer_steps[layer]
 
 
 class QualityBank(nn.Module):
-    """A learned positive factor per channel for each quality, interpolated geometrically in between.
+    """Learned positive gain per channel for each quality, interpolated geometrically in between.
 
     Args:
-        channels: Of the signal it multiplies.
-        start: Factor at quality 1 to begin with.
-        growth: Ratio of the factors of one quality and the one before, to begin with.
+        channels: Channels of the signal that is multiplied.
+        start: Initial gain at quality 1.
+        growth: Initial ratio of the gains of one quality and the one below.
     Source: gain units of Cui et al., CVPR 2021.
     """
 
@@ -56,7 +71,10 @@ class QualityBank(nn.Module):
         self.log_gain = nn.Parameter(math.log(start) + math.log(growth) * steps.repeat(1, channels))
 
     def forward(self, quality: Quality) -> Float[Tensor, "batch blocks channels"]:
-        """Factors for qualities 1 to 8, beyond which they stay as they are; one block where a whole picture has one."""
+        """Compute gains, [batch, blocks, channels], or [batch, 1, channels] for qualities of whole pictures.
+
+        Qualities are clamped to 1 … 8.
+        """
         position = (quality.view(len(quality), -1) - 1).clamp(0, QUALITIES - 1)
         below = position.floor().clamp_max(QUALITIES - 2)
         mix = (position - below)[..., None]
@@ -65,7 +83,15 @@ class QualityBank(nn.Module):
 
 
 def at_depth(blocks: Float[Tensor, "batch blocks c"], pyramid: Pyramid, depth: int) -> Float[Tensor, "batch n c"]:
-    """Values of the blocks of nside / 64 at the nodes of a finer resolution; one value for all stays one."""
+    """Copy values of the blocks of 64 x 64 nodes to the nodes of a finer resolution.
+
+    Args:
+        blocks: Values, [batch, blocks, c], or [batch, 1, c] for one value per picture, which is returned unchanged.
+        pyramid: Operators of the grid and its parents.
+        depth: Depth of the finer resolution.
+    Returns:
+        Values, [batch, nodes, c], or [batch, 1, c].
+    """
     if blocks.shape[1] > 1:
         for level in range(COARSEST_DEPTH, depth, -1):
             blocks = unpool(blocks, pyramid.side(level))
@@ -73,13 +99,13 @@ def at_depth(blocks: Float[Tensor, "batch blocks c"], pyramid: Pyramid, depth: i
 
 
 class LatitudeTilt(nn.Module):
-    """A gain that falls towards the poles of a plane; its slope, one for all channels, is learned.
+    """Gain that decreases towards the poles of a plane, with one learned slope for all channels.
 
-    A slope of one follows the pixels' solid angle: λ is proportional to cos(latitude), a quality less is half of λ, and
-    the bank's gains fall by √2 a quality.
+    A slope of 1 follows the pixels' solid angle: λ is proportional to cos(latitude), one quality less halves λ, and the
+    bank's gains decrease by √2 per quality.
 
     Args:
-        latitude: Of the nodes that are scaled.
+        latitude: Latitude of the nodes that are scaled.
     """
 
     def __init__(self, latitude: Latitude) -> None:
@@ -88,5 +114,5 @@ class LatitudeTilt(nn.Module):
         self.slope = nn.Parameter(torch.ones(1))
 
     def forward(self, sign: int) -> Float[Tensor, "npix 1"]:
-        """Factors for latents before they are coded (sign 1), or the inverse after it (-1)."""
+        """Compute gains for latents before coding (sign 1), or the inverse gains after decoding (-1), [npix, 1]."""
         return self.latitude.tilt(sign * self.slope)

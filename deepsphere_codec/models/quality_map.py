@@ -1,4 +1,4 @@
-"""A map of quality: quarter steps for each block of nside / 64, coded where it is not flat."""
+"""Quality maps: quality offsets in quarter steps for each block of 64 x 64 nodes, coded where they are not flat."""
 
 from __future__ import annotations
 
@@ -16,24 +16,25 @@ from deepsphere_codec.motion.tree import WIDTHS
 from deepsphere_codec.sphere import HealpixGrid
 
 MAP_STEP = 0.25
-"""Quality to a unit of a map."""
+"""Quality per unit of a map."""
 MAP_LIMIT = 28
-"""Largest unit: seven qualities, as far apart as the best and the smallest are."""
+"""Largest absolute value of a map: seven qualities, the difference between the highest and the lowest."""
 
 
 GREY_STEP = 16 * MAP_STEP
-"""Grey levels to a unit of a map: 16 are a whole quality."""
+"""Grey levels per unit of a map; 16 grey levels are one quality."""
 FLAT_GREY = 128
 
 
 def map_of_picture(grey: UInt8[np.ndarray, "height width"], grid: Grid) -> QualityMap | None:
-    """The map that a grey picture asks for.
+    """Compute a quality map from a grey picture.
 
     Args:
-        grey: ERP; 128 leaves quality as it is, 16 more are a quality more.
-        grid: Nodes of the films that it is for: the sphere, or an ERP picture.
+        grey: ERP picture, [height, width]; 128 leaves the quality unchanged, 16 more raise it by one.
+        grid: Grid of the films that the map is for: the sphere, or an ERP picture.
     Returns:
-        Means over each block of 64 nodes along an edge; None where the map is flat and asks for nothing.
+        Means over each block of 64 x 64 nodes in units of MAP_STEP, [blocks]; None where the map is flat and changes
+        nothing.
     """
     height, width = grey.shape
     images, rows, columns = grid.shape
@@ -52,7 +53,14 @@ def map_of_picture(grey: UInt8[np.ndarray, "height width"], grid: Grid) -> Quali
 
 
 def write_map(quality_map: QualityMap, tables: MotionTables) -> bytes:
-    """Code the differences from block to block."""
+    """Code the differences between successive blocks of a map.
+
+    Args:
+        quality_map: The map, [blocks].
+        tables: Tables of the motion symbols.
+    Returns:
+        Bytes of the map.
+    """
     writer = SymbolWriter()
     symbols = np.diff(quality_map.astype(np.int64), prepend=0)
     writer.write(torch.from_numpy(symbols), _rows(len(symbols)), tables)  # type: ignore[arg-type]
@@ -62,8 +70,14 @@ def write_map(quality_map: QualityMap, tables: MotionTables) -> bytes:
 def read_map(payload: bytes, blocks: int, tables: MotionTables) -> QualityMap:
     """Decode a map.
 
+    Args:
+        payload: Bytes written by `write_map`.
+        blocks: Number of blocks.
+        tables: Tables of the motion symbols.
+    Returns:
+        The map, [blocks].
     Raises:
-        DamagedStream: a quality lies beyond all that are written.
+        DamagedStream: a value is beyond MAP_LIMIT, or the coder cannot have written these bytes.
     """
     symbols = SymbolReader(payload).read(_rows(blocks), tables).numpy()  # type: ignore[arg-type]
     values = np.cumsum(np.clip(symbols, -1000, 1000))
@@ -72,13 +86,19 @@ def read_map(payload: bytes, blocks: int, tables: MotionTables) -> QualityMap:
     return values.astype(np.int8)
 
 
-_FURTHEST = 1000.0  # far beyond all that a bank tells apart
+_FURTHEST = 1000.0  # far beyond the range in which a bank's gains differ
 
 
 def mapped(quality: float, quality_map: QualityMap | None, like: Tensor) -> Float[Tensor, "1 blocks"]:
-    """Quality of each block, [1, blocks]; [1, 1] without a map.
+    """Compute the quality of each block.
 
-    A damaged header's may be any finite number, beyond single precision; banks stay as they are beyond 1 … 8.
+    Args:
+        quality: Quality of the picture. In a damaged header it may be any finite number, even beyond single precision,
+            so it is clamped; the banks' gains are constant beyond 1 … 8.
+        quality_map: Offsets of the blocks, [blocks]; None for none.
+        like: Tensor on the device of the result.
+    Returns:
+        Quality, [1, blocks]; [1, 1] without a map.
     """
     quality = min(max(float(quality), -_FURTHEST), _FURTHEST)
     if quality_map is None:

@@ -1,9 +1,9 @@
-"""Which resolution a film is coded at: where there are few bits, fewer nodes carry them better.
+"""Choice of the resolution that a film is coded at: at low rates, fewer nodes give better pictures.
 
-At one quality a lower resolution takes fewer bits and loses detail. Below some rate the detail is lost anyway, and what
-comes out at equal rates is better. Asked qualities are those of the full resolution, a quarter of the width: coded at a
-lower one, the networks work at a higher quality, so that the rate is about what it would be at the full one and goes on
-evenly from one resolution to the next.
+At the same quality a lower resolution takes fewer bits and loses detail. Below some rate the detail is lost anyway, and
+at equal rates the lower resolution gives the better picture. The requested quality refers to the full resolution, nside
+a quarter of the width. At a lower resolution the networks work at a higher quality, so that the rate is about that of
+the full resolution, and changes smoothly where the resolution changes.
 """
 
 from __future__ import annotations
@@ -16,11 +16,13 @@ from deepsphere_codec.models import LoadedModel
 
 MAX_QUALITY = 8.0
 SHARES = ((1.5, 0.5), (3.5, 0.75), (math.inf, 1.0))
-"""Of the full resolution, for qualities below a bound; measured on four training films, see results/resolution."""
+"""Share of the full resolution for qualities below a bound: pairs of bound and share.
+
+Measured on four training films, see results/resolution."""
 STEEPNESS = 2.1
-"""Qualities that go with half of the resolution at equal rate, measured likewise."""
+"""Increase of the networks' quality per halving of nside at equal rate, measured on the same films."""
 RULE = ", ".join(f"{share:g} of it below quality {bound:g}" for bound, share in SHARES) + f"; {STEEPNESS:g} to the half"
-"""In words, for the settings of measurements."""
+"""Description of the rule, stored with the settings of measurements."""
 
 
 class OperatingPoint(NamedTuple):
@@ -46,7 +48,7 @@ def choose_resolution(model: LoadedModel, width: int, quality: float, nside: int
     Returns:
         Resolution and quality.
     Raises:
-        UsageError: nside is not a multiple of what the model needs.
+        UsageError: nside is not a multiple of `model.nside_multiple`.
     """
     step = model.nside_multiple
     if nside is not None:

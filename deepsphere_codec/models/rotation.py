@@ -1,4 +1,4 @@
-"""The camera's turn from one frame to the next: three numbers for the whole sphere."""
+"""Camera rotation from one frame to the next: three numbers for the whole sphere."""
 
 from __future__ import annotations
 
@@ -20,23 +20,28 @@ from deepsphere_codec.motion import kernels
 from deepsphere_codec.sphere.rotation import rotation_from_vector, vector_from_rotation
 
 ROTATION_STEP = 2.0**-14
-"""Radians to a unit of what is coded: 1/67 of a node at nside 256, a third of a thousandth of a right angle at 1024."""
+"""Unit of the coded rotation vector, radians: 1/65 of a node's width at nside 256."""
 _UNITS = struct.Struct("<3h")
 ROTATION_BYTES = _UNITS.size
 LARGEST_TURN = torch.pi / 2
-"""Largest turn, radians: a larger one is another scene; motion is added, and the sum stays below half a circle."""
-_GAIN = 0.95  # of the robust error; a turn that does not bring it down so far does not pay
-_GLANCE = 3  # the resolution at which a turn must pay for finer ones to be looked at: most cameras stand still
-_NOISE = 2 / 255  # differences below this say nothing
+"""Largest rotation, radians: a larger one is taken for a new scene. With motion added it stays below half a circle."""
+_GAIN = 0.95  # factor by which a rotation must lower the robust error to be coded
+_GLANCE = 3  # depth at which a rotation must lower the error before finer ones are tried: most cameras stand still
+_NOISE = 2 / 255  # differences below this are taken for noise
 
 
 class RotationEstimator(nn.Module):
-    """Robust direct alignment on the coarse resolutions: Gauss–Newton, weighted against what moves by itself.
+    """Robust direct alignment on the coarse resolutions: Gauss–Newton, with low weights for independently moving parts.
 
-    The reference turned by R and a small turn w more changes at a node p by `w · (p × g)`, g its gradient there.
+    A small additional rotation w of the rotated reference changes it at a node p by `w · (p × g)`, with its gradient g
+    at p.
 
-    Source: Baker and Matthews, IJCV 2004 (compositional form); weights: Geman and McClure, 1987. With Cauchy's, the
-    square root of these, a third of the sphere that moves by 3° pulled a turn of 0.3° by 0.017°, now by 0.005°.
+    Weights are those of Geman and McClure. With Cauchy's, their square root, a third of the sphere moving by 3° biased
+    a rotation of 0.3° by 0.017°, instead of 0.005°.
+
+    Args:
+        pyramid: Operators of the grid and its parents.
+    Source: Baker and Matthews, IJCV 2004 (compositional form); weights: Geman and McClure, 1987.
     """
 
     iterations = {4: 4, 3: 3, 2: 3, 1: 2}
@@ -49,10 +54,13 @@ class RotationEstimator(nn.Module):
 
     @torch.no_grad()
     def forward(self, luma: Float[Tensor, "one npix 1"], luma_ref: Float[Tensor, "one npix 1"]) -> Int[Tensor, " 3"]:
-        """Units of ROTATION_STEP, of the turn R with x(p) = x_ref(R p); zeros where none pays.
+        """Estimate the rotation R with x(p) = x_ref(R p).
 
         Args:
-            luma, luma_ref: Of source and reference.
+            luma: Luma of the picture, [1, npix, 1].
+            luma_ref: Luma of the reference, [1, npix, 1].
+        Returns:
+            Rotation vector in units of ROTATION_STEP, [3]; zeros if no rotation lowers the error enough.
         """
         stack, stack_ref = self._stack(luma), self._stack(luma_ref)
         rotation = torch.eye(3, dtype=torch.float64)
@@ -69,11 +77,18 @@ class RotationEstimator(nn.Module):
         return units.long() if pays else torch.zeros(3, dtype=torch.int64)
 
     def field(self, units: Int[Tensor, " 3"], share: float = 1.0) -> Float[Tensor, "npix 3"]:
-        """Tangent vectors, radians, at every node, of a coded turn that goes on for `share` of its time."""
+        """Compute the displacement of every node by a coded rotation.
+
+        Args:
+            units: Rotation vector in units of ROTATION_STEP, [3].
+            share: Factor of the rotation, to continue it at constant speed.
+        Returns:
+            Tangent vectors, [npix, 3], radians.
+        """
         return rotation_field(self.pyramid.warp(0).centers, rotation_of(units.double() * share))
 
     def _stack(self, luma: Float[Tensor, "one npix 1"]) -> dict[int, Float[Tensor, "one npix 1"]]:
-        """Means over parents, by depth."""
+        """Means over parents of depths 1 to 4, by depth."""
         stack = {}
         for depth in range(1, LATENT_DEPTH + 1):
             luma = mean_pool(luma, self.pyramid.side(depth - 1))
@@ -81,7 +96,11 @@ class RotationEstimator(nn.Module):
         return stack
 
     def _pays(self, x: Tensor, x_ref: Tensor, rotation: Float[Tensor, "3 3"], depth: int) -> bool:
-        """Better than no turn, and than the opposite one: between nodes noise is smoothed, by a tenth of its error."""
+        """Check that a rotation lowers the error, compared with none and with the opposite one.
+
+        The opposite rotation is compared too because interpolation between nodes smooths noise, which alone lowers the
+        error by a tenth.
+        """
         others = [_robust(x, x_ref), _robust(x, self._turned(x_ref, rotation.t(), depth))]
         found = _robust(x, self._turned(x_ref, rotation, depth))
         return found < _GAIN * min(others) and float(vector_from_rotation(rotation).norm()) < LARGEST_TURN
@@ -105,15 +124,25 @@ class RotationEstimator(nn.Module):
 
 
 class NoRotation(nn.Module):
-    """In place of `RotationEstimator` on a plane, where a turn of the camera is no motion that three numbers tell."""
+    """Replacement for `RotationEstimator` on a plane, where three numbers do not describe a turning camera."""
 
     def forward(self, luma: Tensor, luma_ref: Tensor) -> Int[Tensor, " 3"]:
-        """Zeros: no turn."""
+        """Return zeros: no rotation.
+
+        Args:
+            luma: Luma of the picture, ignored.
+            luma_ref: Luma of the reference, ignored.
+        Returns:
+            Zeros, [3].
+        """
         return torch.zeros(3, dtype=torch.int64)
 
     def field(self, units: Int[Tensor, " 3"], share: float = 1.0) -> Float[Tensor, "npix 3"]:
-        """Of no turn that this codec has written.
+        """Refuse a rotation in a stream, which no planar encoder has written.
 
+        Args:
+            units: Rotation vector, ignored.
+            share: Factor of the rotation, ignored.
         Raises:
             DamagedStream: always.
         """
@@ -121,14 +150,20 @@ class NoRotation(nn.Module):
 
 
 def rotation_of(units: Tensor) -> Float[Tensor, "3 3"]:
-    """The turn of coded units, float64."""
+    """Convert a rotation vector in units of ROTATION_STEP, [3], to a matrix, [3, 3], float64."""
     return rotation_from_vector(units.double() * ROTATION_STEP)
 
 
 def rotation_field(p: Float[Tensor, "npix 3"], rotation: Float[Tensor, "3 3"]) -> Float[Tensor, "npix 3"]:
-    """Tangent vectors, radians, that lead from each p to R p; for turns of less than a half.
+    """Compute tangent vectors that lead from each node p to R p, for rotations of less than half a circle.
 
-    Written out term by term: sums in an order that no library may change.
+    Sums are written out term by term, so that no library changes their order.
+
+    Args:
+        p: Unit vectors of the nodes, [npix, 3].
+        rotation: Matrix R, [3, 3].
+    Returns:
+        Tangent vectors, [npix, 3], radians.
     """
     x, y, z = p.unbind(-1)
     change = rotation - torch.eye(3, dtype=rotation.dtype)
@@ -141,10 +176,16 @@ def rotation_field(p: Float[Tensor, "npix 3"], rotation: Float[Tensor, "3 3"]) -
 
 @torch.no_grad()
 def turned(x: Float[Tensor, "1 npix 1"], rotation: Float[Tensor, "3 3"], warp: Warp) -> Float[Tensor, "1 npix 1"]:
-    """The signal x(R p) at every node p of the whole sphere, for the encoder: nobody repeats its rounding.
+    """Rotate a signal on the whole sphere: sample x(R p) at every node p.
+
+    Only the encoder uses this, so its rounding need not be reproducible.
 
     Args:
-        warp: Of the signal's resolution.
+        x: Signal, [1, npix, 1].
+        rotation: Matrix R, [3, 3], float64.
+        warp: Warp at the signal's resolution.
+    Returns:
+        Rotated signal, [1, npix, 1].
     """
     planes = x.flatten()[warp.halo.to(x.device)].view(warp.images, warp.rows + 4, -1).cpu().numpy()
     shape = warp.images, warp.rows, warp.columns
@@ -155,15 +196,15 @@ def turned(x: Float[Tensor, "1 npix 1"], rotation: Float[Tensor, "3 3"], warp: W
 
 
 def write_rotation(units: Int[Tensor, " 3"]) -> bytes:
-    """Six bytes."""
+    """Convert a rotation vector in units of ROTATION_STEP, [3], to six bytes."""
     return _UNITS.pack(*units.tolist())
 
 
 def read_rotation(payload: bytes) -> Int[Tensor, " 3"]:
-    """Units of ROTATION_STEP.
+    """Read a rotation vector in units of ROTATION_STEP, [3], from the first six bytes of a payload.
 
     Raises:
-        DamagedStream: too few bytes, or a turn of half a circle or more.
+        DamagedStream: too few bytes, or a rotation of half a circle or more.
     """
     if len(payload) < ROTATION_BYTES:
         raise DamagedStream("a P-frame ends within its rotation")
@@ -175,12 +216,12 @@ def read_rotation(payload: bytes) -> Int[Tensor, " 3"]:
 
 
 def _robust(x: Tensor, warped: Tensor) -> float:
-    """Mean error in which outliers do not count more than 8 grey levels."""
+    """Mean absolute error, in which outliers count no more than 8 grey levels."""
     return float((x - warped).abs().clamp_max(8 / 255).mean())
 
 
 def _turns(pyramid: Pyramid, depth: int) -> Float[Tensor, "npix 2 3"]:
-    """p × d for the dual of each chart step d: a gradient in nodes becomes one in radians of turn."""
+    """Products p × d with the dual d of each chart step: they convert gradients per node to gradients per radian."""
     grid = pyramid.grids[depth]
     assert not isinstance(grid, PlaneGrid), "a plane does not turn"
     duals = dual_steps(chart_steps(grid).double())

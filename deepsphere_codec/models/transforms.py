@@ -1,4 +1,4 @@
-"""Analysis and synthesis: from the signal folded to nside / 4 down to latents at nside / 16, and back."""
+"""Analysis and synthesis transforms between the signal folded to nside / 4 and latents at nside / 16."""
 
 from __future__ import annotations
 
@@ -16,21 +16,44 @@ from deepsphere_codec.models.pyramid import LATENT_DEPTH, WORK_DEPTH, Pyramid
 from deepsphere_codec.models.quality import Quality, QualityBank, at_depth
 
 FOLDED = 3 * 4**WORK_DEPTH
-"""Channels of a three-channel signal whose children two levels down are channels."""
+"""Channels of a three-channel signal that is folded to nside / 4."""
 
 
 def fold(x: Float[Tensor, "batch npix 3"], pyramid: Pyramid) -> Float[Tensor, "batch work 48"]:
-    """Two generations of children into channels."""
+    """Fold the children of two levels into channels, from nside to nside / 4.
+
+    Args:
+        x: Signal, [batch, npix, 3].
+        pyramid: Operators of the grid and its parents.
+    Returns:
+        Folded signal, [batch, npix / 16, 48].
+    """
     return fold_children(fold_children(x, pyramid.side(0)), pyramid.side(1))
 
 
 def unfold(x: Float[Tensor, "batch work c"], pyramid: Pyramid) -> Float[Tensor, "batch npix c16"]:
-    """The inverse of `fold`."""
+    """Unfold channels into the children of two levels, the inverse of `fold`.
+
+    Args:
+        x: Folded signal, [batch, npix / 16, 16 c].
+        pyramid: Operators of the grid and its parents.
+    Returns:
+        Signal, [batch, npix, c].
+    """
     return unfold_children(unfold_children(x, pyramid.side(2)), pyramid.side(1))
 
 
 class Down(nn.Module):
-    """Children into channels, then a channel mix: each parent sees its four children apart, hence direction."""
+    """Downsampling by two: children folded into channels, then a channel mix.
+
+    Each parent receives its four children as separate channels, so the layer is sensitive to direction.
+
+    Args:
+        in_channels: Channels of the input.
+        out_channels: Channels of the output.
+        pyramid: Operators of the grid and its parents.
+        depth: Depth of the input's resolution.
+    """
 
     def __init__(self, in_channels: int, out_channels: int, pyramid: Pyramid, depth: int) -> None:
         super().__init__()
@@ -38,11 +61,19 @@ class Down(nn.Module):
         self.mix = ChebConv(4 * in_channels, out_channels, 1, pyramid.at[depth + 1].laplacian)
 
     def forward(self, x: Float[Tensor, "batch npix c"]) -> Float[Tensor, "batch parents o"]:
+        """Downsample a signal, [batch, npix, in_channels], to [batch, npix / 4, out_channels]."""
         return self.mix(fold_children(x, self.side))
 
 
 class Up(nn.Module):
-    """A channel mix, then channels to children."""
+    """Upsampling by two: a channel mix, then channels unfolded into children.
+
+    Args:
+        in_channels: Channels of the input.
+        out_channels: Channels of the output.
+        pyramid: Operators of the grid and its parents.
+        depth: Depth of the input's resolution.
+    """
 
     def __init__(self, in_channels: int, out_channels: int, pyramid: Pyramid, depth: int) -> None:
         super().__init__()
@@ -50,18 +81,21 @@ class Up(nn.Module):
         self.mix = ChebConv(in_channels, 4 * out_channels, 1, pyramid.at[depth].laplacian)
 
     def forward(self, x: Float[Tensor, "batch npix c"]) -> Float[Tensor, "batch children o"]:
+        """Upsample a signal, [batch, npix, in_channels], to [batch, 4 npix, out_channels]."""
         return unfold_children(self.mix(x), self.side)
 
 
 class BlockAnalysis(nn.Module):
-    """Blocks of nodes (all descendants of a node at nside / 16) times a matrix, which starts as a cosine transform.
+    """Linear transform of blocks of nodes (all descendants of a node at nside / 16), initially a cosine transform.
 
-    The straight way through a transform: with it, training begins at the quality of a block transform codec.
+    It is the linear path in parallel with a transform's layers: training starts from the quality of a block transform
+    codec.
 
     Args:
-        channels: Of the signal at nside / 4 whose first `basis.shape[0] // 16` are transformed.
-        basis: Orthonormal columns, [inputs, outputs]; see `cosine_basis`.
-        latents: Channels that come out; those beyond the basis' start at zero.
+        basis: Orthonormal columns, [inputs, outputs], see `cosine_basis`. The first inputs / 16 channels of the signal
+            at nside / 4 are transformed.
+        latents: Channels of the output; those beyond the basis' outputs are initially zero.
+        pyramid: Operators of the grid and its parents.
     """
 
     def __init__(self, basis: Float[Tensor, "i o"], latents: int, pyramid: Pyramid) -> None:
@@ -72,12 +106,19 @@ class BlockAnalysis(nn.Module):
         self.mix.weight.data[:, : basis.shape[1]] = basis
 
     def forward(self, x: Float[Tensor, "batch work c"]) -> Float[Tensor, "batch latent m"]:
+        """Transform a signal, [batch, npix / 16, c] at nside / 4, to latents, [batch, npix / 256, latents]."""
         x = x[..., : self.mix.weight.shape[0] // 16]
         return self.mix(fold_children(fold_children(x, self.pyramid.side(WORK_DEPTH)), self.pyramid.side(3)))
 
 
 class BlockSynthesis(nn.Module):
-    """The transpose of `BlockAnalysis` to begin with: latents → [B, work, out] at nside / 4."""
+    """Linear transform of latents to blocks of nodes, initially the transpose of `BlockAnalysis`.
+
+    Args:
+        basis: Orthonormal columns, [inputs, outputs], see `cosine_basis`.
+        latents: Channels of the latents.
+        pyramid: Operators of the grid and its parents.
+    """
 
     def __init__(self, basis: Float[Tensor, "i o"], latents: int, pyramid: Pyramid) -> None:
         super().__init__()
@@ -87,19 +128,21 @@ class BlockSynthesis(nn.Module):
         self.mix.weight.data[: basis.shape[1]] = basis.t()
 
     def forward(self, y_hat: Float[Tensor, "batch latent m"]) -> Float[Tensor, "batch work c"]:
+        """Transform latents, [batch, npix / 256, latents], to a signal, [batch, npix / 16, inputs / 16]."""
         return unfold_children(unfold_children(self.mix(y_hat), self.pyramid.side(LATENT_DEPTH)), self.pyramid.side(3))
 
 
 def cosine_basis(planes: tuple[float, ...], levels: int, count: int) -> Float[Tensor, "i o"]:
-    """Cosine transforms of square blocks, the parts of most energy first, on signals folded `levels` times.
+    """Compute the cosine transform of square blocks, sorted by energy, for signals folded `levels` times.
 
     Args:
         planes: Energy of each plane of the signal, relative to the others.
-        levels: Blocks are 2^levels nodes wide.
-        count: Basis functions that are kept, of all planes together.
+        levels: Number of levels; blocks are 2^levels nodes wide.
+        count: Number of basis functions to keep, of all planes together.
     Returns:
-        Orthonormal columns; rows in the order of `fold_children` applied `levels` times to [batch, npix, planes].
-    Source: the discrete cosine transform II; energies of a picture whose spectrum falls with the square of frequency.
+        Orthonormal columns, [inputs, count]; rows in the order of `fold_children` applied `levels` times to [batch,
+        npix, planes].
+    Source: discrete cosine transform II; energies of a picture whose spectrum falls with the square of the frequency.
     """
     size = 1 << levels
     steps = torch.arange(size, dtype=torch.float64)
@@ -119,15 +162,17 @@ def cosine_basis(planes: tuple[float, ...], levels: int, count: int) -> Float[Te
 
 
 PLANE_ENERGIES = (1.0, 0.08, 0.08)
-"""Of Y, Cb and Cr in the training films, times what each counts in the loss, so that latents go where they pay."""
+"""Relative energies of Y, Cb and Cr in the training films times their weights in the loss.
+
+They determine how the latents are divided among the planes."""
 
 
 class Features(NamedTuple):
-    """Features of the prediction at the resolutions below nside / 4, for the transforms of a residual.
+    """Features of the prediction at the resolutions below nside / 4, as inputs of the residual's transforms.
 
     Attributes:
-        middle: At nside / 8.
-        latent: At nside / 16.
+        middle: Features at nside / 8.
+        latent: Features at nside / 16.
     """
 
     middle: Float[Tensor, "batch middle c"]
@@ -135,11 +180,13 @@ class Features(NamedTuple):
 
 
 class ContextFeatures(nn.Module):
-    """Features of a picture folded to nside / 4, at two coarser resolutions.
+    """Network for features of a picture at nside / 8 and nside / 16.
 
     Args:
         latents: Channels at nside / 16.
         widths: Channels at nside / 4 and nside / 8.
+        config: Sizes and options.
+        pyramid: Operators of the grid and its parents.
     """
 
     def __init__(self, latents: int, widths: tuple[int, int], config: ModelConfig, pyramid: Pyramid) -> None:
@@ -150,26 +197,29 @@ class ContextFeatures(nn.Module):
         self.to_latent = Down(middle, latents, pyramid, WORK_DEPTH + 1)
 
     def forward(self, x: Float[Tensor, "batch work 48"]) -> Features:
+        """Compute the features of a picture folded to nside / 4, [batch, npix / 16, 48]."""
         middle = F.leaky_relu(self.to_middle(F.leaky_relu(self.stem(x), 0.1)), 0.1)
         return Features(middle, F.leaky_relu(self.to_latent(middle), 0.1))
 
 
 def _see(channels: int, pyramid: Pyramid, depth: int) -> ChebConv:
-    """A channel mix of features, which starts at zero: nothing is added until training finds what helps."""
+    """Channel mix of features; its weights are initially zero, so that it adds nothing before training."""
     mix = ChebConv(channels, channels, 1, pyramid.at[depth].laplacian, bias=False)
     nn.init.zeros_(mix.weight)
     return mix
 
 
 class Analysis(nn.Module):
-    """`g_a`: [B, work, in] at nside / 4 → latents [B, npix / 256, latents].
+    """Analysis transform `g_a`, from a signal at nside / 4 to latents at nside / 16.
 
     Args:
-        in_channels: Channels at nside / 4; the signal to be coded comes first, then what it is conditioned on.
+        in_channels: Channels at nside / 4: first the signal to be coded, then what it is conditioned on.
         latents: Channels of y.
         widths: Channels at nside / 4 and nside / 8.
-        basis: The straight way's, for the signal to be coded.
-        sees: Whether it is given features of the prediction.
+        basis: Initial linear transform of the signal to be coded, [inputs, outputs], see `BlockAnalysis`.
+        config: Sizes and options.
+        pyramid: Operators of the grid and its parents.
+        sees: Whether `forward` receives features of the prediction.
     """
 
     def __init__(
@@ -202,6 +252,14 @@ class Analysis(nn.Module):
     def forward(
         self, x: Float[Tensor, "batch work c"], features: Features | None = None
     ) -> Float[Tensor, "batch latent m"]:
+        """Compute latents.
+
+        Args:
+            x: Signal at nside / 4, [batch, npix / 16, in_channels].
+            features: Features of the prediction, if `sees`.
+        Returns:
+            Latents, [batch, npix / 256, latents].
+        """
         y = self.layers[:4](x)
         if features is not None:
             y = y + self.see_middle(features.middle)
@@ -209,16 +267,20 @@ class Analysis(nn.Module):
 
 
 class Synthesis(nn.Module):
-    """`g_s`: latents → features at nside / 4 → [B, work, out].
+    """Synthesis transform `g_s`, from latents at nside / 16 to a signal at nside / 4.
 
-    The straight way's picture is what `finish` looks at as well: it mends blocks' borders, as a loop filter does.
+    The result of the linear path is also an input of the last layers (`finish`), which reduce blocking artefacts like a
+    loop filter.
 
     Args:
         latents: Channels of y_hat.
-        context_channels: Channels at nside / 4 of something else that the decoder knows (the prediction); 0 for none.
+        context_channels: Channels at nside / 4 of additional information that the decoder has (the prediction); 0 for
+            none.
         widths: Channels at nside / 4 and nside / 8.
-        basis: The straight way's.
-        sees: Whether it is given features of the prediction.
+        basis: Transpose of the initial linear transform, [inputs, outputs], see `BlockSynthesis`.
+        config: Sizes and options.
+        pyramid: Operators of the grid and its parents.
+        sees: Whether `forward` receives features of the prediction.
     """
 
     def __init__(
@@ -263,6 +325,16 @@ class Synthesis(nn.Module):
         context: Float[Tensor, "batch work c"] | None = None,
         features: Features | None = None,
     ) -> Float[Tensor, "batch work o"]:
+        """Compute the signal.
+
+        Args:
+            y_hat: Decoded latents, [batch, npix / 256, latents].
+            quality: Quality of each picture, [batch], or of its blocks, [batch, blocks].
+            context: Additional information, [batch, npix / 16, context_channels]; None for none.
+            features: Features of the prediction, if `sees`.
+        Returns:
+            Signal at nside / 4, [batch, npix / 16, inputs / 16].
+        """
         straight = self.straight(y_hat)
         seen = straight if context is None else torch.cat([straight, context], -1)
         if features is None:

@@ -1,4 +1,4 @@
-"""Released models: weights, tables and a card, ready to use."""
+"""Released models: storage and loading of weights, tables and cards."""
 
 from __future__ import annotations
 
@@ -24,21 +24,28 @@ from deepsphere_codec.motion.contexts import MotionTables
 
 DEFAULT_MODEL = "sphere-dvc"
 _FOLDERS = Path(__file__).parent / "weights", Path(__file__).parents[2] / "models"
-"""Where models are found by name: in the package, and in a checkout beside it."""
+"""Folders in which models are looked up by name: in the package, and in the checkout around it."""
 
 _WEIGHTS, _CARD = "weights.safetensors", "card.json"
 _TABLE_ENDS = ("_cdf", "_length", "_offset")
 
 
 class LoadedModel:
-    """A model with its weights, for any resolution; made by `load_model`.
+    """Model with its weights, for any resolution; created by `load_model`.
 
+    Args:
+        name: Name of the model.
+        card: Contents of the card.
+        tensors: Weights and tables by name.
+        device: Device of the networks.
     Attributes:
-        name: As the stream's header says it.
-        config: Sizes and choices.
-        card: Where the weights come from.
-        weights_hash, tables_hash: SHA-256, hex, of configuration and weights, and of the tables; a stream names those
-            that it was coded with.
+        name: Name of the model, as stored in a stream's header.
+        config: Sizes and options.
+        card: Contents of the card, such as the origin of the weights.
+        weights_hash: SHA-256 of configuration and weights, hex; a stream stores that of the model it was coded with.
+        tables_hash: SHA-256 of the tables, hex; a stream stores that of the model it was coded with.
+    Raises:
+        UsageError: weights or tables are not those of the card.
     """
 
     def __init__(self, name: str, card: dict[str, Any], tensors: dict[str, Tensor], device: torch.device) -> None:
@@ -55,21 +62,21 @@ class LoadedModel:
         self._networks: dict[int, SphereDVC] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without the network, which is made anew where it is needed: so it goes to another process."""
+        """Leave out the network, which another process creates again when needed."""
         return self.__dict__ | {"_networks": {}}
 
     @property
     def geometry(self) -> str:
-        """Where it works: "healpix" or "erp"."""
+        """Domain of the networks: "healpix" or "erp"."""
         return self.config.geometry
 
     @property
     def nside_multiple(self) -> int:
-        """What nside must be a multiple of."""
+        """Number that nside must be a multiple of."""
         return nside_multiple(self.geometry)
 
     def network(self, nside: int) -> SphereDVC:
-        """The network at one resolution, for inference; kept for the next call.
+        """Return the network at one resolution, for inference; the last one is cached.
 
         Raises:
             UsageError: nside is not a multiple of `nside_multiple`.
@@ -88,18 +95,20 @@ class LoadedModel:
         return self._networks[nside]
 
     def graph_hash(self, nside: int) -> str:
-        """SHA-256, hex, over the graphs that the network works on at this resolution."""
+        """Return the SHA-256, hex, of the graphs of the network at one resolution."""
         return hashlib.sha256("".join(self.network(nside).pyramid.graph_fingerprints).encode()).hexdigest()
 
 
 def load_model(name: str | Path = DEFAULT_MODEL, device: str | torch.device = "cpu") -> LoadedModel:
-    """Load a released model by its name, or one of your own by its folder.
+    """Load a released model by its name, or any model by its folder.
 
     Args:
-        name: One of `list_models()`, or a folder with weights.safetensors and card.json.
-        device: Where the networks run.
+        name: Name of one of `list_models()`, or a folder with weights.safetensors and card.json.
+        device: Device of the networks.
+    Returns:
+        The model.
     Raises:
-        UsageError: no such model, or its files are damaged.
+        UsageError: there is no such model, or its files are damaged.
     """
     folder = next((place / name for place in _FOLDERS if (place / name / _CARD).exists()), Path(name))
     if not (folder / _CARD).exists():
@@ -110,14 +119,21 @@ def load_model(name: str | Path = DEFAULT_MODEL, device: str | torch.device = "c
 
 
 def list_models() -> list[dict[str, Any]]:
-    """The cards of the released models, and of those in a checkout's models/."""
+    """Return the cards of the released models in the package and in the checkout's models/."""
     return [json.loads(path.read_text()) for place in _FOLDERS for path in sorted(place.glob(f"*/{_CARD}"))]
 
 
 def save_model(folder: Path, name: str, network: SphereDVC, card: dict[str, Any]) -> None:
-    """Write weights, tables and card: weights in float16, those of the integer networks in 8 bits, as they are used.
+    """Write weights, tables and card.
 
-    The tables are built from the rounded weights, so that they are those of what is loaded again.
+    Weights are stored in float16, those of the integer networks in 8 bits, as they are used. The network's weights are
+    rounded to the stored ones and its tables built from them, so that they equal those of the loaded model.
+
+    Args:
+        folder: Folder to write to.
+        name: Name of the model.
+        network: Network whose weights are written.
+        card: Further entries of the card.
     """
     exact = _integer_networks(network)
     weights = {}
@@ -136,7 +152,7 @@ def save_model(folder: Path, name: str, network: SphereDVC, card: dict[str, Any]
     tables = {key: b for key, b in tables.items() if not key.rpartition(".")[2].startswith("_")}
     folder.mkdir(parents=True, exist_ok=True)
     save_file(weights | tables, folder / _WEIGHTS)
-    (folder / _WEIGHTS).chmod(0o644)  # safetensors makes it the owner's alone
+    (folder / _WEIGHTS).chmod(0o644)  # safetensors makes it readable by the owner only
     about = {
         "name": name,
         **card,
@@ -149,10 +165,14 @@ def save_model(folder: Path, name: str, network: SphereDVC, card: dict[str, Any]
 
 
 def fill(network: SphereDVC, weights: dict[str, Tensor], tables: dict[str, Tensor]) -> None:
-    """Put stored values in place.
+    """Copy stored weights and tables into a network.
 
+    Args:
+        network: The network.
+        weights: Weights by name.
+        tables: Tables by name.
     Raises:
-        UsageError: a weight is missing, or of another shape, or there is no place for a table.
+        UsageError: a weight is missing or has another shape, or the network has no such table.
     """
     for key, p in network.named_parameters():
         value = weights.get(key)
@@ -170,7 +190,7 @@ def fill(network: SphereDVC, weights: dict[str, Tensor], tables: dict[str, Tenso
 
 
 def _check_parts(network: SphereDVC, weights: dict[str, Tensor], tables: dict[str, Tensor]) -> None:
-    """Raise UsageError unless the files hold the network's weights and tables, and nothing else."""
+    """Raise UsageError unless the files contain the network's weights and tables, and nothing else."""
     known = {key for key, _ in network.named_parameters()}
     known |= {f"{name}.weight{EXPONENT}" for name in _integer_networks(network)}
     unknown = set(weights) - known
@@ -185,7 +205,7 @@ def _check_parts(network: SphereDVC, weights: dict[str, Tensor], tables: dict[st
 
 
 def tensors_hash(tensors: dict[str, Tensor]) -> str:
-    """SHA-256, hex, over names, types, shapes and bytes in the order of the names."""
+    """Return the SHA-256, hex, of names, types, shapes and bytes of tensors, in the order of their names."""
     digest = hashlib.sha256()
     for key in sorted(tensors):
         value = tensors[key]
@@ -195,10 +215,11 @@ def tensors_hash(tensors: dict[str, Tensor]) -> str:
 
 
 def _weights_hash(config: dict[str, Any], weights: dict[str, Tensor]) -> str:
-    """SHA-256, hex, of the weights and of the configuration that says what they mean.
+    """SHA-256, hex, of the weights and of the configuration that determines their use.
 
     Args:
-        config: As the card has it: settings that came later do not change what an older model is.
+        config: Configuration as stored on the card, since options added later do not change an older model.
+        weights: Weights by name.
     """
     about = json.dumps(config, sort_keys=True)
     return hashlib.sha256(f"{about}\n{tensors_hash(weights)}".encode()).hexdigest()
@@ -210,7 +231,7 @@ def _integer_networks(network: nn.Module) -> dict[str, ExactConv]:
 
 
 def _stamp(folder: Path) -> tuple[int, ...]:
-    """Changes when the files do, so that a model that is saved again is read again."""
+    """Modification times of a model's files, so that the cache is not used for a model that was saved again."""
     return tuple(path.stat().st_mtime_ns for path in (folder / _WEIGHTS, folder / _CARD) if path.exists())
 
 

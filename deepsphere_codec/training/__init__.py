@@ -1,0 +1,1 @@
+"""Training of models: stages, losses, optimisers, checkpoints and validation."""

@@ -1,4 +1,4 @@
-"""Begin a model where another one has come to: what both have, and what can be carried over of the rest."""
+"""Initialisation of a model from a checkpoint or from released weights, possibly of a similar architecture."""
 
 from __future__ import annotations
 
@@ -22,18 +22,21 @@ from deepsphere_codec.training.checkpoint import beginning, load_checkpoint, sto
 
 @torch.no_grad()
 def begin_from(path: Path, model: nn.Module, only: str = "") -> list[str]:
-    """Fill the model from a checkpoint, or from released weights, of its own kind or of a kin.
+    """Initialise a model from a checkpoint or from released weights, of the same architecture or a similar one.
 
-    A Chebyshev convolution, gated or not, takes the radial part of nine taps that stand in its place there. A
-    hyperprior that is told the latitude takes one that is not, and makes nothing of the latitude at first. Steps that
-    look at neighbours one parent away begin as those that look at the nearest.
+    Weights with other names or shapes are converted in three cases. A Chebyshev convolution, gated or not, takes the
+    radial part of a nine-tap convolution in its place. A hyperprior with latitude as an input takes the weights of one
+    without, with zero weights for the latitude. The steps of an entropy model that use neighbours one parent away take
+    the weights for nearest neighbours. Parameters that the file lacks keep their values.
 
     Args:
-        only: Beginning of the names of the parameters that are filled.
+        path: The file.
+        model: Model to initialise, in place.
+        only: Prefix of the names of the parameters to initialise; "" for all.
     Returns:
-        Names of the parameters that were carried over and not copied.
+        Names of the parameters that were converted rather than copied.
     Raises:
-        UsageError: not such a file, or a weight of another shape.
+        UsageError: the file is not a checkpoint, or a weight has another shape.
     """
     try:
         with safe_open(path, "pt") as file:
@@ -81,11 +84,13 @@ def _carried_over(model: nn.Module, read: Callable[[str], Tensor | None]) -> lis
 
 
 def nine_taps_to_chebyshev(laplacian: RescaledLaplacian, order: int) -> Float[Tensor, "order 9"]:
-    """The Chebyshev filters nearest to each of nine taps, in the squares of what they answer to a single node.
+    """Compute the Chebyshev filters closest to each of nine taps, by least squares of their impulse responses.
 
     Args:
-        laplacian: Of the nodes of a square patch row by row, or of a sphere face by face.
-        order: Taps K of the filters.
+        laplacian: Rescaled Laplacian of a square patch (row by row) or of a sphere (face by face).
+        order: Number of taps K of the filters.
+    Returns:
+        Coefficients of the filter for each tap, [order, 9].
     """
     nodes = laplacian.index.shape[0]
     side = math.isqrt(nodes) if math.isqrt(nodes) ** 2 == nodes else math.isqrt(nodes // 12)

@@ -1,4 +1,4 @@
-"""What a run can go on from: weights and the optimiser's moments in one safetensors file, nothing pickled."""
+"""Checkpoints of training: weights and the optimiser's state in one safetensors file, without pickle."""
 
 from __future__ import annotations
 
@@ -21,18 +21,22 @@ from deepsphere_codec.runtime.atomic import atomic_output
 
 _MODEL, _MEAN = "model.", "mean."
 _STATES = {"adam": ("step", "exp_avg", "exp_avg_sq"), "muon": ("momentum_buffer",)}
-"""State that an optimiser keeps of a weight, by the "rule" of the weight's group; groups without one are Adam's."""
+"""State tensors that an optimiser has for a weight, by the "rule" of its group; groups without one are Adam's."""
 
 
 def save_checkpoint(
     path: Path, model: nn.Module, optimizer: Optimizer, state: dict[str, Any], average: AveragedModel | None = None
 ) -> None:
-    """Write beside and rename, so that a run that is killed leaves the last whole one.
+    """Write a checkpoint atomically: if the process is killed, the previous checkpoint stays intact.
 
     Args:
-        average: Running mean of the weights, kept as well.
+        path: File to write.
+        model: Model whose parameters are stored.
+        optimizer: Optimiser whose state is stored.
+        state: Further state of the run, in JSON's types.
+        average: Running mean of the weights, stored as well; None for none.
     Raises:
-        UsageError: it cannot be written, say on a full disk; the last whole one stays.
+        UsageError: the file cannot be written, for example on a full disk; the previous checkpoint stays.
     """
     tensors = {_MODEL + name: p.detach().cpu().contiguous() for name, p in model.named_parameters()}
     if average is not None:
@@ -62,16 +66,21 @@ def load_checkpoint(
     leave: Container[str] = (),
     average: AveragedModel | None = None,
 ) -> dict[str, Any]:
-    """Fill the model (and the optimiser) and return the state; parameters that the file lacks keep their values.
+    """Load parameters into a model, and state into its optimiser; parameters that the file lacks keep their values.
 
-    Without an optimiser to go on with, the running mean of the weights is taken where the file has one.
+    Without an optimiser the running mean of the weights is loaded if the file has one.
 
     Args:
-        only: Beginning of the names of the parameters that are filled.
-        leave: Names of parameters that are not.
-        average: Filled with the running mean.
+        path: File to read.
+        model: Model to load into.
+        optimizer: Optimiser to load into, to resume training; None to load weights only.
+        only: Prefix of the names of the parameters to load; "" for all.
+        leave: Names of parameters not to load.
+        average: Running mean to load into; None for none.
+    Returns:
+        State of the run that was stored with the weights; empty for released weights.
     Raises:
-        UsageError: not such a file, or a weight of another shape.
+        UsageError: the file is not a checkpoint, or a weight has another shape.
     """
     parameters = {name: p for name, p in model.named_parameters() if name.startswith(only) and name not in leave}
     try:
@@ -89,10 +98,10 @@ def load_checkpoint(
 
 
 def read_state(path: Path) -> dict[str, Any]:
-    """What was saved with the weights.
+    """Return the state of the run that was stored with the weights.
 
     Raises:
-        UsageError: not a checkpoint of a run.
+        UsageError: the file is not a checkpoint of a run.
     """
     try:
         with safe_open(path, "pt") as file:
@@ -127,17 +136,28 @@ def save_mean(path: Path, out: Path, only: str = "") -> int:
 
 
 def beginning(stored: set[str], mean: bool) -> str:
-    """How the names of the weights begin in a file of these names: of the running mean, of the last step, or released.
+    """Return the prefix of the weights' names in a file.
 
     Args:
-        mean: Rather the running mean, where there is one.
+        stored: Names of all tensors in the file.
+        mean: Whether to prefer the running mean of the weights to the last ones, if the file has both.
+    Returns:
+        Prefix of the running mean or of the last weights; "" for released weights.
     """
     kinds = (_MEAN, _MODEL) if mean else (_MODEL,)
     return next((kind for kind in kinds if any(name.startswith(kind) for name in stored)), "")
 
 
 def stored_weight(file: Any, stored: set[str], name: str) -> Tensor:
-    """A weight of a safetensors file that is open, float32 where it lies there in 8 bits."""
+    """Read a weight from an open safetensors file; weights stored in 8 bits are converted to float32.
+
+    Args:
+        file: Open file.
+        stored: Names of all tensors in the file.
+        name: Name of the weight.
+    Returns:
+        The weight.
+    """
     value = file.get_tensor(name)
     return ExactConv.unpacked(value, file.get_tensor(name + EXPONENT)) if name + EXPONENT in stored else value
 
@@ -152,7 +172,7 @@ def _fill(file: Any, path: Path, stored: set[str], parameters: dict[str, nn.Para
 
 
 def _load_moments(file: Any, stored: set[str], parameters: dict[str, nn.Parameter], optimizer: Optimizer) -> None:
-    """Moments that another rule kept of a weight are left out: it begins anew."""
+    """Load the optimiser's state, except for weights whose state was stored by another rule, which start afresh."""
     names = {id(p): name for name, p in parameters.items()}
     for rule, p in _with_rules(optimizer):
         keys = {key: f"{rule}.{key}.{names[id(p)]}" for key in _STATES[rule]} if id(p) in names else {}

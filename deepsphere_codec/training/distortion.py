@@ -1,4 +1,4 @@
-"""What counts as an error in training: of nodes, of ERP pixels, by their area, or of structure."""
+"""Distortions for training: squared error of nodes or of ERP pixels, with or without area weights, and MS-SSIM."""
 
 from __future__ import annotations
 
@@ -22,34 +22,50 @@ Planes = Float[Tensor, "batch 3"]
 
 DistortionName = Literal["nodes", "erp", "ms-ssim", "wmse"]
 DISTORTIONS: dict[str, tuple[DistortionName, ...]] = {"healpix": ("nodes", "erp", "ms-ssim"), "erp": ("nodes", "wmse")}
-"""By a model's geometry."""
-_REACH = 2  # nodes that a bicubic kernel looks at on either side
+"""Names of the distortions for each geometry of a model."""
+_REACH = 2  # nodes on either side in a bicubic kernel
 _STRUCTURE = 8.73 / (0.0130 * 255**2)  # CompressAI's trade-off for MS-SSIM at the quality of 0.0130 for squared error
 LEAST_SIDES = {"ms-ssim": 97}
-"""Nodes along a patch that a distortion needs."""
+"""Smallest number of nodes along a patch, by distortion."""
 _WINDOW = 7  # five scales of an 11-node window would need 160 nodes, a patch has 128
 
 
 class Distortion(Protocol):
-    """Error of each plane of a patch's signal, comparable with a mean squared one (signal 0 … 1)."""
+    """Error of each plane of a patch's signal (values in [0, 1]), on the scale of a mean squared error."""
 
-    def __call__(self, x: Signal, x_hat: Signal) -> Planes: ...
+    def __call__(self, x: Signal, x_hat: Signal) -> Planes:
+        """Compute the error.
+
+        Args:
+            x: Source, [batch, npix, 3].
+            x_hat: Reconstruction, same shape.
+        Returns:
+            Error of Y, Cb and Cr, [batch, 3].
+        """
+        ...
 
 
 def squared_error(x: Signal, x_hat: Signal) -> Planes:
-    """Mean over nodes; on the sphere they have equal areas, so none needs a weight."""
+    """Compute the mean squared error over nodes, which have equal areas on the sphere and thus equal weights.
+
+    Args:
+        x: Source, [batch, npix, 3].
+        x_hat: Reconstruction, same shape.
+    Returns:
+        Error of Y, Cb and Cr, [batch, 3].
+    """
     return (x - x_hat.float()).square().mean(1)
 
 
 class ErpError:
-    """Mean squared error over the ERP pixels inside a patch, weighted by their area: what WS-PSNR measures.
+    """Mean squared error over the ERP pixels inside a patch, weighted by their area, as in WS-PSNR.
 
-    Pixels are interpolated as the resampler does on its way out. At the usual width of four nside there are 1.5 times
-    as many pixels as nodes at the equator, and more towards the poles, each of less weight.
+    Pixels are interpolated as the resampler does on output. At the usual width of 4 nside there are 1.5 times as many
+    pixels as nodes at the equator, and more towards the poles, with smaller weights.
 
     Args:
-        patch: Where the signal is.
-        width: Of the picture; its height is half of it.
+        patch: Position of the patch on the sphere.
+        width: Width of the ERP picture, pixels; its height is half of it.
     """
 
     def __init__(self, patch: PatchGrid, width: int) -> None:
@@ -57,7 +73,15 @@ class ErpError:
         self.positions, self.weights = _pixels(patch, width)
 
     def __call__(self, x: Signal, x_hat: Signal) -> Planes:
-        # Interpolation is linear, so the error is interpolated, and not both pictures.
+        """Compute the error.
+
+        Args:
+            x: Source, [batch, npix, 3].
+            x_hat: Reconstruction, same shape.
+        Returns:
+            Error of Y, Cb and Cr, [batch, 3].
+        """
+        # Interpolation is linear, so it suffices to interpolate the error instead of both pictures.
         error = (x - x_hat.float()).view(x.shape[0], self.side, self.side, 3).permute(0, 3, 1, 2)
         positions = self.positions.to(x.device).expand(x.shape[0], -1, -1, -1)
         at_pixels = F.grid_sample(error, positions, mode="bicubic", padding_mode="border", align_corners=True)
@@ -66,7 +90,7 @@ class ErpError:
 
 @functools.lru_cache(maxsize=128)
 def _pixels(patch: PatchGrid, width: int) -> tuple[Float[Tensor, "1 1 pixels 2"], Float[Tensor, " pixels"]]:
-    """Positions in the patch (-1 … 1 from its first to its last node) and weights, which sum to one.
+    """Positions of pixels in the patch (-1 … 1 from its first to its last node) and weights, which sum to one.
 
     Raises:
         ValueError: no pixel is inside.
@@ -84,9 +108,14 @@ def _pixels(patch: PatchGrid, width: int) -> tuple[Float[Tensor, "1 1 pixels 2"]
 
 
 def structural_error(x: Signal, x_hat: Signal) -> Planes:
-    """1 - MS-SSIM of each plane over the patch as a picture, scaled so that the same trade-offs serve.
+    """Compute 1 - MS-SSIM of each plane of a patch, scaled so that the trade-offs of the squared error apply.
 
-    Source: Wang, Simoncelli, Bovik, 2003; scale of the trade-offs as in CompressAI.
+    Args:
+        x: Source, [batch, npix, 3], of a square patch.
+        x_hat: Reconstruction, same shape.
+    Returns:
+        Error of Y, Cb and Cr, [batch, 3].
+    Source: Wang, Simoncelli, Bovik, 2003; ratio of the trade-offs as in CompressAI.
     """
     with optional_imports():
         from pytorch_msssim import ms_ssim
@@ -99,10 +128,12 @@ def structural_error(x: Signal, x_hat: Signal) -> Planes:
 
 
 class RowError:
-    """Mean squared error of an ERP patch's pixels, each weighted by its area; the mean weight of the picture is one.
+    """Mean squared error over the pixels of an ERP patch, weighted by their area.
+
+    The mean weight over the whole picture is 1.
 
     Args:
-        patch: Where the signal is.
+        patch: Position of the patch in the picture.
     Source: WMSE, Sun, Lu, Yu, IEEE SPL 24(9), 2017.
     """
 
@@ -111,12 +142,27 @@ class RowError:
         self.weights = torch.from_numpy(weights).float()[:, None, None]
 
     def __call__(self, x: Signal, x_hat: Signal) -> Planes:
+        """Compute the error.
+
+        Args:
+            x: Source, [batch, npix, 3].
+            x_hat: Reconstruction, same shape.
+        Returns:
+            Error of Y, Cb and Cr, [batch, 3].
+        """
         error = (x - x_hat.float()).square().view(x.shape[0], len(self.weights), -1, 3)
         return (error * self.weights.to(x.device)).mean((1, 2))
 
 
 def make_distortion(kind: str, patch: Patch) -> Distortion:
-    """Of a kind among DISTORTIONS, for the patch that a step trains on."""
+    """Create a distortion.
+
+    Args:
+        kind: Name, among DISTORTIONS.
+        patch: Patch of the training step, without its margin.
+    Returns:
+        The distortion.
+    """
     if isinstance(patch, ErpPatch):
         return RowError(patch) if kind == "wmse" else squared_error
     if kind == "erp":

@@ -1,4 +1,4 @@
-"""The training loop: step s is a pure function of the settings, the weights after step s - 1, and s."""
+"""Training loop; step s is a pure function of the settings, the weights after step s - 1, and s."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from deepsphere_codec.models.dvc import SphereDVC
 from deepsphere_codec.training.checkpoint import load_checkpoint, save_checkpoint
 from deepsphere_codec.training.parallel import World
 
-if TYPE_CHECKING:  # it draws and opens films, which a machine that only trains need not be able to
+if TYPE_CHECKING:  # its imports for figures and video are not needed on a machine that only trains
     from deepsphere_codec.training.validation import Validator
 
 LOG_EVERY = 20
@@ -30,57 +30,94 @@ Samples = TypeVar("Samples")
 
 
 class Pace(Protocol):
-    """Schedule of a stage as the loop needs it; see `Schedule` for what each field means."""
+    """Schedule of a stage as the loop uses it; `Schedule` explains the fields."""
 
     @property
-    def steps(self) -> int: ...
+    def steps(self) -> int:
+        """Number of steps."""
+        ...
+
     @property
-    def batch(self) -> int: ...
+    def batch(self) -> int:
+        """Number of samples in a batch."""
+        ...
+
     @property
-    def rate(self) -> float: ...
+    def rate(self) -> float:
+        """Highest learning rate."""
+        ...
+
     @property
-    def rate_last(self) -> float: ...
+    def rate_last(self) -> float:
+        """Learning rate at the end."""
+        ...
+
     @property
-    def warmup(self) -> int: ...
+    def warmup(self) -> int:
+        """Number of steps in which the learning rate rises."""
+        ...
+
     @property
-    def fall(self) -> str: ...
+    def fall(self) -> str:
+        """Shape of the learning rate's decrease."""
+        ...
+
     @property
-    def ema(self) -> float: ...
+    def ema(self) -> float:
+        """Decay of the running mean of the weights."""
+        ...
+
     @property
-    def clip(self) -> float: ...
+    def clip(self) -> float:
+        """Largest norm of the gradient."""
+        ...
+
     @property
-    def checkpoint_minutes(self) -> float: ...
+    def checkpoint_minutes(self) -> float:
+        """Minutes between checkpoints."""
+        ...
 
 
 class StageSettings(Protocol):
-    """Settings of a stage, whatever it trains; see `TrainSettings` for what each field means."""
+    """Settings of a stage as the loop uses them, whatever the model; `TrainSettings` explains the fields."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Name of the run."""
+        ...
+
     @property
-    def films(self) -> str: ...
+    def films(self) -> str:
+        """Folder of the films."""
+        ...
+
     @property
-    def film_frames(self) -> int: ...
+    def film_frames(self) -> int:
+        """Frames kept of each film."""
+        ...
+
     @property
-    def train(self) -> Pace: ...
+    def train(self) -> Pace:
+        """Schedule of the stage."""
+        ...
 
     def to_dict(self) -> dict[str, Any]:
-        """Values for the checkpoint, in JSON's types."""
+        """Convert to a dictionary of JSON types, for the checkpoint."""
         ...
 
 
 class Loop(ABC, Generic[Samples]):
-    """One stage of a run, whatever it trains: its steps, its log and its checkpoints.
+    """Training loop of one stage, independent of the model: steps, log and checkpoints.
 
     Args:
-        settings: Of the stage.
-        folder: Where its checkpoint and log go.
-        model: Whose weights move.
-        optimizer: Groups of weights that have a "relative_rate" learn at the schedule's rate times it, and their
-            gradients are clipped; others keep the rate that they have.
-        device: To train on.
-        workers: Processes that make samples; 0 makes them in this one.
-        world: The processes that train together.
+        settings: Settings of the stage.
+        folder: Folder of the checkpoint and the log.
+        model: Model to train.
+        optimizer: Optimiser. Groups with a "relative_rate" have the schedule's learning rate times it, and their
+            gradients are clipped; other groups keep their own learning rate.
+        device: Device to train on.
+        workers: Number of processes that load samples; 0 loads them in this process.
+        world: Processes that train together.
     """
 
     settings: StageSettings
@@ -100,27 +137,28 @@ class Loop(ABC, Generic[Samples]):
         self.device, self.workers, self.world = device, workers, world
         self.average = _running_mean(model, settings.train.ema)
         self.films: Sequence[Film] = ()
-        """Those that it learns from, for the checkpoint to tell of."""
+        """Films of the training data, which the checkpoint describes."""
         self.step = 0
         self.cpu_seconds = 0.0
-        """Of this process, for all steps so far and the samples that it made for them; not of validations."""
+        """CPU time of this process for all steps so far, with the samples loaded in it and without validations."""
         self.board: Any = None
-        """A TensorBoard writer that is shown what is logged, or None."""
+        """TensorBoard writer that receives the log, or None."""
 
     @abstractmethod
     def _steps(self) -> Iterator[Samples]:
-        """What each step that is left learns from."""
+        """Iterate over the samples of each remaining step."""
 
     @abstractmethod
     def _gradients(self, samples: Samples) -> dict[str, float]:
-        """Of a step; returns what is to be told of it, "loss" first."""
+        """Compute the gradients of a step; returns values to log, with the key "loss"."""
 
     @property
     def checkpoint(self) -> Path:
+        """Path of the checkpoint."""
         return self.folder / "checkpoint.safetensors"
 
     def resume(self, path: Path) -> None:
-        """Go on from a checkpoint, to the same numbers as if the run had not been interrupted."""
+        """Resume from a checkpoint, with the same results as without the interruption."""
         state = load_checkpoint(path, self.model, self.optimizer, average=self.average)
         self.step, self.cpu_seconds = int(state["step"]), state.get("cpu_seconds", 0.0)
 
@@ -130,20 +168,21 @@ class Loop(ABC, Generic[Samples]):
         on_step: Callable[[dict[str, Any]], None] | None = None,
         validator: Validator | None = None,
     ) -> None:
-        """Train to the last step, or to the time `until` (as `time.monotonic` counts), and save.
+        """Train to the last step or until a given time, and save a checkpoint.
 
         Args:
-            on_step: Given what is logged, every LOG_EVERY steps.
-            validator: Called at the beginning, when it is due, and at the end; with the weights' running mean if there
-                is one.
+            until: Time at which to stop, seconds, on the clock of `time.monotonic`.
+            on_step: Function that receives the log entry every LOG_EVERY steps.
+            validator: Called before the first step, when it is due, and at the end, with the running mean of the
+                weights if there is one; None for none.
         Raises:
-            CodecError: the loss is no longer a number; the last checkpoint stays.
+            CodecError: the loss is not finite; the last checkpoint stays.
         """
         if validator and self.world.first and self.step == 0:
-            self.validate(validator)  # to see from where it comes
+            self.validate(validator)  # for comparison with later ones
         saved = asked = time.monotonic()
         worked = time.process_time()
-        pace: list[tuple[float, float]] = []  # of the steps since the last line: what is logged is their mean
+        pace: list[tuple[float, float]] = []  # of the steps since the last log entry, which reports means
         for samples in self._steps():
             entry = self._one(samples, waited=time.monotonic() - asked)
             self.step += 1
@@ -159,9 +198,9 @@ class Loop(ABC, Generic[Samples]):
                 self.save()
                 saved = time.monotonic()
             if self.step == self.settings.train.steps or self.world.agreed(time.monotonic() > until):
-                break  # before a validation: there is one at the end
+                break  # the validation at the end follows
             if validator and self.world.first and validator.due(time.monotonic()):
-                self.save()  # first: a validation may fail, say on a full disk
+                self.save()  # beforehand, since a validation may fail, for example on a full disk
                 saved = time.monotonic()
                 self.validate(validator)
             asked, worked = time.monotonic(), time.process_time()
@@ -170,7 +209,13 @@ class Loop(ABC, Generic[Samples]):
             self.validate(validator)
 
     def validate(self, validator: Validator) -> dict[str, Any]:
-        """Have the model, as it is now, code films; nothing of the training changes."""
+        """Code films with the current model; training is not affected.
+
+        Args:
+            validator: Codes the films and writes the results.
+        Returns:
+            Results, see `Validator`.
+        """
         model = self.model if self.average is None else self.average.module
         assert isinstance(model, SphereDVC), "the planar baseline codes no films while it is trained"
         entry = validator(model, self.step)
@@ -188,15 +233,15 @@ class Loop(ABC, Generic[Samples]):
     def _batches(
         self, dataset: Dataset, firsts: Iterable[int], collate: Callable[[list[Any]], Any] | None = None
     ) -> Iterator[Any]:
-        """Batches of as many samples as the schedule says, each beginning at one of `firsts`.
+        """Load batches of the schedule's size.
 
         Args:
-            dataset: Makes the samples.
-            firsts: Number of each batch's first sample.
-            collate: Makes a batch of samples; torch's own unless given.
+            dataset: Data set that makes the samples.
+            firsts: Index of each batch's first sample.
+            collate: Combines samples to a batch; None for PyTorch's default.
         """
         batch = self.settings.train.batch
-        batches = (range(first, first + batch) for first in firsts)  # as they are needed: there may be many
+        batches = (range(first, first + batch) for first in firsts)  # a generator, since there may be many
         loader = DataLoader(
             dataset,
             batch_sampler=batches,  # type: ignore[arg-type]
@@ -246,7 +291,14 @@ class Loop(ABC, Generic[Samples]):
 
 
 def learning_rate(schedule: Pace, step: int) -> float:
-    """Of a step, counted from 0: it rises over the warm-up, then falls as the schedule says."""
+    """Compute the learning rate of a step: it rises during the warm-up and then falls as the schedule says.
+
+    Args:
+        schedule: Schedule of the stage.
+        step: Step, counted from 0.
+    Returns:
+        The learning rate.
+    """
     if step < schedule.warmup:
         return schedule.rate * (step + 1) / schedule.warmup
     done = min(1.0, (step - schedule.warmup) / max(1, schedule.steps - schedule.warmup))

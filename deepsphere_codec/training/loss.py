@@ -1,4 +1,4 @@
-"""Rate and distortion of a patch."""
+"""Rate-distortion loss of a batch of patches."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from deepsphere_codec.training.stored_trees import BatchTrees, motion_lmbda
 
 
 class Loss(NamedTuple):
-    """Means over the batch.
+    """Loss of a batch; all values are means over the batch.
 
     Attributes:
-        total: What is minimised, with gradient.
-        mse: Weighted squared error (signal 0 … 1) of the coded frames.
-        mse_y: Of luma alone.
+        total: Loss to be minimised, with gradients.
+        mse: Squared error of the coded frames (signal 0 … 1), weighted over the planes.
+        mse_y: Squared error of luma.
         bits: Estimated bits per node and frame, without those of the motion.
     """
 
@@ -37,24 +37,31 @@ class Loss(NamedTuple):
 
 
 def lmbda(quality: Float[Tensor, " batch"]) -> Float[Tensor, " batch"]:
-    """Trade-off of each sample, bits a node."""
+    """Compute the trade-off of each sample, [batch], in bits per node and unit of squared error (signal 0 … 1)."""
     return lmbda_of(quality) * 255**2
 
 
 class Measure(NamedTuple):
-    """What counts of a patch.
+    """Definition of the error of a patch.
 
     Attributes:
-        distortion: Of the nodes that count.
-        margin: Nodes along the border that do not: what they see beyond it is not what the whole sphere would show
-            them. A multiple of 16, so that latents count or do not.
+        distortion: Distortion of the counted nodes.
+        margin: Width of the border whose nodes are not counted, in nodes, since they lack context from beyond the
+            patch. A multiple of 16, so that it covers whole latents.
     """
 
     distortion: Distortion = squared_error
     margin: int = 0
 
     def inner(self, values: Float[Tensor, "batch n c"], side: int) -> Float[Tensor, "batch inner c"]:
-        """Those within the margin, of a patch of `side` nodes, at its resolution or a lower one."""
+        """Select the values within the margin.
+
+        Args:
+            values: Values at the nodes of the patch, or of a lower resolution of it, [batch, n, c].
+            side: Nodes along the patch at the signal's resolution.
+        Returns:
+            Values within the margin, [batch, inner, c].
+        """
         if not self.margin:
             return values
         own = math.isqrt(values.shape[1])
@@ -73,10 +80,16 @@ def intra_loss(
     maps: float = 0.0,
     measure: Measure = EVERYTHING,
 ) -> Loss:
-    """Loss of the first frame alone.
+    """Compute the loss of the first frame, coded as an I-frame.
 
     Args:
+        model: The model.
+        x: Samples, [batch, frames, npix, 3].
+        quality: Quality of each sample, [batch].
         maps: Share of the steps with random quality maps.
+        measure: Definition of the error.
+    Returns:
+        The loss.
     """
     asked = _mapped(model, quality, maps)
     picture, rate = model.intra(x[:, 0], asked)
@@ -94,19 +107,26 @@ def inter_loss(
     measure: Measure = EVERYTHING,
     trees: BatchTrees | None = None,
 ) -> Loss:
-    """Loss of some pictures of a GOP, each predicted from decoded ones.
+    """Compute the loss of some pictures of a GOP, each predicted from decoded ones.
 
-    The order is one that the encoder may choose: groups of 1 to 8 pictures of random sizes, with B-frames. A random
-    number of pictures is coded first, and not learned from: otherwise errors that build up over a GOP are never seen
-    (33 dB fell to 24 within 15 frames of a still film).
+    The coding order is one that the encoder may choose: groups of 1 to 8 pictures with random sizes, with B-frames. A
+    random number of pictures is coded first, without gradients, so that errors that accumulate over a GOP occur in
+    training (without this, 33 dB fell to 24 dB within 15 frames of a static film).
 
     Args:
-        chain: Pictures learned from; x has at least one frame more.
-        with_intra: Train the I-frame as well; what is learned from then begins at it.
-        skipped: Share of the P-frames that repeat their reference, as the encoder has them do where little moves; a
-            picture that is coded then learns to serve those after it, too.
-        maps: Share of the steps whose pictures have random quality maps.
-        trees: Of these samples, and the order of their pictures; None to draw an order, and to search.
+        model: The model.
+        x: Samples, [batch, frames, npix, 3], with more than `chain` frames.
+        quality: Quality of each sample, [batch].
+        chain: Number of pictures in the loss.
+        with_intra: Whether to train the I-frame as well; the pictures in the loss then begin with it.
+        skipped: Share of the P-frames before those in the loss that repeat their reference where little moves, as the
+            encoder lets them, so that the pictures in the loss are also predicted from repetitions.
+        maps: Share of the pictures with random quality maps.
+        measure: Definition of the error.
+        trees: Stored motion trees of these samples and the order of their pictures; None for a random order and a
+            search.
+    Returns:
+        The loss.
     """
     frames: list[_Frame] = []
     asked = _mapped(model, intra_quality(quality, model.config), maps)
@@ -147,7 +167,7 @@ def inter_loss(
 
 
 def _mapped(model: SphereDVC, quality: Float[Tensor, " batch"], share: float) -> Float[Tensor, "batch blocks"]:
-    """Quality of each block, [batch, 1] or, for a share of the calls, with a random map."""
+    """Quality of each block, [batch, blocks], with a random map in a share of the calls; [batch, 1] in the others."""
     if not share or torch.rand(()) >= share:
         return quality[:, None]
     blocks = model.pyramid.grids[-1].npix
@@ -158,25 +178,25 @@ def _mapped(model: SphereDVC, quality: Float[Tensor, " batch"], share: float) ->
 
 
 def _is_calm(x: Tensor, references: References, last: _Frame, measure: Measure) -> bool:
-    """Whether the picture may repeat its reference, roughly as the encoder decides.
+    """Whether a picture may repeat its reference, roughly as the encoder decides.
 
-    A repeated frame where much moves would drown everything else in its error.
+    Otherwise the error of a repetition with much motion would dominate the loss.
     """
     unmoved = _planes(x, references.first.x_hat, measure)
     return bool((unmoved[:, 0] < CALM * last.planes[:, 0]).all())
 
 
 CALM = 2.0
-"""A frame may repeat the one before it where that no more than doubles the squared error of luma."""
+"""Largest squared error of luma of a frame that repeats its reference, relative to that of the coded I-frame."""
 
 
 class _Frame(NamedTuple):
-    """Of one coded frame.
+    """Error and rate of one coded frame.
 
     Attributes:
-        planes: Squared errors.
-        counted: What counts of its error, times lmbda.
-        bits: Per node.
+        planes: Squared error of Y, Cb and Cr.
+        counted: Distortion of Y, Cb and Cr times lmbda.
+        bits: Bits per node.
     """
 
     planes: Float[Tensor, "batch 3"]
@@ -189,7 +209,7 @@ def _frame(
 ) -> _Frame:
     side = math.isqrt(x.shape[1])
     planes = _planes(x, x_hat, measure)
-    # Squared errors count as much more as lmbda is larger there; other distortions take its mean.
+    # The signals are scaled, so that squared errors are weighted by each block's lmbda; `base` is the mean quality.
     base = quality.mean(1)
     weight = at_depth(2.0 ** ((quality - base[:, None]) / 2)[..., None], model.pyramid, 0)
     counted = measure.distortion(measure.inner(x * weight, side), measure.inner(x_hat * weight, side))
@@ -202,7 +222,7 @@ def _planes(x: Tensor, x_hat: Tensor, measure: Measure) -> Float[Tensor, "batch 
 
 
 def _bits(rate: Rate, x: Tensor, measure: Measure) -> Tensor:
-    """Per node. Side information is so coarse that all of it counts."""
+    """Bits per node within the margin, plus those of the side information, which is so coarse that all of it counts."""
     latents = measure.inner(rate.latents[..., None], math.isqrt(x.shape[1]))
     per_node = (part.mean() * whole.shape[1] for part, whole in ((latents, rate.latents), (rate.hyper, rate.hyper)))
     return sum(per_node, x.new_zeros(())) / x.shape[1]

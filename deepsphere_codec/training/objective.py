@@ -1,4 +1,4 @@
-"""Parts of a model that a stage may train, and what a step minimises, as a module for distributed training."""
+"""Parts of a model that a stage may train, and the loss of a step as a module for distributed training."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ from deepsphere_codec.training.stored_trees import BatchTrees
 
 
 class Part(NamedTuple):
-    """A part of a model.
+    """Part of a model that a stage trains.
 
     Attributes:
-        codecs: Those of its codecs whose weights move.
-        loss: What is minimised, of a batch and its trees of motion.
+        codecs: Names of the model's submodules whose weights are trained.
+        loss: Function that computes the loss from the model, a batch, the schedule, the error's definition, and the
+            motion trees.
     """
 
     codecs: tuple[str, ...]
@@ -46,15 +47,15 @@ PARTS = {
     "inter": Part(("inter",), _inter),
     "all": Part(("intra", "inter"), _all),
 }
-"""Parts by their names in a schedule."""
+"""Parts by `Schedule.part`."""
 
 
 class Objective(nn.Module):
-    """The loss of the part that a stage trains.
+    """Loss of the part that a stage trains, as a module.
 
     Args:
-        model: Whose weights move.
-        schedule: Of the stage.
+        model: Model to train.
+        schedule: Schedule of the stage.
     """
 
     def __init__(self, model: SphereDVC, schedule: Schedule) -> None:
@@ -62,7 +63,14 @@ class Objective(nn.Module):
         self.model, self.schedule = model, schedule
 
     def forward(self, batch: PatchBatch, trees: BatchTrees | None = None) -> Loss:
-        """Loss of a batch, with its motion where that is kept; the model moves to the batch's patch."""
+        """Move the model to a batch's patch and compute the batch's loss.
+
+        Args:
+            batch: Samples, their quality, and their patch.
+            trees: Stored motion trees of the samples; None to search.
+        Returns:
+            The loss.
+        """
         s, device = self.schedule, batch.x.device.type
         self.model.place(batch.patch)
         with torch.autocast(device, torch.bfloat16, enabled=in_bfloat16(s.precision, device)):

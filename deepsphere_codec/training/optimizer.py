@@ -1,4 +1,4 @@
-"""The optimisers: Adam for all weights, or Muon for the weights of convolutions and Adam for all others."""
+"""Optimisers: Adam for all weights, or Muon for the weights of convolutions and Adam for all others."""
 
 from __future__ import annotations
 
@@ -21,42 +21,42 @@ MOMENTUM = 0.95
 _ITERATIONS = 5
 _QUINTIC = (3.4445, -4.7750, 2.0315)
 """a, b and c of X ← a X + (b X Xᵀ + c (X Xᵀ)²) X, which brings singular values close to 1 in five iterations."""
-_SMALL = 64  # rows of a matrix that gains little from bfloat16
+_SMALL = 64  # largest number of rows for which bfloat16 saves little time
 
 
 class MatrixWeight(NamedTuple):
-    """A weight that Muon takes as a matrix.
+    """Weight that Muon treats as a matrix.
 
     Attributes:
-        parameter: The weight, [out, in, …], or [in, out].
-        inputs_first: Whether it is [in, out].
+        parameter: The weight, [out, in, …] or [in, out].
+        inputs_first: Whether its layout is [in, out].
     """
 
     parameter: nn.Parameter
     inputs_first: bool
 
     def matrix(self, values: Tensor) -> Float[Tensor, "out rest"]:
-        """Values of the weight's shape, as a matrix."""
+        """Reshape a tensor of the weight's shape to a matrix, [out, rest]."""
         return values.t() if self.inputs_first else values.flatten(1)
 
     def values(self, matrix: Float[Tensor, "out rest"]) -> Tensor:
-        """The inverse of `matrix`."""
+        """Reshape a matrix, [out, rest], to the weight's shape, the inverse of `matrix`."""
         return matrix.t() if self.inputs_first else matrix.view_as(self.parameter)
 
 
 class MuonAdam(Optimizer):
-    """Muon for weights that are matrices, Adam for all others.
+    """Optimiser with Muon for weights that are matrices and Adam for all others.
 
-    Muon's step is the momentum of the gradient (Nesterov's), its singular values brought close to 1, times the rate
-    and sqrt(max(1, out / rest)). There is no weight decay.
+    Muon's step is the momentum of the gradient (Nesterov's) with singular values brought close to 1, times the learning
+    rate and sqrt(max(1, out / rest)). There is no weight decay.
 
     Args:
-        matrices: The weights that Muon moves.
-        others: The weights that Adam moves.
+        matrices: Weights for Muon.
+        others: Weights for Adam.
         rate: Adam's learning rate.
         rate_muon: Muon's learning rate.
     Source: Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024. Equal to `torch.optim.Muon`
-        (PyTorch 2.9 and later), which takes parameters of two dimensions alone.
+        (PyTorch 2.9 and later), which takes two-dimensional parameters only.
     """
 
     def __init__(
@@ -69,12 +69,12 @@ class MuonAdam(Optimizer):
         ]
         super().__init__(groups, {})
         self._matrices = list(matrices)
-        self._adam = Adam(self.param_groups[:1])  # it shares the group, hence the rate, and the state
+        self._adam = Adam(self.param_groups[:1])  # shares the group, hence the learning rate, and the state
         self._adam.state = self.state
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
-        """Move all weights that have a gradient; a closure is not supported."""
+        """Update all weights that have a gradient; a closure is not supported."""
         assert closure is None
         self._adam.step()
         for weight in self._matrices:
@@ -94,16 +94,16 @@ class MuonAdam(Optimizer):
 
 
 def make_optimizer(model: nn.Module, trained: Iterable[nn.Parameter], schedule: Schedule) -> Optimizer:
-    """Make the optimiser that the schedule asks for.
+    """Create the optimiser that a schedule selects.
 
-    Every group of weights has a "relative_rate", which the schedule's learning rate is multiplied by.
+    Every group of weights has a "relative_rate", a factor of the schedule's learning rate.
 
     Args:
-        model: The codec, whose layers tell which weights are matrices.
-        trained: The weights that move.
-        schedule: The stage's settings.
+        model: Codec, whose layers determine which weights are matrices.
+        trained: Weights to train.
+        schedule: Schedule of the stage.
     Returns:
-        The optimiser, at the schedule's highest rate.
+        The optimiser, at the schedule's highest learning rate.
     """
     trained = list(trained)
     if schedule.optimizer == "adam":
@@ -116,7 +116,10 @@ def make_optimizer(model: nn.Module, trained: Iterable[nn.Parameter], schedule: 
 
 
 def matrix_weights(model: nn.Module) -> list[MatrixWeight]:
-    """The weights of a model's convolutions and linear layers; not biases, gains, GDN, quality banks and priors."""
+    """Collect the weights of a model's convolutions and linear layers.
+
+    Biases, gains, GDN, quality banks and priors are left out.
+    """
     weights = []
     for module in model.modules():
         p = dict(module.named_parameters(recurse=False)).get("weight")
@@ -126,13 +129,13 @@ def matrix_weights(model: nn.Module) -> list[MatrixWeight]:
 
 
 def _orthogonal(matrix: Float[Tensor, "out rest"]) -> Float[Tensor, "out rest"]:
-    """A matrix of the same singular vectors with singular values of about 0.7 to 1.2.
+    """Matrix with the same singular vectors and singular values of about 0.7 to 1.2.
 
-    A large one is computed in bfloat16 where that is quick, all others in float32.
+    A large matrix is computed in bfloat16 where that is fast, all others in float32.
 
-    All iterates are polynomials of X Xᵀ times X. So those of a matrix of few long rows, or the other way round, are
-    computed as polynomials of the small X Xᵀ, and X is multiplied once. Those need float32: what the iterations do to
-    singular values near zero magnifies what bfloat16 rounds off.
+    All iterates are polynomials of X Xᵀ times X. For a matrix with few long rows (or columns) they are therefore
+    computed as polynomials of the small X Xᵀ, and multiplied by X once. This requires float32, since the iterations on
+    singular values near zero amplify the rounding errors of bfloat16.
     """
     tall = matrix.shape[0] > matrix.shape[1]
     x = matrix.t() if tall else matrix
@@ -151,7 +154,7 @@ def _orthogonal(matrix: Float[Tensor, "out rest"]) -> Float[Tensor, "out rest"]:
 
 
 def _polynomial(gram: Float[Tensor, "n n"]) -> Float[Tensor, "n n"]:
-    """Return the matrix that all iterations together multiply X by, given X Xᵀ."""
+    """Product of all iterations' factors, by which X is multiplied, given X Xᵀ."""
     a, b, c = _QUINTIC
     product = None
     for iteration in range(_ITERATIONS):

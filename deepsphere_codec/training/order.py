@@ -1,4 +1,4 @@
-"""Orders of pictures that training meets: groups of 1, 2, 4 or 8, as the encoder may choose them."""
+"""Coding orders of pictures in training: groups of 1, 2, 4 or 8 pictures, as the encoder may choose them."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from deepsphere_codec.models.memory import References, State
 
 SPANS = (1, 2, 4, 8)
 SHARES = (0.55, 0.15, 0.15, 0.15)
-"""How often a group of each span is drawn."""
+"""Probability of a group of each span."""
 
 
 class PicturePlace(NamedTuple):
-    """A picture of a GOP, and what it is predicted from.
+    """Picture of a GOP and its references.
 
     Attributes:
-        number: Display number behind the I-frame's.
-        first, second: Display numbers of its references; the second is None where there is none.
+        number: Display number, relative to the I-frame.
+        first: Display number of the first reference.
+        second: Display number of the second reference; None if there is none.
         layer: 0 for the last picture of a group, 1 for the one in its middle, and so on.
     """
 
@@ -30,26 +31,29 @@ class PicturePlace(NamedTuple):
 
     @property
     def distances(self) -> tuple[int, int]:
-        """Display numbers of the references less the picture's own; 0 for none."""
+        """Display number of each reference minus that of the picture; 0 if there is none."""
         return self.first - self.number, 0 if self.second is None else self.second - self.number
 
     def references(self, states: Mapping[int, State]) -> tuple[State, State | None]:
-        """The decoded pictures."""
+        """Return the decoded references, given the states of decoded pictures by display number."""
         return states[self.first], None if self.second is None else states[self.second]
 
 
 def anchors_of(states: Sequence[State]) -> References:
-    """References of the next P-frame of a GOP whose groups are single pictures: the last two of its pictures."""
+    """Return the references of the next P-frame in a GOP without B-frames: the last two of its decoded pictures."""
     if len(states) > 1:
         return References(states[-1], states[-2], (-1, -2))
     return References(states[-1])
 
 
 def random_order(frames: int, generator: torch.Generator | None = None) -> list[PicturePlace]:
-    """All pictures behind an I-frame, in coding order, in groups of random spans.
+    """Draw a coding order of all pictures after an I-frame, in groups of random spans.
 
     Args:
-        generator: Of the random numbers; None for torch's own.
+        frames: Number of pictures, the I-frame included.
+        generator: Random number generator; None for PyTorch's default.
+    Returns:
+        The pictures in coding order.
     """
     places: list[PicturePlace] = []
     anchor, before = 0, None

@@ -1,4 +1,4 @@
-"""Several processes, started by torchrun, that train one model together."""
+"""Training of one model with several processes, started by torchrun."""
 
 from __future__ import annotations
 
@@ -13,7 +13,12 @@ from deepsphere_codec.errors import UsageError
 
 
 class World(NamedTuple):
-    """This process among those that train together; one that is alone is the first of one."""
+    """Group of processes that train together, as seen from this one; a single process has rank 0 and size 1.
+
+    Attributes:
+        rank: Rank of this process.
+        size: Number of processes.
+    """
 
     rank: int = 0
     size: int = 1
@@ -24,29 +29,29 @@ class World(NamedTuple):
         return self.rank == 0
 
     def shares(self, count: int) -> range:
-        """Which of the shares of a step are this process's.
+        """Return the indices of a step's shares that this process computes, out of `count`.
 
         Raises:
-            UsageError: the processes cannot share them evenly.
+            UsageError: the processes cannot divide the shares evenly.
         """
         if count % self.size:
             raise UsageError(f"train.shares is {count}: {self.size} processes need a multiple of {self.size}")
         return range(self.rank, count, self.size)
 
     def mean(self, values: Tensor) -> Tensor:
-        """Of all processes' values."""
+        """Average values over all processes, in place."""
         if self.size > 1:
             dist.all_reduce(values)
             values /= self.size
         return values
 
     def wait(self) -> None:
-        """Until all processes have come here."""
+        """Wait until all processes have reached this call."""
         if self.size > 1:
             dist.barrier()
 
     def agreed(self, flag: bool) -> bool:
-        """What the first process says."""
+        """Return the flag of the first process in all processes."""
         if self.size > 1:
             told = torch.tensor(int(flag), device=_device_of_group())
             dist.broadcast(told, 0)
@@ -55,10 +60,10 @@ class World(NamedTuple):
 
 
 def join_world(device: str) -> World:
-    """The world that torchrun's variables tell of; a process that it did not start is alone.
+    """Join the group of processes that torchrun started; a process not started by it is a group of its own.
 
     Args:
-        device: "cuda" (NCCL, one device a process) or "cpu" (Gloo).
+        device: "cuda" (NCCL, one device per process) or "cpu" (Gloo).
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
@@ -70,7 +75,7 @@ def join_world(device: str) -> World:
 
 
 def leave_world(world: World) -> None:
-    """To be called at the end, whatever the end."""
+    """Leave the group; to be called at the end of training, also after an error."""
     if world.size > 1 and dist.is_initialized():
         dist.destroy_process_group()
 

@@ -1,4 +1,4 @@
-"""What a validation looks like: source, decoded frame, motion and bits of each clip, as rectangle and as globes."""
+"""Figure of a validation: source, decoded frame, motion and bits of each clip, as ERP picture and as globes."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ with optional_imports():
     from matplotlib.patches import Circle
     from matplotlib.ticker import FuncFormatter
 
-BITS, HEAT = (1e-3, 1.0), "magma"  # of the colour bar, the same for every step, so that pictures can be compared
+BITS, HEAT = (1e-3, 1.0), "magma"  # range and colour map of the bits, equal at all steps to make figures comparable
 
 DPI = 100
-PIXELS = 400  # height of a view before matplotlib fits it to its panel
+PIXELS = 400  # height of a view before matplotlib scales it to its panel
 PANEL, GAP, MARGIN = (3.8, 1.9), 0.08, 0.2  # all in inches
-LEGEND, BAR = 0.95, (0.12, 0.55)  # room for the wheel; the colour bar and its numbers
+LEGEND, BAR = 0.95, (0.12, 0.55)  # widths of the colour wheel; of the colour bar and its tick labels
 HEADING, CAPTION = 0.42, 0.5
 COLUMNS = 4
 WIDTH = 2 * MARGIN + COLUMNS * PANEL[0] + (COLUMNS - 1) * GAP + LEGEND + sum(BAR)
@@ -49,13 +49,14 @@ BLOCK = CAPTION + 2 * PANEL[1] + GAP + MARGIN
 
 
 class ValidationFrame(NamedTuple):
-    """One frame of a clip.
+    """Source, reconstruction and contents of one frame of a clip.
 
     Attributes:
-        number: Of the frame, counted from 0, which is an I-frame.
-        source, decoded: ERP pictures.
-        motion: Where each node finds itself in the frame before: tangent vectors, radians.
-        bits_per_node: Of the nodes around each node of a grid, which may be a coarser one.
+        number: Number of the frame; 0 is the I-frame.
+        source: ERP picture.
+        decoded: ERP picture.
+        motion: Displacement of each node to its position in the previous frame, [npix, 3]: tangent vectors, radians.
+        bits_per_node: Bits per node of the signal around each node of a grid, which may be coarser, [nodes].
     """
 
     number: int
@@ -66,13 +67,14 @@ class ValidationFrame(NamedTuple):
 
 
 def draw(scenes: Mapping[str, ValidationFrame], title: str) -> bytes:
-    """For each scene its source, what is decoded, motion and bits, as ERP and below it as two globes.
+    """Draw a figure with source, decoded frame, motion and bits of each scene.
 
-    The globes show the half of the sphere in front, around longitude 0, and the half behind.
+    Each is drawn as an ERP picture and, below it, as two globes: the front half of the sphere, around longitude 0, and
+    the back half.
 
     Args:
-        scenes: By what is written over them.
-        title: Of the whole.
+        scenes: Frames by caption.
+        title: Title of the figure.
     Returns:
         A PNG file.
     """
@@ -90,7 +92,7 @@ def draw(scenes: Mapping[str, ValidationFrame], title: str) -> bytes:
 
 
 def _draw_scene(figure: Figure, top: float, scene: ValidationFrame) -> None:
-    """In the block whose upper edge is `top` inches high."""
+    """Draw a scene into the block whose upper edge is `top` inches high."""
     moves = movement(scene.motion)
     fastest = fastest_of(moves)
     norm = LogNorm(*BITS)
@@ -112,14 +114,14 @@ def _draw_picture(figure: Figure, top: float, column: int, name: str, picture: U
 
 
 def _draw_nodes(figure: Figure, top: float, column: int, name: str, colours: Colours) -> None:
-    """A colour for each node."""
+    """Draw an ERP picture and globes from a colour for each node."""
     nside, (directions, on_globe) = nside_of(len(colours)), globe_directions(PIXELS)
     erp = colours[nearest_nodes(erp_directions(PIXELS, 2 * PIXELS), nside)]
     _draw_views(figure, top, column, name, erp, cut(colours[nearest_nodes(directions, nside)], on_globe))
 
 
 def _draw_views(figure: Figure, top: float, column: int, name: str, erp: np.ndarray, globes: np.ndarray) -> None:
-    """Both in thin lines, since what stands still is as white as the paper."""
+    """Draw an ERP picture and globes, with thin outlines, since static areas are as white as the background."""
     upper, lower = (_axes(figure, _left(column), top - CAPTION - row * (PANEL[1] + GAP), *PANEL) for row in range(2))
     upper.set_title(name, loc="left", fontsize=9.5, color=SOFT, pad=3)
     upper.imshow(erp, extent=(-2, 2, -1, 1))
@@ -132,18 +134,18 @@ def _draw_views(figure: Figure, top: float, column: int, name: str, erp: np.ndar
 
 
 def _left(column: int) -> float:
-    """Of a column, inches; the wheel of the motion takes room before the last one."""
+    """Left edge of a column, inches; the colour wheel of the motion is to the left of the last column."""
     return MARGIN + column * (PANEL[0] + GAP) + (LEGEND if column == COLUMNS - 1 else 0.0)
 
 
 def _axes(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
-    """At a place in inches from the lower left corner."""
+    """Axes whose left and upper edges are `left` and `top` inches from the figure's lower left corner."""
     across, up = figure.get_size_inches()
     return figure.add_axes((left / across, (top - height) / up, width / across, height / up))
 
 
 def _draw_wheel(figure: Figure, top: float, fastest: float) -> None:
-    """The colours of all directions, as on a compass."""
+    """Draw the colours of all directions, as on a compass."""
     size = 0.68 * LEGEND
     left = _left(2) + PANEL[0] + (LEGEND + GAP - size) / 2
     axes = _axes(figure, left, top - CAPTION - 0.25, size, size)
@@ -166,7 +168,7 @@ def _draw_bar(figure: Figure, top: float, norm: LogNorm) -> None:
 
 
 def _look(picture: UInt8[np.ndarray, "h w 3"], directions: Directions) -> Colours:
-    """The picture in any directions."""
+    """Colours of an ERP picture in given directions."""
     rows, columns = (torch.from_numpy(each.ravel()) for each in erp_positions(directions, *picture.shape[:2]))
     found = sample_erp(torch.from_numpy(picture / np.float32(255)), rows, columns)
     return found.clamp(0, 1).numpy().reshape(directions.shape)

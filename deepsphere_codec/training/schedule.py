@@ -1,4 +1,4 @@
-"""Settings of a training stage: its part, its steps, its optimiser, and what counts as an error."""
+"""Schedule of a training stage: trained part, steps, optimiser, and distortion."""
 
 from __future__ import annotations
 
@@ -16,34 +16,41 @@ Fall = Literal["cosine", "step"]
 
 @checked_dataclass("train")
 class Schedule:
-    """How it is trained.
+    """Settings of the training of one stage.
 
     Attributes:
-        part: Which weights move: "intra", "inter" (P- and B-frames, behind I-frames that stand still), or "all".
-        steps: Of the stage; the learning rate falls from `rate` to `rate_last` over them.
-        batch: Patches of a share of a step.
-        shares: Of a step; several processes share them out, one takes them in turn, to the same numbers.
-        rate, rate_last, warmup: Learning rate, its end, and steps until it is reached.
-        optimizer: "adam"; or "muon" for the weights of convolutions, as matrices, and Adam for all other weights.
-        rate_muon: Muon's learning rate after the warm-up; it rises and falls in proportion to `rate`, which is Adam's.
-        fall: "cosine", or "step": halfway between the two (in logarithms) after 60 % of the steps, the last after 85 %.
-        distortion: Of decoded frames: squared error of "nodes", of "erp" (pixels, weighted by area), or "ms-ssim";
-            on a plane of "nodes" (pixels, all alike), or "wmse" (weighted by area).
-        margin: Nodes along a patch's border that do not count, a multiple of 16: they see what is not there.
-        ema: Memory of the running mean of the weights, from step to step, say 0.999; 0 for no mean. Checkpoints then
-            hold the mean as well, and what is released is the mean.
+        part: Part of the model to train: "intra", "inter" (P- and B-frames, with fixed I-frames), or "all".
+        steps: Number of steps, over which the learning rate falls from `rate` to `rate_last`.
+        batch: Number of patches in a share of a step.
+        shares: Number of shares of a step, whose gradients are averaged. Several processes divide them; one process
+            computes them in turn, with the same result.
+        rate: Highest learning rate, reached after the warm-up.
+        rate_last: Learning rate at the end.
+        warmup: Number of steps in which the learning rate rises to `rate`.
+        optimizer: "adam", or "muon" for Muon on the weights of convolutions, as matrices, and Adam for all other
+            weights.
+        rate_muon: Muon's highest learning rate; it rises and falls in proportion to `rate`, which is Adam's.
+        fall: "cosine", or "step": the geometric mean of `rate` and `rate_last` after 60 % of the steps that follow the
+            warm-up, `rate_last` after 85 %.
+        distortion: Distortion of decoded frames: squared error of "nodes", of "erp" (pixels, weighted by area), or
+            "ms-ssim"; on a plane, squared error of "nodes" (pixels with equal weights) or "wmse" (weighted by area).
+        margin: Width of a patch's border that is not counted in the loss, in nodes, a multiple of 16: its nodes lack
+            context from beyond the patch.
+        ema: Decay of the running mean of the weights per step, for example 0.999; 0 for no mean. Checkpoints also
+            contain the mean, and released models use it.
         clip: Largest norm of the gradient.
-        chain: Pictures of a GOP that a step learns from, one after the other in coding order.
+        chain: Number of pictures of a GOP in the loss of a step, one after the other in coding order.
         skipped: Share of the P-frames before them that repeat their reference.
-        maps: Share of the steps with random quality maps.
-        kept: Samples that are drawn once, with their trees of motion, and come again and again; 0 draws each anew.
-        relocate: Steps after which the patch moves to another place of the sphere.
-        checkpoint_minutes: Between checkpoints.
-        seed: Of everything random.
-        precision: Of the networks' layers: "float32"; "bfloat16" (a quarter to a third faster where the processor has
-            it; what the entropy coder needs stays in float32); or "auto": bfloat16 where it is no slower.
+        maps: Share of the pictures with random quality maps.
+        kept: Number of samples that are drawn once, with their motion trees, and used repeatedly; 0 draws new samples
+            at each step.
+        relocate: Number of steps after which the patch moves to another place.
+        checkpoint_minutes: Minutes between checkpoints.
+        seed: Seed of all random numbers.
+        precision: Number format of the networks' layers: "float32"; "bfloat16" (25 % to 33 % faster where the processor
+            supports it; what the entropy coder needs stays in float32); or "auto" for bfloat16 where it is not slower.
         start: Checkpoint to start from; "" for none.
-        start_intra: Checkpoint that the I-frames' weights are taken from instead; "" for the same.
+        start_intra: Checkpoint for the weights of the I-frames; "" to take them from `start`.
     """
 
     part: Part = "intra"

@@ -1,4 +1,4 @@
-"""What a training run is told: a TOML file, refused where it cannot work."""
+"""Settings of a training run, read from a TOML file and checked."""
 
 from __future__ import annotations
 
@@ -21,17 +21,18 @@ from deepsphere_codec.training.schedule import Schedule
 
 T = TypeVar("T")
 GENERATED = "generated"
-"""In place of a folder of films: films that the project generates."""
+"""Value of a folder of films that selects generated films."""
 
 
 @checked_dataclass("validation")
 class Validation:
-    """What is coded now and then, to see how far a run has come.
+    """Settings of the validation during training.
 
     Attributes:
-        clips: A film, or a folder of which two are taken; "generated" for one that the project generates, "" for none.
-        minutes: From one validation to the next.
-        frames, quality: That clips are coded with, on the whole sphere.
+        clips: A film, or a folder of which two films are used; "generated" for a generated film, "" for no validation.
+        minutes: Minutes between validations.
+        frames: Number of frames of each clip.
+        quality: Quality that the clips are coded with, on the whole sphere.
     """
 
     clips: str = ""
@@ -42,13 +43,18 @@ class Validation:
 
 @checked_dataclass("")
 class TrainSettings:
-    """A whole run.
+    """Settings of a training run or of one of its stages.
 
     Attributes:
-        name: Of the run; its checkpoint and log lie in `runs/name`.
+        name: Name of the run, or RUN/STAGE; its checkpoint and log are in `runs/NAME`.
         films: Folder of films and photographs to train on, or "generated".
-        film_frames: Frames kept of each film when it is prepared.
-        data: What is drawn: of the sphere, or of the ERP picture for a model of that geometry.
+        film_frames: Number of frames kept of each film when it is prepared.
+        model: Configuration of the model.
+        data: Samples to draw: patches of the sphere or, for a planar model, of the ERP picture.
+        train: Schedule.
+        validation: Validation during training.
+    Raises:
+        UsageError: a value, or a combination of values, is not valid.
     """
 
     name: str
@@ -71,11 +77,12 @@ class TrainSettings:
             raise UsageError(f"train.margin is {self.train.margin}: expected to leave {least} of {side} nodes or more")
 
     def to_dict(self) -> dict[str, Any]:
+        """Convert to a dictionary of JSON types."""
         return asdict(self) | {"model": self.model.to_dict()}
 
 
 def _check_geometry(s: TrainSettings) -> None:
-    """Raise UsageError where data or distortion are not those of the model's geometry."""
+    """Raise UsageError if data or distortion do not match the model's geometry."""
     geometry, data = s.model.geometry, s.data
     if s.train.distortion not in DISTORTIONS[geometry]:
         known = ", ".join(DISTORTIONS[geometry])
@@ -96,10 +103,15 @@ def _check_geometry(s: TrainSettings) -> None:
 
 
 def load_settings(path: Path, changes: list[str]) -> TrainSettings:
-    """Read a TOML file of one stage and apply changes, see `load_stages`.
+    """Read a TOML file with a single stage and apply changes, see `load_stages`.
 
+    Args:
+        path: The file.
+        changes: Changes, `section.key=value`.
+    Returns:
+        Settings of the stage.
     Raises:
-        UsageError: as `load_stages`, or the file has more stages than one.
+        UsageError: as for `load_stages`, or the file has several stages.
     """
     stages = load_stages(path, changes)
     if len(stages) > 1:
@@ -109,24 +121,34 @@ def load_settings(path: Path, changes: list[str]) -> TrainSettings:
 
 
 def load_stages(path: Path, changes: list[str]) -> list[TrainSettings]:
-    """Read a TOML file and apply `section.key=value` changes (values in TOML's spelling; bare words are strings).
+    """Read the stages of a TOML file and apply changes.
 
-    `[stages.NAME]` tables are trained one after the other, in `runs/RUN/NAME`. Each has what [data] and [train] of the
-    file say, but for its own `data.key` and `train.key`, and starts from the checkpoint of the one before it. A file
-    without them is one stage, in `runs/RUN`. A change of `stages.NAME.train.key` is of one stage, of `train.key` of
-    all of them.
+    `[stages.NAME]` tables are trained one after the other, in `runs/RUN/NAME`. Each stage uses the file's [data] and
+    [train] with its own `data.key` and `train.key` in place of theirs, and starts from the checkpoint of the stage
+    before. A file without stages is one stage, in `runs/RUN`.
 
+    Args:
+        path: The file.
+        changes: Changes `section.key=value`, values in TOML's syntax, or bare words for strings.
+            `stages.NAME.train.key` changes one stage, `train.key` all of them.
+    Returns:
+        Settings of each stage, in order.
     Raises:
-        UsageError: not a file, not TOML, an unknown name, or a value that cannot work.
+        UsageError: the file cannot be read or is not TOML, a name is unknown, or a value is not valid.
     """
     return [_settings(tree) for tree in stage_trees(path, changes)]
 
 
 def stage_trees(path: Path, changes: list[str]) -> list[dict[str, Any]]:
-    """What a TOML file and changes of it say of each stage, as `load_stages` explains, still to be checked.
+    """Read the stages of a TOML file and apply changes as `load_stages` does, without checking the values.
 
+    Args:
+        path: The file.
+        changes: Changes, `section.key=value`.
+    Returns:
+        Values of each stage by name, with a dictionary for each section.
     Raises:
-        UsageError: not a file, not TOML, or a section that cannot be.
+        UsageError: the file cannot be read or is not TOML, or a section is not valid.
     """
     tree = {"name": path.stem} | _read(path)
     tables = tree.pop("stages", {})
@@ -159,7 +181,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _merged(given: dict[str, Any], stage: str, table: dict[str, Any]) -> dict[str, Any]:
-    """What the file says of all stages, and over it what it says of this one."""
+    """Settings of all stages, overridden by those of one stage."""
     merged = copy.deepcopy(given)
     for section, values in table.items():
         before = merged.get(section, {})
@@ -176,14 +198,16 @@ def _settings(tree: dict[str, Any]) -> TrainSettings:
 
 
 def from_tree(kind: type[T], tree: dict[str, Any], sections: Mapping[str, type]) -> T:
-    """Make settings of what a file says.
+    """Create settings from the contents of a file.
 
     Args:
-        kind: Class of the whole.
-        tree: Values by name, and those of each section.
+        kind: Class of the settings.
+        tree: Values by name, with a dictionary for each section.
         sections: Class of each section.
+    Returns:
+        The settings.
     Raises:
-        UsageError: an unknown name, or a value that cannot work.
+        UsageError: a name is unknown, or a value is not valid.
     """
     made = {}
     for name, section in sections.items():

@@ -1,4 +1,4 @@
-"""Seconds of a training step at real size, and how much of them is spent waiting for samples."""
+"""Measurement of the duration of a training step at real size, and of the share spent waiting for samples."""
 
 from __future__ import annotations
 
@@ -26,17 +26,18 @@ SAMPLES = 20
 def training_speed(
     *, device: str = "cpu", rounds: int = 3, workers: int = 1, data: PatchSettings | None = None
 ) -> list[dict[str, Any]]:
-    """Time P-frame steps of the default model on patches of generated films; the precisions take turns.
+    """Time P-frame steps of the default model on patches of generated films, alternating between the precisions.
 
-    A step learns from chains of FRAMES - 1 P-frames, BATCH of them, and includes the optimiser's part and the wait for
-    samples, which `workers` processes make meanwhile.
+    A step trains on BATCH chains of FRAMES - 1 P-frames. Its time includes the optimiser and the wait for samples.
 
     Args:
-        rounds: Of LOG_EVERY steps each, after one that warms up.
-        data: Where the patches are cut; the default's nside and side unless given.
+        device: Device to train on, "cpu" or "cuda".
+        rounds: Number of rounds of LOG_EVERY steps each, after a warm-up round.
+        workers: Number of processes that load samples.
+        data: Settings of the patches; None for the defaults. Its `frames` is replaced by FRAMES.
     Returns:
         For each precision {"precision", "step_seconds", "waited", "sample_seconds"}: medians of the rounds' means, the
-        wait as a share of the step, and seconds to make a sample on one thread.
+        wait as a share of the step, and seconds to load a sample on one thread.
     """
     data = replace(data or PatchSettings(), frames=FRAMES)
     with tempfile.TemporaryDirectory(prefix="deepsphere-") as folder:
@@ -53,12 +54,12 @@ def training_speed(
 
 
 def precisions(device: str) -> list[Precision]:
-    """Names of the precisions that are worth training in on a device: bfloat16 only where it is not slow."""
+    """Return the precisions worth training with on a device: bfloat16 only where it is fast."""
     return ["float32", "bfloat16"] if quick_bfloat16(device) else ["float32"]
 
 
 class _TimedTraining:
-    """A training that goes on for LOG_EVERY steps at a time."""
+    """Training that continues for LOG_EVERY steps at a time."""
 
     def __init__(self, precision: Precision, data: PatchSettings, films: Path, folder: Path, device: str, workers: int):
         schedule = Schedule("inter", LOG_EVERY, BATCH, chain=FRAMES - 1, precision=precision)
@@ -82,7 +83,7 @@ class _TimedTraining:
 
 
 def _sample_seconds(films: Path, data: PatchSettings) -> float:
-    """Median over SAMPLES."""
+    """Median time to load a sample, over SAMPLES samples."""
     dataset, times = PatchDataset(films, data, BATCH, relocate=SAMPLES, seed=1), []
     for index in range(SAMPLES + 1):
         start = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Trees of motion of training samples, found once and kept beside the samples: training then runs no search."""
+"""Motion trees of training samples, searched once and stored with the samples, so that later epochs need no search."""
 
 from __future__ import annotations
 
@@ -20,16 +20,22 @@ from deepsphere_codec.training.order import PicturePlace, random_order
 
 
 def motion_lmbda(quality: Float[Tensor, " batch"]) -> Float64[np.ndarray, " batch"]:
-    """Bits that a unit of luma's squared error in the prediction is worth, of each sample."""
+    """Compute the weight of the prediction's squared error of luma in the motion search, in bits.
+
+    Args:
+        quality: Quality of each sample, [batch].
+    Returns:
+        Weight for each sample, [batch].
+    """
     return lmbda_of(quality).double().cpu().numpy() * (MOTION_SHARE * PLANE_WEIGHTS[0] * 255**2)
 
 
 class StoredTrees:
-    """Trees of all samples that are kept.
+    """Motion trees of all stored samples.
 
     Args:
-        folder: Where the samples are kept.
-        inter: The codec that finds trees; they are kept in a folder for its choices.
+        folder: Folder of the stored samples.
+        inter: Codec that searches trees; each set of its options has a folder of its own.
         samples: Number of samples in a batch.
     """
 
@@ -39,20 +45,20 @@ class StoredTrees:
         self.folder = folder / f"trees-{zlib.crc32(choices.encode()):08x}"
 
     def of(self, batch: int) -> BatchTrees:
-        """Trees of the samples of a batch, which always come together."""
+        """Return the trees of a batch, whose samples are always the same."""
         return BatchTrees(self.folder / f"{batch:06}.npz", self.inter, batch)
 
 
 class BatchTrees:
-    """Trees of the samples of one batch.
+    """Motion trees of the samples of one batch.
 
-    Trees lead from an original picture to original pictures. The search is then a function of the samples alone: trees
-    stay as they are while the networks learn.
+    The search uses original pictures as references. It is then a function of the samples alone, and the trees stay
+    valid while the networks are trained.
 
     Args:
-        file: Where they are kept.
-        inter: Finds those that are not there.
-        seed: Of the order in which the pictures are coded.
+        file: File of the stored trees.
+        inter: Codec that searches trees not in the file.
+        seed: Seed of the coding order of the pictures.
     """
 
     def __init__(self, file: Path, inter: InterCodec, seed: int) -> None:
@@ -67,17 +73,20 @@ class BatchTrees:
                     self._motion[int(name)] = Motion(*numbers)
 
     def order(self, frames: int) -> list[PicturePlace]:
-        """All pictures behind the I-frame in coding order, the same whenever these samples come."""
+        """Return the pictures after the I-frame in coding order, which is the same each time these samples are used."""
         return random_order(frames, torch.Generator().manual_seed(self.seed))
 
     def motion(
         self, x: Float[Tensor, "batch frames npix 3"], place: PicturePlace, quality: Float[Tensor, " batch"]
     ) -> Motion:
-        """Trees of one picture of each sample.
+        """Return the trees of one picture of each sample, searching them if they are not stored.
 
         Args:
-            x: The samples.
-            quality: Asked of the film.
+            x: Samples, [batch, frames, npix, 3].
+            place: The picture and its references.
+            quality: Requested quality of each film, [batch].
+        Returns:
+            The trees.
         """
         if place.number not in self._motion:
             asked = inter_quality(quality, self.inter.config, place.layer)
@@ -90,7 +99,7 @@ class BatchTrees:
         return Motion(*(each.to(x.device) for each in self._motion[place.number]))
 
     def keep(self) -> None:
-        """Write the file, if there is anything new."""
+        """Write the file if there are new trees."""
         if not self._new:
             return
         arrays = {
@@ -104,6 +113,6 @@ class BatchTrees:
 
 
 def _original(x: Float[Tensor, "batch npix 3"]) -> State:
-    """A picture as a reference that has no latents."""
+    """State of an original picture as a reference, without latents."""
     nothing = x.new_zeros(len(x), 0, 0)
     return State(x, nothing, LatentMemory(nothing, nothing))

@@ -1,4 +1,4 @@
-"""Trains our own models: what a step of theirs learns from, and what it minimises."""
+"""Training of the package's own models: the samples and the loss of their steps."""
 
 from __future__ import annotations
 
@@ -26,18 +26,21 @@ from deepsphere_codec.training.stored_trees import BatchTrees, StoredTrees
 
 
 class Trainer(Loop[list[PatchBatch]]):
-    """One stage of a run.
+    """Training of one stage of a run.
 
-    A step learns from `shares` times `batch` samples. Each share has its own random numbers, so that it does not matter
-    whether one process takes one share after the other or several processes take one each.
+    A step trains on `shares` times `batch` samples. Each share has its own random numbers, so the result does not
+    depend on whether one process computes the shares in turn or several processes compute them in parallel.
 
     Args:
-        settings: Of the stage.
-        folder: Where its checkpoint and log go.
-        films: Prepared films.
-        device: To train on.
-        workers: Processes that make samples; 0 makes them in this one.
-        world: The processes that train together.
+        settings: Settings of the stage.
+        folder: Folder of the checkpoint and the log.
+        films: Folder of prepared films.
+        device: Device to train on.
+        workers: Number of processes that load samples; 0 loads them in this process.
+        world: Processes that train together; None for this one alone.
+    Raises:
+        UsageError: there are no films to train on, a checkpoint to start from cannot be used, or the processes cannot
+            divide the shares evenly.
     """
 
     settings: TrainSettings
@@ -67,13 +70,13 @@ class Trainer(Loop[list[PatchBatch]]):
         self.objective: nn.Module = Objective(model, schedule)
         stored = self.dataset if isinstance(self.dataset, StoredSamples) and "inter" in part.codecs else None
         self.trees = StoredTrees(stored.folder, model.inter, schedule.batch) if stored else None
-        if world.size > 1:  # frames that are repeated leave weights without a gradient, hence "unused"
+        if world.size > 1:  # repeated frames leave weights without gradients, hence find_unused_parameters
             self.objective = DistributedDataParallel(
                 self.objective, broadcast_buffers=False, find_unused_parameters=True
             )
 
     def _steps(self) -> Iterator[list[PatchBatch]]:
-        """This process's shares of each step that is left."""
+        """Iterate over this process's shares of each remaining step."""
         schedule = self.settings.train
         steps = range(self.step, schedule.steps)
         firsts = ((step * schedule.shares + share) * schedule.batch for step in steps for share in self.shares)
@@ -82,7 +85,7 @@ class Trainer(Loop[list[PatchBatch]]):
             yield [next(every) for _ in self.shares]
 
     def _gradients(self, samples: list[PatchBatch]) -> dict[str, float]:
-        """Of the mean loss of all shares of all processes."""
+        """Compute gradients of the mean loss over all shares of all processes."""
         schedule, told = self.settings.train, torch.zeros(3, dtype=torch.float64)
         for share, batch in zip(self.shares, samples, strict=True):
             torch.manual_seed((schedule.seed * 1_000_003 + self.step) * schedule.shares + share)
@@ -95,7 +98,7 @@ class Trainer(Loop[list[PatchBatch]]):
         return {"loss": total, "bits_per_node": bits, "psnr-y": -10 * math.log10(mse_y)}
 
     def _trees(self, share: int) -> BatchTrees | None:
-        """Trees of the samples of a share of the step, where they are kept."""
+        """Stored motion trees of a share of the step; None if none are stored."""
         if self.trees is None:
             return None
         assert isinstance(self.dataset, StoredSamples)
@@ -103,7 +106,7 @@ class Trainer(Loop[list[PatchBatch]]):
 
 
 def _trained(model: SphereDVC, part: Part) -> list[nn.Parameter]:
-    """The weights of that part; no others have gradients."""
+    """Weights of a part; gradients of all other weights are switched off."""
     trained = [p for name in part.codecs for p in model.get_submodule(name).parameters()]
     for p in model.parameters():
         p.requires_grad_(False)
@@ -113,7 +116,7 @@ def _trained(model: SphereDVC, part: Part) -> list[nn.Parameter]:
 
 
 def _dataset(films: Path, settings: TrainSettings, samples: int) -> PatchDataset | PlanarPatches | StoredSamples:
-    """Make the data set for the model's geometry, which keeps its samples if the schedule asks for it."""
+    """Create the data set for the model's geometry; it stores its samples if the schedule says so."""
     data, schedule = settings.data, settings.train
     drawn: PatchDataset | PlanarPatches
     if isinstance(data, PlanarSettings):

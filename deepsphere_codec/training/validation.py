@@ -1,4 +1,4 @@
-"""What a model in training reaches as it is: films, coded on the whole sphere into real bytes and decoded from them."""
+"""Validation of a model in training: films coded on the whole sphere to real bytes, and decoded from them."""
 
 from __future__ import annotations
 
@@ -30,11 +30,17 @@ from deepsphere_codec.training.picture import ValidationFrame, draw
 from deepsphere_codec.video import VideoInfo, YuvFrame, open_video, yuv_to_rgb
 from deepsphere_codec.video.clips import find_clips
 
-FILMS = 2  # of a folder
+FILMS = 2  # largest number of films taken from a folder
 
 
 class ValidationClip(NamedTuple):
-    """The beginning of a film."""
+    """First frames of a film.
+
+    Attributes:
+        name: Name of the film's file.
+        info: Properties of the film.
+        frames: The frames.
+    """
 
     name: str
     info: VideoInfo
@@ -42,14 +48,15 @@ class ValidationClip(NamedTuple):
 
 
 class Validated(NamedTuple):
-    """Of one clip, an I-frame and P-frames.
+    """Result of coding one clip, an I-frame followed by P-frames.
 
     Attributes:
-        bpp: Bits of all payloads per ERP pixel; a file's header, which no training changes, is left out.
-        ws_psnr_yuv, ws_psnr_y: Of the decoded frames, means in dB.
-        exact: Whether all that was decoded equals the encoder's reconstruction bit for bit.
-        seconds: For encoding and decoding.
-        scene: The last frame that does not repeat the one before it.
+        bpp: Bits of all payloads per ERP pixel, without the header of a file, which training does not affect.
+        ws_psnr_yuv: Mean WS-PSNR-YUV of the decoded frames, dB.
+        ws_psnr_y: Mean WS-PSNR-Y of the decoded frames, dB.
+        exact: Whether all decoded frames equal the encoder's reconstructions bit for bit.
+        seconds: Time for encoding and decoding.
+        scene: The last frame that is not a repetition of the one before.
     """
 
     bpp: float
@@ -60,26 +67,26 @@ class Validated(NamedTuple):
     scene: ValidationFrame
 
     def as_dict(self) -> dict[str, Any]:
-        """By the keys that results use; ready for JSON."""
+        """Convert to a dictionary of JSON types, with the keys of result files and without the scene."""
         numbers = {key.replace("_", "-"): value for key, value in self._asdict().items() if key != "scene"}
         return {key: value if key == "exact" else round(value, 6) for key, value in numbers.items()}
 
 
 class Validator:
-    """Validates now and then: a line in FOLDER/validation.jsonl, and a picture FOLDER/validation/STEP.png.
+    """Periodic validation, with results in FOLDER/validation.jsonl and figures in FOLDER/validation/STEP.png.
 
     Args:
-        clips: A film, or a folder, from which two are taken: the first by name and the one halfway down the list, since
-            neighbours are often of one scene.
-        folder: Of the run.
-        nside: Resolution of the whole sphere, a multiple of what the model divides.
-        geometry: Of the model.
-        frames: Of each clip, an I-frame and P-frames.
-        quality: 1 to 8.
-        minutes: From the end of one validation to the next.
+        clips: A film, or a folder of which two films are used: the first by name and the one halfway down the list,
+            since neighbours often show the same scene.
+        folder: Folder of the run.
+        nside: Resolution of the whole sphere, a multiple of the model's `nside_multiple`.
+        geometry: Geometry of the model.
+        frames: Number of frames of each clip: an I-frame, then P-frames.
+        quality: Quality, 1 to 8.
+        minutes: Minutes from the end of one validation to the next.
     Raises:
-        UsageError: there is no film, or one that cannot be read, or that a plane of this nside cannot be; or nside,
-            frames or quality is out of range.
+        UsageError: there is no film, a film cannot be read or is too short, or nside, frames or quality is out of
+            range.
     """
 
     def __init__(
@@ -99,21 +106,24 @@ class Validator:
             raise UsageError(f"nside of the validation is {nside}: expected a multiple of {multiple}")
         if frames < 2:
             raise UsageError(f"frames of the validation are {frames}: expected 2 or more, an I-frame and a P-frame")
-        # Read now, so that a run does not fail hours later.
+        # The clips are read now, so that a missing film does not end a run hours later.
         self.clips = [read_clip(film, frames) for film in choose_films(Path(clips))]
         self.folder, self.nside, self.quality, self.minutes = folder, nside, quality, minutes
         self._last = time.monotonic()
 
     def due(self, now: float) -> bool:
-        """Whether it is time, as `time.monotonic` counts it."""
+        """Return whether the next validation is due at the time `now`, in seconds on the clock of `time.monotonic`."""
         return now - self._last >= 60 * self.minutes
 
     def __call__(self, model: SphereDVC, step: int) -> dict[str, Any]:
-        """Validate, write the line and the picture.
+        """Validate a model, and write the results and the figure.
 
+        Args:
+            model: The model.
+            step: Training step, for the results.
         Returns:
-            What the line says: {"step", "clips": {name: {"bpp", "ws-psnr-yuv", "ws-psnr-y", "exact", "seconds"}},
-            "mean": the same}; the mean is exact where all clips are.
+            The entry of the results file: {"step", "clips": {name: {"bpp", "ws-psnr-yuv", "ws-psnr-y", "exact",
+            "seconds"}}, "mean": the same keys}; the mean is exact if all clips are.
         """
         found = validate(model, self.clips, nside=self.nside, quality=self.quality)
         clips = {clip.name: each.as_dict() for clip, each in zip(self.clips, found, strict=True)}
@@ -130,10 +140,10 @@ class Validator:
 
 
 def choose_films(place: Path) -> list[Path]:
-    """The film itself, or some of a folder's, evenly spaced by name.
+    """Choose the films to validate on: the film at `place` itself, or up to FILMS of a folder, evenly spaced by name.
 
     Raises:
-        UsageError: no film is there.
+        UsageError: there is no film.
     """
     films = [place] if place.is_file() else find_clips(place)
     count = min(FILMS, len(films))
@@ -141,10 +151,15 @@ def choose_films(place: Path) -> list[Path]:
 
 
 def read_clip(path: Path, frames: int) -> ValidationClip:
-    """The first frames of a film.
+    """Read the first frames of a film.
 
+    Args:
+        path: The film.
+        frames: Number of frames to read.
+    Returns:
+        The clip.
     Raises:
-        UsageError: it cannot be read, or has but one frame.
+        UsageError: the film cannot be read, or has only one frame.
     """
     with open_video(path, frames=(0, frames)) as film:
         clip = ValidationClip(path.name, film.info, list(film))
@@ -154,18 +169,33 @@ def read_clip(path: Path, frames: int) -> ValidationClip:
 
 
 def validate(model: SphereDVC, clips: Sequence[ValidationClip], *, nside: int, quality: float = 4.0) -> list[Validated]:
-    """Code clips with the model as a release would hold it, on the device that it is on.
+    """Code clips with the model as it would be released, on the model's device.
 
-    The model and the states of the random numbers stay as they are: training goes on as if nothing had been.
+    The model and the state of the random number generators do not change.
+
+    Args:
+        model: The model.
+        clips: Clips to code.
+        nside: Resolution of the whole sphere.
+        quality: Quality, 1 to 8.
+    Returns:
+        Result of each clip.
     """
     device = next(model.parameters()).device
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):  # networks begin at random
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):  # a new network is random
         network = as_released(model, device).network(nside)
         return [_validated(network, clip, nside, quality) for clip in clips]
 
 
 def as_released(model: SphereDVC, device: str | torch.device = "cpu") -> LoadedModel:
-    """A copy of the model as `load_model` gives it: most weights halved, tables built, for any resolution."""
+    """Copy a model as if it had been saved and loaded: weights rounded to their stored formats, and tables built.
+
+    Args:
+        model: The model.
+        device: Device of the copy.
+    Returns:
+        The copy, for any resolution.
+    """
     with tempfile.TemporaryDirectory(prefix="deepsphere-") as folder:
         copy = SphereDVC(model.config, whole_grid(model.config.geometry, nside_multiple(model.config.geometry)))
         fill(copy, {name: p.detach() for name, p in model.named_parameters()}, {})
@@ -200,7 +230,7 @@ def _validated(network: SphereDVC, clip: ValidationClip, nside: int, quality: fl
 
 
 def _encode(network: SphereDVC, signals: Iterator[Tensor], quality: float) -> list[CodedPicture]:
-    """An I-frame, then P-frames."""
+    """Code the first picture as an I-frame and all others as P-frames."""
     device = network.pyramid.frame(0).device
     coded = [network.encode_intra(next(signals).to(device), quality)]
     for x in signals:
@@ -209,7 +239,7 @@ def _encode(network: SphereDVC, signals: Iterator[Tensor], quality: float) -> li
 
 
 def _decode(network: SphereDVC, payloads: Sequence[bytes], quality: float) -> list[State]:
-    """What a decoder makes of the bytes."""
+    """Decode the payloads."""
     first, *others = payloads
     states = [network.decode_intra(first, quality)]
     for payload in others:
@@ -235,7 +265,7 @@ def _in_words(numbers: Mapping[str, Any]) -> str:
 
 
 def tensorboard(folder: Path) -> Any:
-    """A writer of event files into a folder, for `log`.
+    """Create a TensorBoard writer for `log` that writes event files to a folder.
 
     Raises:
         UsageError: TensorBoard is not installed.
@@ -246,7 +276,14 @@ def tensorboard(folder: Path) -> Any:
 
 
 def log(writer: Any, group: str, entry: Mapping[str, Any], step: int) -> None:
-    """Show the numbers of a line, say of validation.jsonl, as curves: GROUP/mean/bpp and so on."""
+    """Write the numbers of a log entry to TensorBoard, with tags such as GROUP/mean/bpp.
+
+    Args:
+        writer: Writer created by `tensorboard`.
+        group: Prefix of the tags.
+        entry: Log entry, possibly nested.
+        step: Training step.
+    """
     for key, value in entry.items():
         if isinstance(value, Mapping):
             log(writer, f"{group}/{key}", value, step)
