@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Count the symbols of motion trees on training films, for the tables that models are released with.
 
 scripts/count_motion.py [--films ../shared/data/train/video] [--model NAME|DIR] [--quality 1 3 5 7] [--frames 9]

@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Make or take a 360° film, encode it, decode it in a new process, and say what came of it.
 
     python scripts/demo.py [--video PATH] [--frames N] [--quality Q] [--out out/demo]

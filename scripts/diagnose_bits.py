@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Show where the bits of a model go, beside what classical encoders need for the same pictures.
 
     scripts/diagnose_bits.py --clips FOLDER --model NAME --quality 3 5 --frames 3 --nside 256 \\

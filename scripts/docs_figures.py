@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Write the tables of README.md and docs/ from results/: `scripts/docs_figures.py [--check]`.
 
 A page holds them between `<!-- figures: NAME; … -->` and `<!-- /figures -->`; PARTS says which names there are.

@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Draw a tree of motion on the sphere, over the picture that it belongs to: docs/motion_tree.png.
 
 scripts/draw_motion_tree.py [FILM] [--frame 4] [--quality 4] [--out docs/motion_tree.png]

@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Measure codecs on a folder of clips.
 
     scripts/evaluate.py --codec NAME --clips FOLDER --quality 1 3 5 7 --frames 32 --out results/NAME.json

@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Draw rate-distortion curves and print BD-rates.
 
     scripts/plot_rd.py results/*.json --out out/rd.svg

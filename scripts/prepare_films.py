@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Bring films into a folder of clips that training samples from.
 
     scripts/prepare_films.py FOLDER… --out runs/clips [--frames 64] [--width 1024] [--stereo top-bottom]

@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Make a released model of a training run, and note on its card what it reaches.
 
 scripts/release.py NAME CONFIG.toml [--set key=value …] [--hardware WORDS]

@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Make a report of results: one HTML file that needs nothing else, and its figures as SVG and PNG beside it.
 
     scripts/report.py results/*.json --out out/report/report.html --clips FOLDER

@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Measure classical codecs on a folder of clips.
 
     scripts/run_anchors.py --codecs x264 x265 svtav1 --clips FOLDER --out results/anchors.json

@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Draw what training samples look like: one picture for each way in which they are varied.
 
     scripts/show_augmentation.py FILM --out out/augmentation

@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Time training steps of this version and of another commit's side by side: samples a second on one core.
 
     scripts/time_steps.py COMMIT [--prepared runs/clips] [--rounds 3] [--out results/steps.json]

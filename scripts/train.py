@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """Train a model: `scripts/train.py CONFIG.toml [--set key=value …] [--resume auto|DIR] [--minutes N] [--device …]`.
 
 The stages of the configuration are trained one after the other. Under torchrun, its processes train together.

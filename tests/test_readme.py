@@ -142,3 +142,8 @@ def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", tmp_path]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_scripts_run_as_the_pages_write_them() -> None:
+    for path in sorted((ROOT / "scripts").glob("*.py")):
+        assert path.read_text().startswith("#!/usr/bin/env python3\n") and os.access(path, os.X_OK), path
