@@ -79,7 +79,7 @@ def held_out(folder: Path, settings: PatchSettings) -> list[HeldOut]:
     return samples
 
 
-class _Frame(NamedTuple):
+class _MeasuredFrame(NamedTuple):
     """One decoded frame of every film at one place; I-frames have no trees of motion and no references."""
 
     number: int
@@ -131,7 +131,7 @@ def losses(model: SphereDVC, part: str, samples: Sequence[HeldOut], qualities: S
 
 def _coded(
     model: SphereDVC, part: str, samples: Sequence[HeldOut], qualities: Sequence[float]
-) -> Iterator[tuple[HeldOut, float, _Frame]]:
+) -> Iterator[tuple[HeldOut, float, _MeasuredFrame]]:
     """Code every sample at every quality, frame by frame."""
     model.eval()
     for sample in samples:
@@ -144,10 +144,10 @@ def _coded(
 
 def _frames(
     model: SphereDVC, part: str, x: Float[Tensor, "films frames npix 3"], asked: Float[Tensor, " films"]
-) -> Iterator[_Frame]:
+) -> Iterator[_MeasuredFrame]:
     if part == "intra":
         picture, rate = model.intra(x[:, 0], asked, straight=True)
-        yield _Frame(0, x[:, 0], picture.x_hat, rate)
+        yield _MeasuredFrame(0, x[:, 0], picture.x_hat, rate)
         return
     picture, _ = model.intra(x[:, 0], intra_quality(asked, model.config).clamp_max(QUALITIES))
     states = [model.inter.begin(*picture)]
@@ -155,11 +155,11 @@ def _frames(
         references = anchors_of(states)
         trees = model.inter.find_motion(x[:, number], references, motion_lmbda(asked))
         out = model.inter(x[:, number], references, Motion.of(trees), asked, straight=True)
-        yield _Frame(number, x[:, number], out.x_hat, out.rate, trees, references)
+        yield _MeasuredFrame(number, x[:, number], out.x_hat, out.rate, trees, references)
         states.append(references.after(out.x_hat, out.fine))
 
 
-def _motion_bits(model: SphereDVC, frame: _Frame) -> int:
+def _motion_bits(model: SphereDVC, frame: _MeasuredFrame) -> int:
     """Return the bits of the trees, each in bytes of its own, by tables that are not the model's: it has none yet."""
     tables, bits = MotionTables(), 0
     tables.build_tables()

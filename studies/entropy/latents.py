@@ -170,6 +170,7 @@ def collect(place: Place) -> Path:
         for part in PARTS
         for name, value in _joined([each[part] for each in found if part in each])._asdict().items()
     }
+    place.path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_output(place.path, force=True) as beside:
         save_file(tensors, beside, {"source": json.dumps(source), "block": json.dumps(asdict(block))})
     return place.path

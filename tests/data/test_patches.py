@@ -91,16 +91,16 @@ def test_a_sample_is_a_function_of_seed_and_number(compasses):
         x, quality, _ = again[i]
         assert torch.equal(x, forwards[i][0]) and quality == forwards[i][1]
         assert not torch.equal(other[i][0], x) and other[i][1] != quality
-    assert len({quality for _, quality in forwards}) == 12
+    assert len({quality for _, quality, _ in forwards}) == 12
     assert forwards[0][0].shape == (2, 64 * 64, 3)
 
 
 def test_values_and_qualities_are_in_range(tmp_path):
     rng = np.random.default_rng(3)
     samples = [dataset(save(tmp_path, noise=rng.integers(0, 256, (3, 48, 64), np.uint8)))[i] for i in range(40)]
-    x = torch.stack([x for x, _ in samples])
+    x = torch.stack([x for x, *_ in samples])
     assert x.min() > -0.5 and x.max() < 1.5 and x.std() > 0.1, "a cubic overshoots a little"
-    qualities = np.array([quality for _, quality in samples])
+    qualities = np.array([quality for _, quality, _ in samples])
     assert qualities.min() >= 1 and qualities.max() <= 8 and np.ptp(qualities) > 5
 
 
@@ -140,7 +140,7 @@ def test_films_do_not_turn_without_spin_but_panoramas_always_do(tmp_path):
 
     def moving(folder: Path) -> float:
         data = dataset(folder, frames=3, spin=0.0, spin_degrees=4.0)
-        return float(np.mean([float((x[1:] - x[:1]).abs().max()) > 1e-3 for x, _ in (data[i] for i in range(12))]))
+        return float(np.mean([float((x[1:] - x[:1]).abs().max()) > 1e-3 for x, *_ in (data[i] for i in range(12))]))
 
     assert moving(film) == 0
     assert moving(photo) > 0.8  # by any angle up to the limit, hence now and then by next to none
@@ -148,13 +148,13 @@ def test_films_do_not_turn_without_spin_but_panoramas_always_do(tmp_path):
 
 def test_the_share_of_spinning_cameras(tmp_path):
     data = dataset(save(tmp_path, film=np.repeat(compass(), 2, 0)), frames=2, spin=0.25, spin_degrees=5.0)
-    share = np.mean([not torch.equal(x[0], x[1]) for x, _ in (data[i] for i in range(120))])
+    share = np.mean([not torch.equal(x[0], x[1]) for x, *_ in (data[i] for i in range(120))])
     assert 0.12 < share < 0.4
 
 
 def test_frames_follow_one_another_forwards_or_backwards_from_anywhere(tmp_path):
     data = dataset(save(tmp_path, film=numbered(9)), frames=3, spin=0.0)
-    levels = [tuple(((x[:, 0, 0] * 255 - 20) / 10).round().int().tolist()) for x, _ in (data[i] for i in range(150))]
+    levels = [tuple(((x[:, 0, 0] * 255 - 20) / 10).round().int().tolist()) for x, *_ in (data[i] for i in range(150))]
     assert all(step == (a, a + 1, a + 2) or step == (a, a - 1, a - 2) for step in levels for a in [step[0]])
     assert {step[0] for step in levels if step[1] > step[0]} == set(range(7))
     assert {step[0] for step in levels if step[1] < step[0]} == set(range(2, 9))
@@ -269,12 +269,12 @@ def test_a_film_in_which_nothing_moves_is_seen_anyhow(tmp_path):
 
 def test_gaps_are_even_and_as_large_as_asked_for_and_as_the_film_has_room(tmp_path):
     data = dataset(save(tmp_path, film=numbered(9)), frames=3, spin=0.0, gap=3)
-    levels = [((x[:, 0, 0] * 255 - 20) / 10).round().int().tolist() for x, _ in (data[i] for i in range(120))]
+    levels = [((x[:, 0, 0] * 255 - 20) / 10).round().int().tolist() for x, *_ in (data[i] for i in range(120))]
     assert all(a - b == b - c for a, b, c in levels)
     assert {abs(a - b) for a, b, _ in levels} == {1, 2, 3}
     assert {level for frames in levels for level in frames} == set(range(9)), "from the first frame to the last"
     short = dataset(save(tmp_path / "short", film=numbered(4)), frames=3, gap=5)
-    assert {round(abs(float(x[0, 0, 0] - x[1, 0, 0])) * 25.5) for x, _ in (short[i] for i in range(20))} == {1}
+    assert {round(abs(float(x[0, 0, 0] - x[1, 0, 0])) * 25.5) for x, *_ in (short[i] for i in range(20))} == {1}
 
 
 def test_mirrored_samples_are_reflections(compasses):

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from deepsphere_codec.entropy.hyperprior import Rate
-from deepsphere_codec.models import Coded, References
+from deepsphere_codec.models import CodedPicture, References
 from deepsphere_codec.models.dvc import MOTION_SHARE
 from deepsphere_codec.models.inter import Seen
 from deepsphere_codec.models.latent_codec import Decoded
@@ -21,12 +21,12 @@ NEVER = float("inf")
 
 
 @pytest.fixture
-def choose(lively, films, monkeypatch) -> Callable[..., Coded]:
+def choose(lively, films, monkeypatch) -> Callable[..., CodedPicture]:
     """Encodes as if the pictures to choose from had these errors, in bits: moved, repeated, with a residual, second."""
     states = [lively.encode_intra(x, QUALITY).state for x in films["both"]]
     monkeypatch.setattr(lively, "_worth_coding", lambda *_: np.ones(lively.inter.blocks.shape(0), bool))
 
-    def encode(*errors: float) -> Coded:
+    def encode(*errors: float) -> CodedPicture:
         left = iter(errors)
         monkeypatch.setattr(lively, "_error", lambda *_: next(left))
         references = References(*states, (-1, 1)) if len(errors) == 4 else References(states[0])

@@ -124,8 +124,10 @@ def test_variants_begin_alike_behind_the_same_i_frames(jobs):
     assert all(torch.equal(one[name], two[name]) for name in same)
     assert {name for name in one if "hyperprior" in name or "gain" in name} <= same
     assert "g_a.layers.0.weight" not in same
-    ((x, quality),) = next(make_trainer(jobs[0])._steps())
-    first, second = (model.intra(x[:, 0].float(), quality.float())[0] for model in models)
+    (batch,) = next(make_trainer(jobs[0])._steps())
+    for model in models:
+        model.place(batch.patch)
+    first, second = (model.intra(batch.x[:, 0].float(), batch.quality.float())[0] for model in models)
     assert torch.equal(first.x_hat, second.x_hat) and torch.equal(first.fine, second.fine)
 
 

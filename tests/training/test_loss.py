@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from deepsphere_codec.data.patches import PatchBatch
 from deepsphere_codec.entropy.hyperprior import Rate
 from deepsphere_codec.models import ModelConfig, References, SphereDVC, State
 from deepsphere_codec.models.dvc import MOTION_SHARE
@@ -187,7 +188,7 @@ def test_a_stage_takes_the_loss_of_its_part_at_the_quality_of_the_samples(narrow
         return float(inter_loss(model, x, quality, 2, with_intra=part == "all").total.detach())
 
     torch.manual_seed(5)
-    found = float(objective(x, QUALITY).total.detach())
+    found = float(objective(PatchBatch(x, QUALITY, model.pyramid.grids[0])).total.detach())
     assert found == pytest.approx(expected(QUALITY), rel=1e-6) and found != pytest.approx(expected(QUALITY + 0.1))
 
 
