@@ -239,7 +239,7 @@ def _cut(reader: VideoReader, stereo: Stereo, clips: list[list[Path]], settings:
 
 
 def _write(paths: Sequence[Path], pictures: Iterator[list[Packed]]) -> int:
-    """Write a clip, one file per eye, one picture at a time; return its number of frames, which is filled in at the end."""
+    """Write a clip, one file per eye, one picture at a time; return its number of frames, filled in at the end."""
     number, eyes = 0, list[Packed]()
     with ExitStack() as stack:
         files = [stack.enter_context(path.open("wb")) for path in paths]

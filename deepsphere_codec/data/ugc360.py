@@ -57,7 +57,7 @@ class UgcClip(NamedTuple):
     frames: tuple[Path, ...]
     """Paths of the first frames in order, whether they exist or not."""
     flow: Path | None
-    """Array of magnitudes of motion, [rows, columns], in pixels of the frames, but coarser than these; None if absent."""
+    """Array of magnitudes of motion, [rows, columns], in pixels of the frames but coarser; None if absent."""
 
     @property
     def folder(self) -> Path:
