@@ -33,7 +33,7 @@ from deepsphere_codec.runtime.memory import keep_freed_memory
 from deepsphere_codec.video import VideoInfo, create_video
 
 Reports = dict[int, list[tuple[EncodeReport, DecodeReport]]]
-"""By the number of workers."""
+"""Reports by the number of workers."""
 
 
 def main() -> None:
@@ -67,6 +67,14 @@ def make_film(path: Path, size: tuple[int, int], frames: int) -> Path:
 def take_turns(film: Path, counts: Sequence[int], rounds: int, model: str, gop_size: int) -> Reports:
     """Encode and decode with each number of workers, round after round.
 
+    Args:
+        film: Film to code.
+        counts: Numbers of workers.
+        rounds: Number of rounds.
+        model: Name or folder of the model.
+        gop_size: Frames from I-frame to I-frame.
+    Returns:
+        Reports.
     Raises:
         CodecError: the bytes differ from those of one process.
     """
@@ -85,7 +93,7 @@ def take_turns(film: Path, counts: Sequence[int], rounds: int, model: str, gop_s
 
 
 def summary(reports: Reports) -> list[dict[str, float]]:
-    """For each number of workers the seconds of a film, and how many times faster that is than one."""
+    """Compute seconds of a film and the speed-up over one worker, for each number of workers."""
     rows = [
         {
             "workers": count,

@@ -1,9 +1,9 @@
-"""Make or take a 360° film, encode it, decode it in a new process, and say what came of it.
+"""Encode a 360° film, given or generated, decode it in a new process, and report the result.
 
     python scripts/demo.py [--video PATH] [--frames N] [--quality Q] [--out out/demo]
 
-Writes into --out: film.dsc, decoded.mkv (lossless), decoded.mp4 (for a player), viewports.png, report.json, and
-source.mkv where the film was made here.
+Writes to --out: film.dsc, decoded.mkv (lossless), decoded.mp4 (for a player), viewports.png, report.json, and
+source.mkv if the film was generated.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from deepsphere_codec.data.synthetic import synthetic_film
 from deepsphere_codec.sphere import ErpResampler
 from deepsphere_codec.video import VideoInfo, create_video, open_video, yuv_to_rgb
 
-VIEWS = ((0.0, 0.0), (120.0, 35.0))  # yaw and pitch in degrees: straight on, and behind and up where ERP is stretched
+VIEWS = ((0.0, 0.0), (120.0, 35.0))  # yaw and pitch in degrees: ahead, and behind and up, where ERP is stretched
 FIELD_OF_VIEW = 90.0
 FPS = Fraction(30)
 
@@ -39,7 +39,7 @@ def main() -> int:
         codec("decode", stream, args.out / "decoded.mp4", "--force")
         measured = codec("compare", source, decoded, "--frames", frames, "--metrics", "quick")
     except subprocess.CalledProcessError as error:
-        return error.returncode  # the command has said what was wrong
+        return error.returncode  # the command has printed the error
     draw(source, decoded, args.out / "viewports.png", nside=encoded["nside"])
     report = {"encode": encoded, "decode": played, "compare": measured}
     (args.out / "report.json").write_text(json.dumps(report, indent=2) + "\n")
@@ -57,7 +57,14 @@ def parse() -> argparse.Namespace:
 
 
 def codec(command: str, *arguments: str | Path) -> dict:
-    """Run the command in a process of its own; its progress goes to the terminal, its JSON comes back."""
+    """Run the command in a separate process; its progress is shown on the terminal.
+
+    Args:
+        command: Subcommand.
+        *arguments: Its arguments.
+    Returns:
+        The printed JSON object.
+    """
     print(f"deepsphere-codec {command} {' '.join(map(str, arguments))}", file=sys.stderr)
     line = [sys.executable, "-m", "deepsphere_codec", command, *map(str, arguments), "--json"]
     done = subprocess.run(line, stdout=subprocess.PIPE, check=True)
@@ -73,7 +80,14 @@ def make_film(path: Path, frames: int, width: int = 1024, height: int = 512) -> 
 
 
 def draw(source: Path, decoded: Path, path: Path, *, nside: int) -> None:
-    """The first frame of both, as ERP and as two views from inside."""
+    """Draw the first frame of both films, as ERP and as two perspective views.
+
+    Args:
+        source: Source film.
+        decoded: Decoded film.
+        path: PNG file to write.
+        nside: Resolution of the sphere.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
