@@ -1,9 +1,9 @@
-"""Train the codec with each kind of convolution, alike, and compare what they save and the time they take.
+"""Train the codec with each kind of convolution, and compare BD-rates and the time of the transforms.
 
     python -m studies.convolutions [--minutes 100] [--jobs 2] [--seeds 1 2]
 
-Every choice is trained for I- and for P-frames, once for each seed, and measured after as many steps and after as much
-processor time on films that none of them sees. Run it again to go on where it was broken off.
+Every variant is trained for I- and for P-frames, once for each seed, and measured after equal steps and after equal
+processor time on held-out films. An interrupted run is continued by running it again.
 
     {"name": "convolutions", "description", "settings",
      "variants": [{"name", "config", "parameters": {part}, "milliseconds": {part},
@@ -12,7 +12,7 @@ processor time on films that none of them sees. Run it again to go on where it w
      "environment"}
 
 A part is "intra" or "inter", a moment "equal_steps" or "equal_time". A point has "quality", "bits_per_node" and "psnr"
-at least. A BD-rate that cannot be had is null.
+at least. An undefined BD-rate is null.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Measure what each part of a model's entropy parameters is worth, at equal picture.
+"""Measure the savings by each part of a model's entropy parameters, at equal picture quality.
 
     python -m studies.entropy [--model sphere-dvc] [--steps 3000] [--jobs 2] [--seeds 1 2]
 
-The model's latents of patches of films are recorded once. Then hyperpriors are trained on them from scratch, alike but
-for the part that each goes without, and compared on films that neither they nor the model have seen. Run it again to
-go on where it was broken off.
+The model's latents of patches of films are recorded once. Then hyperpriors, each without one part, are trained on them
+from scratch, and compared on films that are held out from their training and the model's. An interrupted run is
+continued by running it again.
 """
 
 from __future__ import annotations

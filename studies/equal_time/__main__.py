@@ -2,9 +2,9 @@
 
     python -m studies.equal_time [--parts intra inter] [--seeds 1]
 
-Every choice is trained from nothing on one thread and measured at each moment on films that none of them sees. Run it
-again to go on: what --out holds already stays there, and neither that nor a run that finished is repeated, so the
-choices may be trained at several times. --finished gathers what was measured, of unfinished runs as well.
+Every variant is trained from scratch on one thread and measured at each moment on held-out films. An interrupted run is
+continued by running it again: results in --out are kept, and neither these nor finished runs are repeated, so that
+variants may be trained at different times. --finished collects the measurements, also of unfinished runs.
 
     {"name": "equal_time", "description", "environment", "intra": PART, "inter": PART}
     PART: {"settings",
@@ -12,9 +12,9 @@ choices may be trained at several times. --finished gathers what was measured, o
                          "runs": [{"seed", "moments": [{"after", "steps", "seconds", "loss", "losses": []}],
                                    "points": [point]}]}]}
 
-A loss is that of held-out frames "after" so many seconds, steps times "seconds_per_step". A point is {"quality",
-"frame", "bits_per_node", "psnr", "ws_psnr"}, measured at the last moment; a run that was broken off has fewer moments
-and no points. A BD-rate is against the anchor, and null without points.
+A loss is that of held-out frames after "after" seconds, which are steps times "seconds_per_step". A point is
+{"quality", "frame", "bits_per_node", "psnr", "ws_psnr"}, measured at the last moment; an interrupted run has fewer
+moments and no points. BD-rates refer to the anchor, and are null without points.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""Measure how much codecs care which way is up.
+"""Measure the sensitivity of codecs to the orientation of a film.
 
     python -m studies.rotation --codec sphere-dvc x265 --clips CLIP.mp4 --figure docs/rotation.svg
 
-Each clip is turned on the sphere, coded, decoded and turned back, under 24 rotations, and compared with the same film
-turned and turned back without coding. Prints the spreads. A codec is a model (its name or folder), a classical codec,
-or `planar-ssf2020` with the weights in a folder (--weights). Run it again to go on where it was broken off; without
---clips it measures nothing, and prints and draws what OUT holds.
+Each clip is rotated on the sphere, coded, decoded and rotated back, under 24 rotations, and compared with the same film
+rotated and rotated back without coding. The spreads are printed. A codec is a model (its name or folder), a classical
+codec, or `planar-ssf2020` with the weights in a folder (--weights). An interrupted run is continued by running it
+again; without --clips nothing is measured, and the results in OUT are printed and drawn.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What rotations do to codecs, and the JSON file it lives in.
+"""Results of codecs under rotations, and their JSON file.
 
     {"name": "rotation", "description", "settings",
      "codecs": {codec: {"name", "quality", "settings",
@@ -6,7 +6,7 @@
                         "summary"}},
      "environment"}
 
-The slopes and summaries follow from the rest. There is no "clips" on top, so nobody takes it for a results file.
+Slopes and summaries are computed from the rest. There is no "clips" at the top level, which marks results files.
 """
 
 from __future__ import annotations

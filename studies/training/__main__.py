@@ -1,9 +1,9 @@
-"""Train the codec with one choice of training changed at a time, for as many steps, and compare what they save.
+"""Train the codec with one training setting changed at a time, for equal steps, and compare BD-rates.
 
     python -m studies.training [--steps 500] [--jobs 2] [--seeds 1 2]
 
-All is measured on the same films, which none of the runs sees, both over nodes and over ERP pixels weighted by area, as
-WS-PSNR is. Run it again to go on where it was broken off.
+All runs are measured on the same held-out films, over nodes and over ERP pixels weighted by area as in WS-PSNR. An
+interrupted run is continued by running it again.
 
     {"name": "training", "description", "settings",
      "variants": [{"name", "changes": [],
@@ -11,8 +11,8 @@ WS-PSNR is. Run it again to go on where it was broken off.
                           "bd_rate": {measure: {"mean", "per_seed": []}}}}],
      "environment"}
 
-A part is "intra" or "inter"; a variant has those where it is another than the anchor. A point is {"quality", "frame",
-"bits_per_node", "psnr", "ws_psnr"}. A BD-rate that cannot be had is null.
+A part is "intra" or "inter"; a variant has the parts that differ from the anchor. A point is {"quality", "frame",
+"bits_per_node", "psnr", "ws_psnr"}. An undefined BD-rate is null.
 """
 
 from __future__ import annotations
