@@ -181,6 +181,15 @@ def layers(graph: SphereGraph, channels: int, device: str) -> dict[str, Case]:
 
 
 def pyg(graph: SphereGraph, channels: int, x: Tensor) -> Case:
+    """Make the case of PyTorch Geometric's Chebyshev layer.
+
+    Args:
+        graph: Graph of the sphere.
+        channels: Number of channels.
+        x: Signal.
+    Returns:
+        Case.
+    """
     from torch_geometric.nn import ChebConv as PygChebConv
 
     edges = graph.adjacency().tocoo()
@@ -199,6 +208,16 @@ def csr(graph: SphereGraph) -> Tensor:
 
 
 def compile_gather_sum(x: Tensor, index: Tensor, weight: Tensor) -> Callable[..., Tensor] | None:
+    """Compile the sparse product as a gather and a sum.
+
+    Args:
+        x: Signal to compile for.
+        index: Neighbours of each node.
+        weight: Weights of the neighbours.
+    Returns:
+        Compiled function; None if compilation fails.
+    """
+
     def gather_sum(x: Tensor, index: Tensor, weight: Tensor) -> Tensor:
         y = weight[:, 0:1] * x
         for k in range(1, index.shape[1]):
@@ -281,6 +300,13 @@ def ratios(table: dict) -> list[str]:
 
 
 def write(path: Path, device: str, **figures: list) -> None:
+    """Write the results to a JSON file.
+
+    Args:
+        path: File to write.
+        device: Device that was measured.
+        **figures: Results by key.
+    """
     measured_on = {**environment(), "device": torch.cuda.get_device_name() if device == "cuda" else "cpu"}
     result = {
         "name": "benchmark",

@@ -57,6 +57,15 @@ def main() -> None:
 
 
 def make_film(path: Path, size: tuple[int, int], frames: int) -> Path:
+    """Write a generated film.
+
+    Args:
+        path: File to write.
+        size: Width and height in pixels.
+        frames: Number of frames.
+    Returns:
+        Path of the film.
+    """
     width, height = size
     with create_video(path, VideoInfo(width, height, Fraction(30), frames, False, "bt709")) as writer:
         for frame in synthetic_film(width, height, frames):
@@ -116,6 +125,13 @@ def as_text(rows: Sequence[dict[str, float]]) -> str:
 
 
 def write(path: Path, rows: Sequence[dict[str, float]], arguments: argparse.Namespace) -> None:
+    """Write the results to a JSON file.
+
+    Args:
+        path: File to write.
+        rows: Results for each number of workers.
+        arguments: Options.
+    """
     settings = {key: getattr(arguments, key) for key in ("model", "frames", "gop", "rounds")}
     result = {
         "name": "workers",

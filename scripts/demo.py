@@ -72,6 +72,16 @@ def codec(command: str, *arguments: str | Path) -> dict:
 
 
 def make_film(path: Path, frames: int, width: int = 1024, height: int = 512) -> Path:
+    """Write a generated film.
+
+    Args:
+        path: File to write.
+        frames: Number of frames.
+        width: Width in pixels.
+        height: Height in pixels.
+    Returns:
+        Path of the film.
+    """
     info = VideoInfo(width, height, fps=FPS, frames=frames, full_range=False, matrix="bt709")
     with create_video(path, info, force=True) as writer:
         for frame in synthetic_film(width, height, frames, seed=0):
@@ -105,6 +115,14 @@ def draw(source: Path, decoded: Path, path: Path, *, nside: int) -> None:
 
 
 def pictures(film: Path, nside: int) -> dict[str, np.ndarray]:
+    """Make the pictures of a film's first frame.
+
+    Args:
+        film: Film.
+        nside: Resolution of the sphere.
+    Returns:
+        Pictures by title.
+    """
     with open_video(film) as reader:
         erp = yuv_to_rgb(next(iter(reader)), reader.info)
     height, width, _ = erp.shape
@@ -118,6 +136,12 @@ def pictures(film: Path, nside: int) -> dict[str, np.ndarray]:
 
 
 def print_table(report: dict, out: Path) -> None:
+    """Print the report as a table.
+
+    Args:
+        report: Contents of report.json.
+        out: Folder of the files.
+    """
     encoded, played, measured = report["encode"], report["decode"], report["compare"]
     rows = {
         "film": f"{encoded['frames']} frames of {encoded['width']}x{encoded['height']}, nside {encoded['nside']}",

@@ -200,6 +200,15 @@ class Sheet:
 
 
 def rotation(film: Film, data: Data, seed: int) -> Sheet:
+    """Draw samples under random rotations.
+
+    Args:
+        film: Film.
+        data: Function that makes the samples.
+        seed: Seed.
+    Returns:
+        Sheet.
+    """
     drawn, numbers = data(film, frames=1, spin=0.0), range(6 * seed, 6 * seed + 6)
     patches = [(f"patch {k + 1}", patch_picture(drawn[i][0][0])) for k, i in enumerate(numbers)]
     sheet = Sheet("Rotation: patches of a sphere that is turned at random", [[("film", whole_picture(film))], patches])
@@ -210,6 +219,15 @@ def rotation(film: Film, data: Data, seed: int) -> Sheet:
 
 
 def guided(film: Film, data: Data, seed: int) -> Sheet:
+    """Draw samples guided to moving objects.
+
+    Args:
+        film: Film.
+        data: Function that makes the samples.
+        seed: Seed.
+    Returns:
+        Sheet.
+    """
     frames = film[: min(3, len(film))]
     motion = motion_map(frames) * frames.shape[2] / (2 * np.pi)
     heat = np.kron(np.clip(motion / 2, 0, 1)[..., None], np.ones((8, 8, 3)))
@@ -227,12 +245,30 @@ def guided(film: Film, data: Data, seed: int) -> Sheet:
 
 
 def spin(film: Film, data: Data, seed: int) -> Sheet:
+    """Draw samples with a camera rotation.
+
+    Args:
+        film: Film.
+        data: Function that makes the samples.
+        seed: Seed.
+    Returns:
+        Sheet.
+    """
     drawn = data(film, frames=min(5, len(film)), spin=1.0, spin_degrees=4.0)
     pictures = [patch_picture(frame) for frame in drawn[busiest(drawn, seed)][0]]
     return Sheet("Spin: the camera turns by the same rotation, up to 4 degrees, each frame", [numbered(pictures)])
 
 
 def zoom(film: Film, data: Data, seed: int) -> Sheet:
+    """Draw samples of a panorama with a zoom.
+
+    Args:
+        film: Film.
+        data: Function that makes the samples.
+        seed: Seed.
+    Returns:
+        Sheet.
+    """
     drawn = data(film[:1], frames=4, spin_degrees=2.0, zoom=1.06)
     number = busiest(drawn, seed)
     x, field, block = drawn[number][0], drawn.true_field(number), drawn.block(number)
@@ -258,6 +294,15 @@ def zoom(film: Film, data: Data, seed: int) -> Sheet:
 
 
 def gap(film: Film, data: Data, seed: int) -> Sheet:
+    """Draw samples with several steps between frames.
+
+    Args:
+        film: Film.
+        data: Function that makes the samples.
+        seed: Seed.
+    Returns:
+        Sheet.
+    """
     base = data(film, frames=min(4, len(film)), guided=1.0, spin=0.0)
     directions = seen_by(base, busiest(base, seed)).reshape(1, -1, 3)
     rows = []
@@ -273,7 +318,7 @@ def changed(title: str, film: Film, data: Data, seed: int, **change: float) -> S
     Args:
         title: Title of the sheet.
         film: Film.
-        data: Folder or films that samples are drawn from.
+        data: Function that makes the samples.
         seed: Seed.
         **change: Changed settings.
     Returns:
@@ -287,6 +332,15 @@ def changed(title: str, film: Film, data: Data, seed: int, **change: float) -> S
 
 
 def reversal(film: Film, data: Data, seed: int) -> Sheet:
+    """Draw samples forwards and backwards.
+
+    Args:
+        film: Film.
+        data: Function that makes the samples.
+        seed: Seed.
+    Returns:
+        Sheet.
+    """
     drawn = data(film, frames=min(4, len(film)), guided=1.0, spin=0.0)
     rows = []
     for step in (1, -1):
@@ -300,6 +354,15 @@ def reversal(film: Film, data: Data, seed: int) -> Sheet:
 
 
 def planar(film: Film, folder: Path, seed: int) -> Sheet:
+    """Draw samples for planar codecs.
+
+    Args:
+        film: Film.
+        folder: Folder of the prepared film.
+        seed: Seed.
+    Returns:
+        Sheet.
+    """
     height, width = ERP
     settings = PlanarSettings(height, width, height // 3, height // 3, frames=min(3, len(film)), guided=1.0, spin=0.0)
     drawn = PlanarDataset(_saved(folder / "planar", film), settings, seed)
@@ -320,6 +383,15 @@ def planar(film: Film, folder: Path, seed: int) -> Sheet:
 
 
 def mipmaps(film: Film, data: Data, seed: int) -> Sheet:
+    """Draw samples with and without mip-maps.
+
+    Args:
+        film: Film.
+        data: Function that makes the samples.
+        seed: Seed.
+    Returns:
+        Sheet.
+    """
     width = film.shape[2]
     coarse, fine = (PatchGrid(n, face, 0, 0, min(n, 64)) for n, face in ((width // 16, 4 + seed % 4), (width // 4, 8)))
     wave = 128 + 100 * np.sin(2 * np.pi / 3 * np.arange(width // 2))
