@@ -51,10 +51,10 @@ TAPS = 3
 SCATTER, BAG = "L̃x: torch-scatter (scatter)", "L̃x: embedding_bag (bag)"
 PYG, OURS = "PyG ChebConv, whole layer", "our ChebConv (bag), whole layer"
 GOALS = ((SCATTER, BAG, 10.0), (PYG, OURS, 5.0))
-"""At the first shape: the first case takes at least so many times as long as the second."""
+"""Goals at the first shape: the first case takes at least the given multiple of the second case's time."""
 METRICS_GOAL = 20
 SEARCH_GOAL, CODING_GOAL = 0.3, 0.05
-"""Frames a second."""
+"""Goals in frames per second."""
 
 
 def main() -> None:
@@ -98,7 +98,17 @@ def main() -> None:
 
 
 def measure(nside: int, channels: int, device: str, rounds: int, compiled: bool = False) -> dict:
-    """Milliseconds of each case at one shape: {"nside", "channels", "rounds", "milliseconds": {case: median}}."""
+    """Measure the milliseconds of each case at one shape.
+
+    Args:
+        nside: Resolution of the sphere.
+        channels: Number of channels.
+        device: Device to run on.
+        rounds: Number of rounds.
+        compiled: Whether to include a compiled case.
+    Returns:
+        {"nside", "channels", "rounds", "milliseconds": {case: median}}.
+    """
     with tqdm(total=100, desc=f"graph for nside {nside}", unit="%", leave=False) as bar:
         graph = build_graph(nside, on_progress=lambda done, _: bar.update(done - bar.n))
     with torch.inference_mode():
@@ -114,7 +124,16 @@ def measure(nside: int, channels: int, device: str, rounds: int, compiled: bool 
 
 
 def products(graph: SphereGraph, channels: int, device: str, compiled: bool) -> dict[str, Case]:
-    """The product with the rescaled Laplacian, in every way there is, and a copy for comparison."""
+    """Make the cases of the product with the rescaled Laplacian by all back ends, and a copy for comparison.
+
+    Args:
+        graph: Graph of the sphere.
+        channels: Number of channels.
+        device: Device to run on.
+        compiled: Whether to include a compiled case.
+    Returns:
+        Cases by name.
+    """
     x = torch.randn(1, graph.npix, channels, device=device)
     bag = RescaledLaplacian(graph).to(device)
     cases: dict[str, Case] = {}
@@ -138,7 +157,15 @@ def products(graph: SphereGraph, channels: int, device: str, compiled: bool) -> 
 
 
 def layers(graph: SphereGraph, channels: int, device: str) -> dict[str, Case]:
-    """Whole layers that keep the number of channels; the plane has as many pixels as the sphere has nodes."""
+    """Make the cases of whole layers that keep the number of channels; the plane has as many pixels as there are nodes.
+
+    Args:
+        graph: Graph of the sphere.
+        channels: Number of channels.
+        device: Device to run on.
+    Returns:
+        Cases by name.
+    """
     x = torch.randn(1, graph.npix, channels, device=device)
     plane = torch.randn(1, channels, 3 * graph.nside, 4 * graph.nside, device=device)
     plane = plane.contiguous(memory_format=torch.channels_last)
@@ -154,6 +181,15 @@ def layers(graph: SphereGraph, channels: int, device: str) -> dict[str, Case]:
 
 
 def pyg(graph: SphereGraph, channels: int, x: Tensor) -> Case:
+    """Make the case of PyTorch Geometric's Chebyshev layer.
+
+    Args:
+        graph: Graph of the sphere.
+        channels: Number of channels.
+        x: Signal.
+    Returns:
+        Case.
+    """
     from torch_geometric.nn import ChebConv as PygChebConv
 
     edges = graph.adjacency().tocoo()
@@ -164,7 +200,7 @@ def pyg(graph: SphereGraph, channels: int, x: Tensor) -> Case:
 
 
 def csr(graph: SphereGraph) -> Tensor:
-    """The rescaled Laplacian in compressed rows."""
+    """Make the rescaled Laplacian in compressed sparse row format."""
     matrix = (graph.laplacian() * (2 / graph.lmax)).tocsr()
     matrix.setdiag(matrix.diagonal() - 1)
     pointer, columns = torch.from_numpy(matrix.indptr).long(), torch.from_numpy(matrix.indices).long()
@@ -172,6 +208,16 @@ def csr(graph: SphereGraph) -> Tensor:
 
 
 def compile_gather_sum(x: Tensor, index: Tensor, weight: Tensor) -> Callable[..., Tensor] | None:
+    """Compile the sparse product as a gather and a sum.
+
+    Args:
+        x: Signal to compile for.
+        index: Neighbours of each node.
+        weight: Weights of the neighbours.
+    Returns:
+        Compiled function; None if compilation fails.
+    """
+
     def gather_sum(x: Tensor, index: Tensor, weight: Tensor) -> Tensor:
         y = weight[:, 0:1] * x
         for k in range(1, index.shape[1]):
@@ -181,14 +227,21 @@ def compile_gather_sum(x: Tensor, index: Tensor, weight: Tensor) -> Callable[...
     function = torch.compile(gather_sum)
     try:
         function(x, index, weight)
-    except Exception as error:  # no C++ compiler, or none that suits: this one case is left out
+    except Exception as error:  # no suitable C++ compiler: this case is left out
         print(f"torch.compile does not work here ({type(error).__name__}): its line is left out", file=sys.stderr)
         return None
     return function
 
 
 def stopwatch(case: Case, device: str) -> float:
-    """Seconds that a case takes."""
+    """Measure the seconds that a case takes.
+
+    Args:
+        case: Case.
+        device: Device that it runs on.
+    Returns:
+        Seconds.
+    """
     if device == "cuda":
         torch.cuda.synchronize()
     start = time.perf_counter()
@@ -237,7 +290,7 @@ def as_text_of_training(runs: list[dict]) -> str:
 
 
 def ratios(table: dict) -> list[str]:
-    """What the project asks of the back end "bag", at one shape."""
+    """Format the ratios at one shape that the goals of the back end "bag" are about."""
     times = table["milliseconds"]
     return [
         f"{slow} / {fast}: {times[slow] / times[fast]:.1f} at nside {table['nside']} (goal: at least {goal:g})"
@@ -247,6 +300,13 @@ def ratios(table: dict) -> list[str]:
 
 
 def write(path: Path, device: str, **figures: list) -> None:
+    """Write the results to a JSON file.
+
+    Args:
+        path: File to write.
+        device: Device that was measured.
+        **figures: Results by key.
+    """
     measured_on = {**environment(), "device": torch.cuda.get_device_name() if device == "cuda" else "cpu"}
     result = {
         "name": "benchmark",

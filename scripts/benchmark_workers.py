@@ -33,7 +33,7 @@ from deepsphere_codec.runtime.memory import keep_freed_memory
 from deepsphere_codec.video import VideoInfo, create_video
 
 Reports = dict[int, list[tuple[EncodeReport, DecodeReport]]]
-"""By the number of workers."""
+"""Reports by the number of workers."""
 
 
 def main() -> None:
@@ -57,6 +57,15 @@ def main() -> None:
 
 
 def make_film(path: Path, size: tuple[int, int], frames: int) -> Path:
+    """Write a generated film.
+
+    Args:
+        path: File to write.
+        size: Width and height in pixels.
+        frames: Number of frames.
+    Returns:
+        Path of the film.
+    """
     width, height = size
     with create_video(path, VideoInfo(width, height, Fraction(30), frames, False, "bt709")) as writer:
         for frame in synthetic_film(width, height, frames):
@@ -67,6 +76,14 @@ def make_film(path: Path, size: tuple[int, int], frames: int) -> Path:
 def take_turns(film: Path, counts: Sequence[int], rounds: int, model: str, gop_size: int) -> Reports:
     """Encode and decode with each number of workers, round after round.
 
+    Args:
+        film: Film to code.
+        counts: Numbers of workers.
+        rounds: Number of rounds.
+        model: Name or folder of the model.
+        gop_size: Frames from I-frame to I-frame.
+    Returns:
+        Reports.
     Raises:
         CodecError: the bytes differ from those of one process.
     """
@@ -85,7 +102,7 @@ def take_turns(film: Path, counts: Sequence[int], rounds: int, model: str, gop_s
 
 
 def summary(reports: Reports) -> list[dict[str, float]]:
-    """For each number of workers the seconds of a film, and how many times faster that is than one."""
+    """Compute seconds of a film and the speed-up over one worker, for each number of workers."""
     rows = [
         {
             "workers": count,
@@ -108,6 +125,13 @@ def as_text(rows: Sequence[dict[str, float]]) -> str:
 
 
 def write(path: Path, rows: Sequence[dict[str, float]], arguments: argparse.Namespace) -> None:
+    """Write the results to a JSON file.
+
+    Args:
+        path: File to write.
+        rows: Results for each number of workers.
+        arguments: Options.
+    """
     settings = {key: getattr(arguments, key) for key in ("model", "frames", "gop", "rounds")}
     result = {
         "name": "workers",

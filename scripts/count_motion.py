@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Count the symbols of motion trees on training films, for the tables that models are released with.
+"""Count the symbols of motion trees on training films, for the tables of released models.
 
-scripts/count_motion.py [--films ../shared/data/train/video] [--model NAME|DIR] [--quality 1 3 5 7] [--frames 9]
+    scripts/count_motion.py [--films ../shared/data/train/video] [--model NAME|DIR] [--quality 1 3 5 7] [--frames 9]
 
-Each film is coded in groups of random sizes, at one of the qualities in turn; the counts go to
+Each film is coded in groups of random sizes, at one of the qualities in turn; the counts are written to
 deepsphere_codec/motion/counts.npz.
 """
 
@@ -57,7 +57,16 @@ def main(arguments: list[str] | None = None) -> None:
 
 @torch.inference_mode()
 def count_film(network: SphereDVC, film: Path, quality: float, frames: int, nside: int, counter: SymbolCounter) -> None:
-    """Code the first frames of a film, and count the symbols of their trees."""
+    """Code the first frames of a film, and count the symbols of their motion trees.
+
+    Args:
+        network: Network.
+        film: Film.
+        quality: Quality, 1 … 8.
+        frames: Number of frames.
+        nside: Resolution.
+        counter: Counter that the symbols are added to.
+    """
     with open_video(film, frames=(0, frames)) as reader:
         resampler = make_resampler(network.config.geometry, reader.info.height, reader.info.width, nside)
         signals = [signal_from_frame(frame, resampler) for frame in reader]

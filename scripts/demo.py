@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Make or take a 360° film, encode it, decode it in a new process, and say what came of it.
+"""Encode a 360° film, given or generated, decode it in a new process, and report the result.
 
     python scripts/demo.py [--video PATH] [--frames N] [--quality Q] [--out out/demo]
 
-Writes into --out: film.dsc, decoded.mkv (lossless), decoded.mp4 (for a player), viewports.png, report.json, and
-source.mkv where the film was made here.
+Writes to --out: film.dsc, decoded.mkv (lossless), decoded.mp4 (for a player), viewports.png, report.json, and
+source.mkv if the film was generated.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from deepsphere_codec.data.synthetic import synthetic_film
 from deepsphere_codec.sphere import ErpResampler
 from deepsphere_codec.video import VideoInfo, create_video, open_video, yuv_to_rgb
 
-VIEWS = ((0.0, 0.0), (120.0, 35.0))  # yaw and pitch in degrees: straight on, and behind and up where ERP is stretched
+VIEWS = ((0.0, 0.0), (120.0, 35.0))  # yaw and pitch in degrees: ahead, and behind and up, where ERP is stretched
 FIELD_OF_VIEW = 90.0
 FPS = Fraction(30)
 
@@ -40,7 +40,7 @@ def main() -> int:
         codec("decode", stream, args.out / "decoded.mp4", "--force")
         measured = codec("compare", source, decoded, "--frames", frames, "--metrics", "quick")
     except subprocess.CalledProcessError as error:
-        return error.returncode  # the command has said what was wrong
+        return error.returncode  # the command has printed the error
     draw(source, decoded, args.out / "viewports.png", nside=encoded["nside"])
     report = {"encode": encoded, "decode": played, "compare": measured}
     (args.out / "report.json").write_text(json.dumps(report, indent=2) + "\n")
@@ -58,7 +58,14 @@ def parse() -> argparse.Namespace:
 
 
 def codec(command: str, *arguments: str | Path) -> dict:
-    """Run the command in a process of its own; its progress goes to the terminal, its JSON comes back."""
+    """Run the command in a separate process; its progress is shown on the terminal.
+
+    Args:
+        command: Subcommand.
+        *arguments: Its arguments.
+    Returns:
+        The printed JSON object.
+    """
     print(f"deepsphere-codec {command} {' '.join(map(str, arguments))}", file=sys.stderr)
     line = [sys.executable, "-m", "deepsphere_codec", command, *map(str, arguments), "--json"]
     done = subprocess.run(line, stdout=subprocess.PIPE, check=True)
@@ -66,6 +73,16 @@ def codec(command: str, *arguments: str | Path) -> dict:
 
 
 def make_film(path: Path, frames: int, width: int = 1024, height: int = 512) -> Path:
+    """Write a generated film.
+
+    Args:
+        path: File to write.
+        frames: Number of frames.
+        width: Width in pixels.
+        height: Height in pixels.
+    Returns:
+        Path of the film.
+    """
     info = VideoInfo(width, height, fps=FPS, frames=frames, full_range=False, matrix="bt709")
     with create_video(path, info, force=True) as writer:
         for frame in synthetic_film(width, height, frames, seed=0):
@@ -74,7 +91,14 @@ def make_film(path: Path, frames: int, width: int = 1024, height: int = 512) -> 
 
 
 def draw(source: Path, decoded: Path, path: Path, *, nside: int) -> None:
-    """The first frame of both, as ERP and as two views from inside."""
+    """Draw the first frame of both films, as ERP and as two perspective views.
+
+    Args:
+        source: Source film.
+        decoded: Decoded film.
+        path: PNG file to write.
+        nside: Resolution of the sphere.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
@@ -92,6 +116,14 @@ def draw(source: Path, decoded: Path, path: Path, *, nside: int) -> None:
 
 
 def pictures(film: Path, nside: int) -> dict[str, np.ndarray]:
+    """Make the pictures of a film's first frame.
+
+    Args:
+        film: Film.
+        nside: Resolution of the sphere.
+    Returns:
+        Pictures by title.
+    """
     with open_video(film) as reader:
         erp = yuv_to_rgb(next(iter(reader)), reader.info)
     height, width, _ = erp.shape
@@ -105,6 +137,12 @@ def pictures(film: Path, nside: int) -> dict[str, np.ndarray]:
 
 
 def print_table(report: dict, out: Path) -> None:
+    """Print the report as a table.
+
+    Args:
+        report: Contents of report.json.
+        out: Folder of the files.
+    """
     encoded, played, measured = report["encode"], report["decode"], report["compare"]
     rows = {
         "film": f"{encoded['frames']} frames of {encoded['width']}x{encoded['height']}, nside {encoded['nside']}",

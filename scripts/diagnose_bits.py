@@ -1,20 +1,20 @@
 #!/usr/bin/env python3
-"""Show where the bits of a model go, beside what classical encoders need for the same pictures.
+"""Show the bits of a model by part, compared with the bits that classical encoders need for the same pictures.
 
     scripts/diagnose_bits.py --clips FOLDER --model NAME --quality 3 5 --frames 3 --nside 256 \\
         --out results/bits.json --figure docs/bits.svg
 
-For each clip and quality the first frames are coded as one GOP. Printed, per frame on average:
+For each clip and quality the first frames are coded as one GOP. The output has, per frame on average:
 
-- bits of each part of P- and B-frames; and what x265 medium needs, at the same WS-PSNR-YUV, from the same decoded
-  reference (coded nearly without loss, its bits do not count), from the model's prediction in its place, and for the
-  prediction's residual as a picture of its own;
-- WS-PSNR along the prediction: the reference as it is, moved leaf by leaf, with overlap, the reconstruction;
-- bits of the I-frame, and what x265 and SVT-AV1 need for it alone;
-- with --first-p FILE, bits of the first P-frame beside those of another model at equal WS-PSNR-YUV (such as
-  results/first-p-0.1.json); it takes several qualities around the one that is compared.
+- bits of each part of P- and B-frames; and the bits that x265 medium needs, at the same WS-PSNR-YUV, from the same
+  decoded reference (coded nearly losslessly, its bits are not counted), from the model's prediction in its place, and
+  for the prediction's residual as a separate picture;
+- WS-PSNR along the prediction: the reference, moved leaf by leaf, with overlap, the reconstruction;
+- bits of the I-frame, and the bits that x265 and SVT-AV1 need for it alone;
+- with --first-p FILE, bits of the first P-frame compared with those of another model at equal WS-PSNR-YUV (such as
+  results/first-p-0.1.json); this requires several qualities around the compared one.
 
-Run it again to go on where it was broken off.
+An interrupted run is continued by running it again.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def main() -> None:
     if args.out.suffix != ".json":
         raise UsageError(f"{args.out} does not end in .json; name a file that does")
     if args.figure:
-        figure_path(args.figure)  # before the work, not after it
+        figure_path(args.figure)  # fails before the work, not after it
     if args.threads:
         torch.set_num_threads(args.threads)
     clips = find_clips(args.clips)

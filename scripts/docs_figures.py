@@ -26,7 +26,7 @@ MARKERS = re.compile(r"(<!-- figures: (\w+);.*?-->\n).*?(<!-- /figures -->)", re
 
 
 def headline(results: Path) -> str:
-    """Table of BD-rates against other codecs: the README's."""
+    """Make the README's table of BD-rates against other codecs."""
     report = json.loads((results / "report.json").read_text())
     lines = ["| against | WS-PSNR-YUV | WS-SSIM-Y | viewport PSNR-Y |", "|---|---|---|---|"]
     for codec in report["codecs"]:
@@ -37,7 +37,7 @@ def headline(results: Path) -> str:
 
 
 def reach(results: Path) -> str:
-    """Tables of rate and distortion, and of BD-rates."""
+    """Make the tables of rate and distortion, and of BD-rates."""
     report = json.loads((results / "report.json").read_text())
     codecs = {codec["codec"]: codec for codec in report["codecs"]}
     frames = max(report["frames"])
@@ -66,7 +66,14 @@ def reach(results: Path) -> str:
 
 
 def study(name: str, table: Callable[[dict], list[str]]) -> Callable[[Path], str]:
-    """Make the part of one study, from results/NAME.json; it is empty where there are no results."""
+    """Make the part of one study, from results/NAME.json; it is empty if there are no results.
+
+    Args:
+        name: Name of the study.
+        table: Function that formats its results.
+    Returns:
+        Function from the folder of the results to the text.
+    """
 
     def part(results: Path) -> str:
         path = results / f"{name}.json"
@@ -76,13 +83,13 @@ def study(name: str, table: Callable[[dict], list[str]]) -> Callable[[Path], str
 
 
 def resolution(results: Path) -> str:
-    """Table of one model at several resolutions."""
+    """Make the table of one model at several resolutions."""
     paths = sorted((results / "resolution").glob("*.json"))
     return "\n".join(resolutions([read_results(path)[0] for path in paths])) + "\n" if paths else ""
 
 
 def fight(summary: dict) -> list[str]:
-    """Table of the default model against each of the other codecs."""
+    """Make the table of the default model against each of the other codecs."""
     frames = " or ".join(map(str, summary["frames"]))
     target = "report-full" if "out/report-full" in summary["command"] else "report"
     lines = [
@@ -101,7 +108,14 @@ def fight(summary: dict) -> list[str]:
 
 
 def low_delay(anchor: Results, ours: Results) -> str:
-    """Sentence on the BD-rate of low-delay coding against an encoder without B-frames."""
+    """Write the sentence on the BD-rate of low-delay coding against an encoder without B-frames.
+
+    Args:
+        anchor: Results of the encoder.
+        ours: Results of the model.
+    Returns:
+        Sentence.
+    """
     found = bd_intervals(anchor, ours)
     means, curve = found.mean_of_clips.pchip, found.mean_curve
     assert means is not None and means.low is not None, "the curves do not meet"
@@ -113,7 +127,7 @@ def low_delay(anchor: Results, ours: Results) -> str:
 
 
 def from_nothing(summary: dict) -> list[str]:
-    """Table of short trainings of the sphere and of planes, alike in steps and time."""
+    """Make the table of short trainings on the sphere and the plane with equal steps and time."""
     lines = [
         "### From nothing",
         "",
@@ -128,7 +142,7 @@ def from_nothing(summary: dict) -> list[str]:
 
 
 def _duels(summary: dict, effort: Callable[[dict], list[str]]) -> Iterator[str]:
-    """A row for each codec: what it took, and BD-rates of the default against it."""
+    """Rows for each codec: its effort, and BD-rates of the default against it."""
     for codec in summary["codecs"]:
         against = codec["default_against"]
         figures = [_interval(against.get(metric)) for metric in METRICS]
@@ -144,7 +158,7 @@ def _steps_and_minutes(codec: dict) -> list[str]:
 
 
 def _effort(codec: dict) -> list[str]:
-    """Of a model: training, size and computation."""
+    """Training, size and computation of a model."""
     steps, cost = (codec["training"] or {}).get("steps", {}), codec.get("cost")
     parts = [steps["all"]] if "all" in steps else [steps.get(part, 0) for part in ("intra", "inter")]
     trained = " / ".join(map(str, parts)) if steps else ""
@@ -159,7 +173,7 @@ def _effort(codec: dict) -> list[str]:
 
 
 def _overlap(bd: dict | None, clips: int) -> str:
-    """Of the curves in dB, and on how many clips they meet, if not on all."""
+    """Overlap of the curves in dB, and the number of clips for which they overlap, if not all."""
     if not bd:
         return ""
     return f"{bd['overlap']:.0%}" + (f", {bd['clips']} clips" if bd["clips"] < clips else "")
@@ -173,7 +187,7 @@ def _interval(bd: dict | None) -> str:
 
 
 def resolutions(measured: list[Results]) -> list[str]:
-    """Table of one model at several resolutions."""
+    """Make the table of one model at several resolutions."""
     measured = sorted(measured, key=lambda each: each.settings["nside"])
     clips, frames = len(measured[0].clips), measured[0].settings["frames"]
     lines = [
@@ -192,7 +206,7 @@ def resolutions(measured: list[Results]) -> list[str]:
 
 
 def equal_time(results: dict) -> list[str]:
-    """Table of what each choice has learned after as much processor time."""
+    """Make the table of the losses of each variant after equal processor time."""
     parts = {part: results[part] for part in ("intra", "inter") if part in results}
     first = next(iter(parts.values()))["settings"]
     lines = [
@@ -219,7 +233,7 @@ def equal_time(results: dict) -> list[str]:
 
 
 def convolutions(results: dict) -> list[str]:
-    """Table of the choices of convolution."""
+    """Make the table of the kinds of convolution."""
     settings, anchor = results["settings"], results["settings"]["anchor"]
     budgets = [settings["budgets"][part] for part in ("intra", "inter")]
     words = " and ".join(f"{budget['steps']} steps or {budget['seconds']:.0f} s" for budget in budgets)
@@ -242,7 +256,7 @@ def convolutions(results: dict) -> list[str]:
 
 
 def training(results: dict) -> list[str]:
-    """Table of the choices of training."""
+    """Make the table of the variants of training."""
     settings, variants = results["settings"], results["variants"]
     steps, anchor = settings["budgets"]["inter"]["steps"], settings["anchor"]
     measures = [(part, name) for part in ("intra", "inter") for name in variants[0][part]["bd_rate"]]
@@ -269,7 +283,7 @@ def _known(part: dict | None, name: str) -> str:
 
 
 def _over_seeds(variants: list[dict]) -> str:
-    """What the reader is told of them; a variant may have been trained with fewer than the others."""
+    """Note on the number of seeds; a variant may have been trained with fewer than the others."""
     counts = {len(variant[part]["runs"]) for variant in variants for part in ("intra", "inter") if part in variant}
     if counts == {1}:
         return ", one seed (how much of it is chance is not known)"
@@ -278,7 +292,7 @@ def _over_seeds(variants: list[dict]) -> str:
 
 
 def entropy(results: dict) -> list[str]:
-    """Table of what the parts of the entropy parameters save."""
+    """Make the table of the savings by parts of the entropy parameters."""
     titles = {"intra": "I-frames", "motion": "motion", "residual": "residual", "p_frame": "P-frames"}
     parts = {part: title for part, title in titles.items() if any(part in each for each in results["savings"].values())}
     lines = [
@@ -295,7 +309,7 @@ def entropy(results: dict) -> list[str]:
 
 
 def rotation(results: dict) -> list[str]:
-    """Table of how much the figures change where the film is turned."""
+    """Make the table of the changes under rotations of the film."""
     lines = [
         "Films rotated on the sphere, coded, decoded and rotated back. Differences between the largest and the "
         "smallest value over the rotations that resample the film, mean over clips:",
@@ -321,7 +335,7 @@ def _percent(value: float | None) -> str:
 
 
 def speed(benchmark: dict) -> list[str]:
-    """Table of the codecs' times."""
+    """Make the table of the codecs' times."""
     threads, cpu = (benchmark["environment"][key] for key in ("threads", "cpu"))
     lines = [
         f"Seconds per P-frame and peak memory on {threads} threads ({cpu}), with the commands' own setting for waiting "
@@ -360,7 +374,7 @@ def speed(benchmark: dict) -> list[str]:
 
 
 def trust(results: Path) -> str:
-    """What was measured of files and processes."""
+    """Write the part on the tests with damaged files and several processes."""
     lines = []
     if (path := results / "workers.json").exists():
         lines += workers(json.loads(path.read_text()))
@@ -370,7 +384,7 @@ def trust(results: Path) -> str:
 
 
 def workers(measured: dict) -> list[str]:
-    """Sentences on several processes."""
+    """Write the sentences on several processes."""
     settings, (_, several) = measured["settings"], measured["rows"]
     size, cpu = settings["size"].replace("x", "×"), measured["environment"]["cpu"]
     return [
@@ -381,7 +395,7 @@ def workers(measured: dict) -> list[str]:
 
 
 def fuzz(run: dict) -> list[str]:
-    """Sentences on files that were damaged on purpose."""
+    """Write the sentences on deliberately damaged files."""
     endings = ", ".join(f"{count:,} {_ENDINGS[name]}" for name, count in run["endings"].items() if count)
     limits, coverage = run["limits"], run["coverage"]
     guide = f"with guidance by coverage ({coverage['edges']} edges)" if coverage else "at random"

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Draw a tree of motion on the sphere, over the picture that it belongs to: docs/motion_tree.png.
+"""Draw a motion tree on the sphere, over its picture: docs/motion_tree.png.
 
-scripts/draw_motion_tree.py [FILM] [--frame 4] [--quality 4] [--out docs/motion_tree.png]
+    scripts/draw_motion_tree.py [FILM] [--frame 4] [--quality 4] [--out docs/motion_tree.png]
 
-Without a film, one that the project generates.
+Without FILM, a generated film is used.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from matplotlib.collections import LineCollection  # noqa: E402
 
 NSIDE = 256
 SIZE = 300
-"""Pixels of the picture behind a globe."""
+"""Size of the picture behind a globe, in pixels."""
 ARROW = 1.5
-"""Arrows are so many times as long as the motion."""
+"""Length of the arrows as a multiple of the motion."""
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -60,7 +60,14 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def read_pair(film: Path, frame: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Signals of a frame and of the one before it, [1, npix, 3]: the earlier first."""
+    """Read a frame and the previous one.
+
+    Args:
+        film: Film.
+        frame: Number of the frame.
+    Returns:
+        Signals, [1, npix, 3] each: the previous frame first.
+    """
     with open_video(film, frames=(frame - 1, frame + 1)) as reader:
         resampler = make_resampler("healpix", reader.info.height, reader.info.width, NSIDE)
         before, here = (signal_from_frame(each, resampler) for each in reader)
@@ -69,7 +76,16 @@ def read_pair(film: Path, frame: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 @torch.inference_mode()
 def find_tree(x_ref: torch.Tensor, x: torch.Tensor, model: str, quality: float) -> tuple[MotionTree, np.ndarray]:
-    """The tree that the encoder writes, and the picture's luma at the nodes."""
+    """Find the motion tree that the encoder writes.
+
+    Args:
+        x_ref: Reference, [1, npix, 3].
+        x: Frame, [1, npix, 3].
+        model: Name or folder of the model.
+        quality: Quality, 1 … 8.
+    Returns:
+        Tree, and the frame's luma at the nodes.
+    """
     network = load_model(model).network(NSIDE)
     state = network.encode_intra(x_ref, quality).state
     coded = network.encode_inter(x, References(state), quality, 0)
@@ -78,7 +94,13 @@ def find_tree(x_ref: torch.Tensor, x: torch.Tensor, model: str, quality: float) 
 
 
 def draw(tree: MotionTree, luma: np.ndarray, out: Path) -> None:
-    """Both halves of the sphere, with borders of leaves and arrows that show where the picture moves to."""
+    """Draw both halves of the sphere, with borders of leaves and arrows in the direction of motion.
+
+    Args:
+        tree: Motion tree.
+        luma: Luma at the nodes, [npix].
+        out: PNG file to write.
+    """
     directions, inside = globe_directions(SIZE)
     picture = np.where(inside, luma[nearest_nodes(directions, NSIDE)], np.nan)
     figure, axes = plt.subplots(1, 2, figsize=(11, 5.6), layout="constrained")
@@ -128,14 +150,14 @@ def _borders(tree: MotionTree, side: int) -> list[np.ndarray]:
 
 
 def _outline(width: int) -> np.ndarray:
-    """Points along the edge of a block, nodes from its corner, [2, points]; edges of large blocks are bent."""
+    """Points along the edge of a block, in nodes from its corner, [2, points]; edges of large blocks are curved."""
     t = np.linspace(0, width, 2 + width // 8)
     near, far = np.zeros_like(t), np.full_like(t, width)
     return np.concatenate([(t, near), (far, t), (t[::-1], far), (near, t[::-1])], 1)
 
 
 def _arrows(tree: MotionTree, side: int) -> tuple[np.ndarray, np.ndarray]:
-    """Beginnings and ends of arrows, [leaves, 2] each: from the middle of a leaf, against its vector."""
+    """Starts and ends of arrows, [leaves, 2] each: from the centre of a leaf, opposite to its vector."""
     face, x, y, width = np.array(_leaves(tree)).T
     middle = x + (width - 1) / 2, y + (width - 1) / 2
     block = (face, (y + width // 2) // WIDTHS[LAST], (x + width // 2) // WIDTHS[LAST])
@@ -147,7 +169,7 @@ def _arrows(tree: MotionTree, side: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _seen(points: np.ndarray, side: int) -> np.ndarray:
-    """Orthographic view of one half: east to the right, north up."""
+    """Orthographic projection of one half: east to the right, north up."""
     return np.stack([side * points[:, 1], points[:, 2]], 1) * 0.98
 
 

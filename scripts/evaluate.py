@@ -3,10 +3,10 @@
 
     scripts/evaluate.py --codec NAME --clips FOLDER --quality 1 3 5 7 --frames 32 --out results/NAME.json
 
-NAME is a model (its name or folder), a classical codec (x264, x265, x265-zerolatency, svtav1), `ceiling`, what the
-resampling alone leaves, or `planar-ssf2020`, CompressAI's ScaleSpaceFlow with the weights in a folder (--weights). A
-folder as --out gets one file for each codec. Run it again to go on where it was broken off. A point that cannot be
-measured is named at the end, with the reason; the others are measured all the same, and the exit code is 1.
+NAME is a model (its name or folder), a classical codec (x264, x265, x265-zerolatency, svtav1), `ceiling` (resampling
+alone), or `planar-ssf2020`, CompressAI's ScaleSpaceFlow with the weights in a folder (--weights). If --out is a folder,
+each codec has its own file there. An interrupted run is continued by running it again. Points that cannot be measured
+are listed at the end, with the reason; the other points are measured, and the exit code is 1.
 """
 
 from __future__ import annotations
@@ -58,6 +58,14 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 def make_codec(name: str, args: argparse.Namespace) -> Codec:
+    """Make a codec from its name on the command line.
+
+    Args:
+        name: Name of the codec.
+        args: Options.
+    Returns:
+        Codec.
+    """
     if name in ANCHORS:
         return AnchorCodec(name, args.frames)
     if name == CeilingCodec.codec:

@@ -4,8 +4,8 @@
     scripts/plot_rd.py results/*.json --out out/rd.svg
 
 Writes the mean curves to --out, and one panel per clip beside it (out/rd-clips.svg). BD-rates are of each --metric, by
-PCHIP and Akima, with 95 % intervals over clips. Files that hold no results, such as benchmarks, are passed over; points
-that are missing in the others are named, and the exit code is then 1.
+PCHIP and Akima, with 95 % intervals over clips. Files without results, such as benchmarks, are skipped; missing points
+in the others are listed, and the exit code is then 1.
 """
 
 from __future__ import annotations

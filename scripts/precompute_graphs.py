@@ -42,7 +42,16 @@ def main() -> None:
 
 
 def prepare(path: Path, nside: int, neighbors: int, rebuild: bool) -> SphereGraph:
-    """Read and check the file where it is there, else make it with a bar on standard error."""
+    """Read and check a graph's file if it exists, or make it with a progress bar on standard error.
+
+    Args:
+        path: File.
+        nside: Resolution.
+        neighbors: Number of neighbours of a node.
+        rebuild: Whether to make an existing file again.
+    Returns:
+        Graph.
+    """
     if path.exists() and not rebuild:
         return read_graph(path, nside, neighbors)
     with tqdm(total=100, desc=f"nside {nside}", unit="%", leave=False) as bar:

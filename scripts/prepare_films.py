@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Bring films into a folder of clips that training samples from.
+"""Convert films to a folder of clips for training.
 
     scripts/prepare_films.py FOLDER… --out runs/clips [--frames 64] [--width 1024] [--stereo top-bottom]
     scripts/prepare_films.py --ugc360 ROOT [--sizes S M] [--licences CC-BY] --out runs/clips
 
-Takes .mp4, .mkv, .webm, .mov and .y4m films, folders of numbered PNG frames, and panoramas. What is there already
-stays: a run that was broken off is gone on with by starting it again.
+Reads .mp4, .mkv, .webm, .mov and .y4m films, folders of numbered PNG frames, and panoramas. Existing clips stay: an
+interrupted run is continued by running it again.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Make a released model of a training run, and note on its card what it reaches.
+"""Make a released model from a training run, and add its measured results to its card.
 
 scripts/release.py NAME CONFIG.toml [--set key=value …] [--hardware WORDS]
 scripts/release.py NAME --measured results/NAME.json [--remarks WORDS]
@@ -67,7 +67,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def release(args: argparse.Namespace) -> None:
-    """The weights of the last stage that was trained; the card tells of all of them."""
+    """Write the weights of the last trained stage, with a card that describes all stages.
+
+    Args:
+        args: Options.
+    Raises:
+        UsageError: there is no checkpoint.
+    """
     paths = [args.runs / stage.name / "checkpoint.safetensors" for stage in load_stages(args.config, args.set)]
     paths = [path for path in paths if path.exists()]
     if not paths:
@@ -90,7 +96,13 @@ def release(args: argparse.Namespace) -> None:
 
 
 def release_ssf2020(args: argparse.Namespace) -> None:
-    """A folder for each rate that was trained; each card tells of the stages up to its own."""
+    """Write a folder for each trained rate; each card describes the stages up to its own.
+
+    Args:
+        args: Options.
+    Raises:
+        UsageError: there is no checkpoint.
+    """
     trained: dict[str, SsfSettings] = {}
     for stage in load_ssf2020_stages(args.config, args.set):
         path = args.runs / stage.name / "checkpoint.safetensors"
@@ -115,7 +127,7 @@ def release_ssf2020(args: argparse.Namespace) -> None:
 
 
 def _footage(states: list[dict]) -> str:
-    """Films that the stages were trained on, in words; the most where stages differ."""
+    """Films that the stages were trained on, in words; the largest numbers if stages differ."""
     told = [state["footage"] for state in states if "footage" in state]
     if not told:  # a checkpoint of version 0.1
         return "films that the checkpoint does not tell of"
@@ -127,7 +139,7 @@ def _footage(states: list[dict]) -> str:
 
 
 def _before(states: dict[str, dict]) -> dict:
-    """What the card of released weights says of them, where the training began with these; stages by model and name."""
+    """Card's entry on released weights with which the training began; stages by model and name."""
     start = next(iter(states.values()))["settings"]["train"]["start"]
     card = Path(start).parent / "card.json"
     if not start or not card.exists():
@@ -137,7 +149,7 @@ def _before(states: dict[str, dict]) -> dict:
 
 
 def _training(state: dict) -> dict:
-    """What the card says: the steps that were done, which may be fewer than were planned, and on which samples."""
+    """Card's entry on training: the steps done, which may be fewer than planned, and the samples."""
     schedule, samples = state["settings"]["train"], state["settings"]["data"]
     return {
         **schedule,
@@ -150,19 +162,27 @@ def _training(state: dict) -> dict:
 
 
 def _time(state: dict) -> dict:
-    """Of one processor, where the checkpoint knows it."""
+    """Processor time of one process, if the checkpoint records it."""
     return {"cpu_minutes": round(state["cpu_seconds"] / 60, 1)} if "cpu_seconds" in state else {}
 
 
 def _patches(data: dict) -> str:
-    """What a step sees."""
+    """Samples of a step, in words."""
     if "side" in data:
         return f"patches of {data['side']}×{data['side']} nodes at nside {data['nside']}"
     return f"patches of {data['rows']}×{data['columns']} pixels"
 
 
 def note(card: Path, measured: Path, remarks: str) -> None:
-    """Put the mean rate and distortion of a results file on the card of the weights that they were measured with."""
+    """Write the mean rate and distortion of a results file to the card of the measured weights.
+
+    Args:
+        card: Card.
+        measured: Results file.
+        remarks: Remarks for the card.
+    Raises:
+        CodecError: other weights were measured.
+    """
     about, results = json.loads(card.read_text()), read_results(measured)[0]
     if results.settings.get("weights_hash") != about["weights_hash"]:
         raise CodecError(f"{measured} was measured with other weights than {card.parent}'s")

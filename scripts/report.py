@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Make a report of results: one HTML file that needs nothing else, and its figures as SVG and PNG beside it.
+"""Make a report of results: a self-contained HTML file, and its figures as SVG and PNG beside it.
 
     scripts/report.py results/*.json --out out/report/report.html --clips FOLDER
 
-With --clips, one of the clips is coded by every codec at nearly one rate, to be looked at; what was coded is kept
-beside the report and not made again. A diagnosis among the files (scripts/diagnose_bits.py) becomes a section. Exit
-code 1 says that something is missing, which the report names; the rest is there.
+With --clips, one of the clips is coded by every codec at nearly equal rate, for visual comparison; the coded films are
+kept beside the report and reused. A diagnosis among the files (scripts/diagnose_bits.py) becomes a section. Exit code 1
+means that data is missing, which the report lists; the rest is complete.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def main() -> None:
 
 
 class Incomplete(CodecError):
-    """Something is missing, and the report says so."""
+    """Raised if data is missing, which the report lists."""
 
     exit_code = 1
 

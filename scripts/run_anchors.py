@@ -3,8 +3,8 @@
 
     scripts/run_anchors.py --codecs x264 x265 svtav1 --clips FOLDER --out results/anchors.json
 
-A folder as --out gets one file for each codec. Run it again to go on where it was broken off. A point that cannot be
-measured is named at the end, with the reason; the others are measured all the same, and the exit code is 1.
+If --out is a folder, each codec has its own file there. An interrupted run is continued by running it again. Points
+that cannot be measured are listed at the end, with the reason; the other points are measured, and the exit code is 1.
 """
 
 from __future__ import annotations

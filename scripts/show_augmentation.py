@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Draw what training samples look like: one picture for each way in which they are varied.
+"""Draw training samples: one picture for each kind of augmentation.
 
     scripts/show_augmentation.py FILM --out out/augmentation
 
-FILM is a prepared film (.npy, see deepsphere_codec/data/prepare.py) or any film that `encode` takes. Writes
+FILM is a prepared film (.npy, see deepsphere_codec/data/prepare.py) or any film that `encode` reads. Writes
 rotation.png, guided.png, spin.png, zoom.png, gap.png, jitter.png, reversal.png, mirror.png, planar.png and mipmaps.png.
 """
 
@@ -37,8 +37,8 @@ from deepsphere_codec.sphere.erp import erp_positions
 from deepsphere_codec.sphere.patch import PatchGrid
 from deepsphere_codec.video import open_video
 
-FRAMES = 16  # taken of a film
-ERP = (256, 512)  # whole pictures' size
+FRAMES = 16  # frames read from a film
+ERP = (256, 512)  # height and width of whole pictures
 COLOURS = ["#e6194b", "#ffe119", "#3cb44b", "#42d4f4", "#f032e6", "#ff8800"]
 
 Image = Float[np.ndarray, "rows columns 3"]
@@ -54,7 +54,13 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 def read(path: Path) -> Film:
-    """The film's first frames, planar 4:2:0."""
+    """Read the first frames of a film, planar 4:2:0, [frames, 3/2 height, width].
+
+    Args:
+        path: Film.
+    Raises:
+        UsageError: the film cannot be read.
+    """
     if path.suffix == ".npy":
         film = np.load(path, mmap_mode="r")[:FRAMES]
     else:
@@ -70,7 +76,14 @@ def read(path: Path) -> Film:
 
 
 def rgb(x: Float[Tensor, "npix 3"], rows: int) -> Image:
-    """Y, Cb, Cr in limited range, BT.709, row by row, as a picture."""
+    """Convert a signal in limited range, BT.709, to a picture.
+
+    Args:
+        x: Y, Cb, Cr over 255, row by row, [npix, 3].
+        rows: Number of rows.
+    Returns:
+        RGB picture.
+    """
     y, cb, cr = ((x * 255 - torch.tensor([16.0, 128, 128])) / torch.tensor([219.0, 224, 224])).unbind(-1)
     r, b = y + 1.5748 * cr, y + 1.8556 * cb
     g = (y - 0.2126 * r - 0.0722 * b) / 0.7152
@@ -78,24 +91,46 @@ def rgb(x: Float[Tensor, "npix 3"], rows: int) -> Image:
 
 
 def patch_picture(x: Float[Tensor, "npix 3"]) -> Image:
-    """A patch with its north-west side up: y upwards, x to the right."""
+    """Convert the signal of a patch to a picture with y upwards and x to the right; its north-west side is on top."""
     return rgb(x, round(len(x) ** 0.5))[::-1]
 
 
 def difference(a: Image, b: Image) -> Image:
-    """Four times enlarged, about grey."""
+    """Compute the difference of two pictures, four times enlarged, about grey.
+
+    Args:
+        a: Picture.
+        b: Picture of the same size.
+    Returns:
+        Picture.
+    """
     return np.clip(0.5 + 4 * (a - b), 0, 1)
 
 
 def whole_picture(film: Film, turn: np.ndarray | None = None) -> Image:
-    """An ERP picture of the first frame, seen through a rotation."""
+    """Draw the first frame as an ERP picture, seen through a rotation.
+
+    Args:
+        film: Film.
+        turn: Rotation, [3, 3]; None for none.
+    Returns:
+        RGB picture.
+    """
     directions = erp_directions(*ERP).reshape(1, -1, 3)
     seen = directions if turn is None else directions @ turn.T
     return rgb(sample_film(film[:1], seen, np.full((1, 1, 2), np.pi / ERP[0]))[0], ERP[0])
 
 
 def mark(axes: Axes, directions: Float[np.ndarray, "n 3"], colour: str, marker: str = ".", size: float = 9) -> None:
-    """Directions as points of an ERP picture."""
+    """Mark directions as points of an ERP picture.
+
+    Args:
+        axes: Axes with the picture.
+        directions: Unit vectors, [n, 3].
+        colour: Colour.
+        marker: Marker.
+        size: Size of the markers in points².
+    """
     row, column = erp_positions(directions, *ERP)
     axes.scatter(column, row, s=size, c=colour, marker=marker, linewidths=0 if marker == "." else 2.5)
 
@@ -105,18 +140,40 @@ def edge(square: Float[np.ndarray, "rows columns 3"]) -> Float[np.ndarray, "n 3"
 
 
 def seen_by(drawn: PatchDataset, number: int) -> Float[np.ndarray, "side side 3"]:
-    """Where the nodes of a sample look in the film."""
+    """Compute the directions in the film of a sample's nodes.
+
+    Args:
+        drawn: Samples.
+        number: Number of the sample.
+    Returns:
+        Unit vectors, [side, side, 3].
+    """
     block = drawn.block(number)
     return (block.centers @ drawn.turn(drawn.clip(number), number).T).reshape(block.side, block.side, 3)
 
 
 def numbered(pictures: Iterable[Image], step: int = 1, first: int = 0) -> list[tuple[str, Image]]:
-    """Frames with their numbers."""
+    """Label frames with their numbers.
+
+    Args:
+        pictures: Pictures.
+        step: Step of the numbers.
+        first: First number.
+    Returns:
+        Pairs of label and picture.
+    """
     return [(f"frame {first + t * step}", picture) for t, picture in enumerate(pictures)]
 
 
 def busiest(drawn: PatchDataset, seed: int) -> int:
-    """Of eight samples the one with most to see."""
+    """Choose the sample with the most detail among eight.
+
+    Args:
+        drawn: Samples.
+        seed: Seed of the choice.
+    Returns:
+        Number of the sample.
+    """
     return max(range(8 * seed, 8 * seed + 8), key=lambda i: float(drawn[i][0].std(1).mean()))
 
 
@@ -144,6 +201,15 @@ class Sheet:
 
 
 def rotation(film: Film, data: Data, seed: int) -> Sheet:
+    """Draw samples under random rotations.
+
+    Args:
+        film: Film.
+        data: Function that makes the samples.
+        seed: Seed.
+    Returns:
+        Sheet.
+    """
     drawn, numbers = data(film, frames=1, spin=0.0), range(6 * seed, 6 * seed + 6)
     patches = [(f"patch {k + 1}", patch_picture(drawn[i][0][0])) for k, i in enumerate(numbers)]
     sheet = Sheet("Rotation: patches of a sphere that is turned at random", [[("film", whole_picture(film))], patches])
@@ -154,6 +220,15 @@ def rotation(film: Film, data: Data, seed: int) -> Sheet:
 
 
 def guided(film: Film, data: Data, seed: int) -> Sheet:
+    """Draw samples guided to moving objects.
+
+    Args:
+        film: Film.
+        data: Function that makes the samples.
+        seed: Seed.
+    Returns:
+        Sheet.
+    """
     frames = film[: min(3, len(film))]
     motion = motion_map(frames) * frames.shape[2] / (2 * np.pi)
     heat = np.kron(np.clip(motion / 2, 0, 1)[..., None], np.ones((8, 8, 3)))
@@ -171,12 +246,30 @@ def guided(film: Film, data: Data, seed: int) -> Sheet:
 
 
 def spin(film: Film, data: Data, seed: int) -> Sheet:
+    """Draw samples with a camera rotation.
+
+    Args:
+        film: Film.
+        data: Function that makes the samples.
+        seed: Seed.
+    Returns:
+        Sheet.
+    """
     drawn = data(film, frames=min(5, len(film)), spin=1.0, spin_degrees=4.0)
     pictures = [patch_picture(frame) for frame in drawn[busiest(drawn, seed)][0]]
     return Sheet("Spin: the camera turns by the same rotation, up to 4 degrees, each frame", [numbered(pictures)])
 
 
 def zoom(film: Film, data: Data, seed: int) -> Sheet:
+    """Draw samples of a panorama with a zoom.
+
+    Args:
+        film: Film.
+        data: Function that makes the samples.
+        seed: Seed.
+    Returns:
+        Sheet.
+    """
     drawn = data(film[:1], frames=4, spin_degrees=2.0, zoom=1.06)
     number = busiest(drawn, seed)
     x, field, block = drawn[number][0], drawn.true_field(number), drawn.block(number)
@@ -202,6 +295,15 @@ def zoom(film: Film, data: Data, seed: int) -> Sheet:
 
 
 def gap(film: Film, data: Data, seed: int) -> Sheet:
+    """Draw samples with several steps between frames.
+
+    Args:
+        film: Film.
+        data: Function that makes the samples.
+        seed: Seed.
+    Returns:
+        Sheet.
+    """
     base = data(film, frames=min(4, len(film)), guided=1.0, spin=0.0)
     directions = seen_by(base, busiest(base, seed)).reshape(1, -1, 3)
     rows = []
@@ -212,7 +314,17 @@ def gap(film: Film, data: Data, seed: int) -> Sheet:
 
 
 def changed(title: str, film: Film, data: Data, seed: int, **change: float) -> Sheet:
-    """Five guided samples as they are, and with a change."""
+    """Draw five guided samples without and with a change of the settings.
+
+    Args:
+        title: Title of the sheet.
+        film: Film.
+        data: Function that makes the samples.
+        seed: Seed.
+        **change: Changed settings.
+    Returns:
+        Sheet.
+    """
     rows = []
     for label, changes in (("as it is", {}), (next(iter(change)), change)):
         drawn = data(film, frames=2, guided=1.0, **changes)
@@ -221,6 +333,15 @@ def changed(title: str, film: Film, data: Data, seed: int, **change: float) -> S
 
 
 def reversal(film: Film, data: Data, seed: int) -> Sheet:
+    """Draw samples forwards and backwards.
+
+    Args:
+        film: Film.
+        data: Function that makes the samples.
+        seed: Seed.
+    Returns:
+        Sheet.
+    """
     drawn = data(film, frames=min(4, len(film)), guided=1.0, spin=0.0)
     rows = []
     for step in (1, -1):
@@ -234,6 +355,15 @@ def reversal(film: Film, data: Data, seed: int) -> Sheet:
 
 
 def planar(film: Film, folder: Path, seed: int) -> Sheet:
+    """Draw samples for planar codecs.
+
+    Args:
+        film: Film.
+        folder: Folder of the prepared film.
+        seed: Seed.
+    Returns:
+        Sheet.
+    """
     height, width = ERP
     settings = PlanarSettings(height, width, height // 3, height // 3, frames=min(3, len(film)), guided=1.0, spin=0.0)
     drawn = PlanarDataset(_saved(folder / "planar", film), settings, seed)
@@ -254,6 +384,15 @@ def planar(film: Film, folder: Path, seed: int) -> Sheet:
 
 
 def mipmaps(film: Film, data: Data, seed: int) -> Sheet:
+    """Draw samples with and without mip-maps.
+
+    Args:
+        film: Film.
+        data: Function that makes the samples.
+        seed: Seed.
+    Returns:
+        Sheet.
+    """
     width = film.shape[2]
     coarse, fine = (PatchGrid(n, face, 0, 0, min(n, 64)) for n, face in ((width // 16, 4 + seed % 4), (width // 4, 8)))
     wave = 128 + 100 * np.sin(2 * np.pi / 3 * np.arange(width // 2))
@@ -276,7 +415,15 @@ def _saved(folder: Path, film: Film) -> Path:
 
 
 def draw(film: Film, out: Path, seed: int) -> list[Path]:
-    """All sheets, into a folder."""
+    """Draw all sheets.
+
+    Args:
+        film: Film.
+        out: Folder to write to.
+        seed: Seed.
+    Returns:
+        Files written.
+    """
     nside = max(64, film.shape[2] // 256 * 64)
     settings = PatchSettings(nside, min(128, nside))
     with tempfile.TemporaryDirectory() as name:

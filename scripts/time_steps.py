@@ -1,13 +1,12 @@
 #!/usr/bin/env python3
-"""Time training steps of this version and of another commit's side by side: samples a second on one core.
+"""Time training steps of this version and of another commit's side by side: samples per second on one core.
 
     scripts/time_steps.py COMMIT [--prepared runs/clips] [--rounds 3] [--out results/steps.json]
 
-The other commit is checked out into a temporary folder. Both train the default model on the same films, with Muon in
-bfloat16, or with Adam in float32 where bfloat16 is slow, each with its own code, in processes of one thread that take
-turns; a figure is the median of the turns. Processor time
-counts, samples included. This version keeps its samples and their trees, and they are there when its turn begins, as
-they are but for the first pass of a long training.
+The other commit is checked out to a temporary folder. Both train the default model on the same films, with Muon in
+bfloat16, or with Adam in float32 if bfloat16 is slow, each with its own code, in processes of one thread that take
+turns; the result is the median of the turns. Processor time is measured, including samples. This version stores its
+samples and their trees, which exist when its turn begins, as in all but the first pass of a long training.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ STEPS, WARM_UP = 12, 4
 CHAINS = {"data.frames": 12, "data.gap": 2, "train.chain": 3, "train.skipped": 0.3, "train.relocate": 50}
 PARTS: dict[str, dict[str, Any]] = {"intra": {"train.batch": 4}, "inter": {"train.batch": 2, **CHAINS}}
 OWN = {"intra": ["train.batch=8"], "inter": ["train.batch=4"]}
-"""Settings of this version alone: larger batches, over which the fixed costs of a step are spread."""
+"""Settings of this version alone: larger batches, which distribute the fixed costs of a step."""
 DESCRIPTION = (
     "Samples a second of training steps on one core, of this version and of another commit, each with the default "
     "model of its own; processes take turns, medians over the turns. 'changes' are this version's settings beside "
@@ -78,9 +77,17 @@ def main() -> int:
 
 
 def compare(part: str, there: Path, args: argparse.Namespace) -> dict[str, float]:
-    """Samples a second of both, and their ratio."""
+    """Measure the samples per second of both versions, and their ratio.
+
+    Args:
+        part: Part of the codec.
+        there: Folder of the other version.
+        args: Options.
+    Returns:
+        Results by name.
+    """
     changes = OWN[part] + args.set
-    run_process(ROOT, part, args.prepared, changes)  # draws the samples that are kept
+    run_process(ROOT, part, args.prepared, changes)  # draws the stored samples
     found: dict[str, list[float]] = {"before": [], "now": []}
     for _ in range(args.rounds):
         found["before"].append(run_process(there, part, args.prepared, []))
@@ -90,11 +97,20 @@ def compare(part: str, there: Path, args: argparse.Namespace) -> dict[str, float
 
 
 def run_process(root: Path, part: str, prepared: Path, changes: Sequence[str]) -> float:
-    """Samples a second of the package that lies in `root`."""
+    """Measure the samples per second of the package in `root`, in a separate process.
+
+    Args:
+        root: Folder of the package.
+        part: Part of the codec.
+        prepared: Folder of prepared films.
+        changes: Changes of the settings.
+    Returns:
+        Samples per second.
+    """
     from deepsphere_codec.runtime.quick import quick_bfloat16
 
     command = [sys.executable, __file__, "this", "--part", part, "--prepared", str(prepared.resolve())]
-    command += ["--precision", "bfloat16" if quick_bfloat16("cpu") else "float32"]  # "auto" is not known everywhere
+    command += ["--precision", "bfloat16" if quick_bfloat16("cpu") else "float32"]  # not all versions know "auto"
     command += [word for change in changes for word in ("--set", change)]
     environ = os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
     with tempfile.TemporaryDirectory() as here:
@@ -103,7 +119,16 @@ def run_process(root: Path, part: str, prepared: Path, changes: Sequence[str]) -
 
 
 def samples_a_second(part: str, prepared: Path, precision: str, changes: Sequence[str]) -> float:
-    """Time steps of the package that is imported, whatever its version."""
+    """Time steps of the imported package, which may be another version.
+
+    Args:
+        part: Part of the codec.
+        prepared: Folder of prepared films.
+        precision: Number format of the transforms.
+        changes: Changes of the settings.
+    Returns:
+        Samples per second.
+    """
     import deepsphere_codec
     from deepsphere_codec.runtime.memory import keep_freed_memory
     from deepsphere_codec.training.settings import TrainSettings
@@ -114,7 +139,7 @@ def samples_a_second(part: str, prepared: Path, precision: str, changes: Sequenc
     torch.set_num_threads(1)
     settings = TrainSettings("steps")
     asked: dict[str, Any] = {
-        # Earlier versions' Muon computes in bfloat16 whatever that costs, 40 times as much on some processors.
+        # Earlier versions' Muon always uses bfloat16, which takes 40 times as long on some processors.
         "train.optimizer": "adam" if precision == "float32" else "muon",
         "train.precision": precision,
         "train.ema": 0.999,

@@ -35,10 +35,11 @@ if TYPE_CHECKING:
 
 Stage = TrainSettings | SsfSettings
 
-# What opens films and draws is imported where it is used: a machine that trains on prepared films need not have it.
+# Imports for reading films and plotting are local: training on prepared films does not need these packages.
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description="Train a model from a TOML file; see configs/.")
     parser.add_argument("config", type=Path)
     parser.add_argument(
@@ -55,6 +56,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Train all stages of a configuration."""
     args = parse(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     world = World()
@@ -72,11 +74,25 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def read_stages(config: Path, changes: list[str]) -> Sequence[Stage]:
+    """Read the stages of a configuration.
+
+    Args:
+        config: TOML file.
+        changes: Changes of single settings.
+    Returns:
+        Stages in order.
+    """
     planar = is_ssf2020(config, changes)
     return load_ssf2020_stages(config, changes) if planar else load_stages(config, changes)
 
 
 def prepare(settings: Stage, out: Path) -> None:
+    """Prepare the films of a stage.
+
+    Args:
+        settings: Stage, which names the films.
+        out: Folder to write to.
+    """
     from deepsphere_codec.data.generated import generate_films
     from deepsphere_codec.data.prepare import prepare_films
 
@@ -89,18 +105,28 @@ def prepare(settings: Stage, out: Path) -> None:
 
 
 def train(args: argparse.Namespace, stages: Sequence[Stage], world: World, device: str) -> int:
+    """Train the stages one after the other.
+
+    Args:
+        args: Options.
+        stages: Stages in order.
+        world: Processes that train together.
+        device: Device to train on.
+    Returns:
+        Exit code.
+    """
     if args.threads:
         torch.set_num_threads(args.threads)
     until = time.monotonic() + 60 * args.minutes if args.minutes is not None else float("inf")
     prepared = args.prepared or Path("runs") / (GENERATED if stages[0].films == GENERATED else "clips")
     if world.first and (Path(stages[0].films).is_dir() or not any(prepared.glob("*.npy"))):
-        prepare(stages[0], prepared)  # what is there stays: it goes on where it was broken off
+        prepare(stages[0], prepared)  # existing clips stay, so that an interrupted preparation is continued
     world.wait()
     place = torch.device(f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if device == "cuda" else "cpu")
     for stage in stages:
         checkpoint = checkpoint_of(args.resume, stage, stages)
         if checkpoint and read_state(checkpoint)["step"] >= stage.train.steps:
-            continue  # a stage that has come to its end
+            continue  # a finished stage
         trainer = make_trainer(stage, prepared, place, args.workers, world)
         if args.tensorboard and world.first:
             trainer.board = make_board(trainer.folder)
@@ -114,6 +140,17 @@ def train(args: argparse.Namespace, stages: Sequence[Stage], world: World, devic
 
 
 def make_trainer(stage: Stage, films: Path, place: torch.device, workers: int, world: World) -> Loop:
+    """Make the trainer of a stage.
+
+    Args:
+        stage: Stage.
+        films: Folder of prepared films.
+        place: Device to train on.
+        workers: Number of processes that draw samples.
+        world: Processes that train together.
+    Returns:
+        Trainer.
+    """
     folder = Path("runs") / stage.name
     if isinstance(stage, SsfSettings):
         return SsfTrainer(stage, folder, films, place, workers, world)
@@ -121,7 +158,15 @@ def make_trainer(stage: Stage, films: Path, place: torch.device, workers: int, w
 
 
 def checkpoint_of(resume: str | None, stage: Stage, stages: Sequence[Stage]) -> Path | None:
-    """Where a stage goes on from: nothing unless asked for, and with "auto" only what is there."""
+    """Choose the checkpoint that a stage continues from.
+
+    Args:
+        resume: Value of --resume; with "auto", only existing checkpoints are used.
+        stage: Stage.
+        stages: All stages.
+    Returns:
+        Checkpoint; None to begin anew.
+    """
     if not resume:
         return None
     folder = Path("runs") / stage.name if resume == "auto" else Path(resume)
@@ -132,7 +177,15 @@ def checkpoint_of(resume: str | None, stage: Stage, stages: Sequence[Stage]) -> 
 
 
 def make_validator(stage: Stage, folder: Path, prepared: Path) -> Validator | None:
-    """What codes films now and then; None where the stage asks for none."""
+    """Make the validator that codes films at intervals.
+
+    Args:
+        stage: Stage.
+        folder: Folder of the run.
+        prepared: Folder of prepared films.
+    Returns:
+        Validator; None if the stage has none.
+    """
     if isinstance(stage, SsfSettings) or not stage.validation.clips:
         return None
     asked = stage.validation
@@ -163,7 +216,15 @@ def make_board(folder: Path) -> Any:
 
 
 def run(trainer: Loop, until: float, validator: Validator | None) -> bool:
-    """Train one stage, with a bar; False if it was interrupted."""
+    """Train one stage, with a progress bar.
+
+    Args:
+        trainer: Trainer.
+        until: Time to stop at, seconds of the monotonic clock.
+        validator: Validator; None for none.
+    Returns:
+        False if it was interrupted.
+    """
     steps, name = trainer.settings.train.steps, trainer.settings.name
     quiet = None if trainer.world.first else True
     with tqdm(total=steps, initial=trainer.step, unit="step", desc=name, disable=quiet) as bar:
@@ -182,6 +243,14 @@ def run(trainer: Loop, until: float, validator: Validator | None) -> bool:
 
 
 def in_words(entry: dict[str, Any], trainer: Loop) -> str:
+    """Format a log entry for the terminal.
+
+    Args:
+        entry: Entry of the log.
+        trainer: Trainer.
+    Returns:
+        Line of text.
+    """
     seconds = entry["seconds"] + entry["waited"]
     shares = trainer.settings.train.shares if isinstance(trainer, Trainer) else 1
     samples = trainer.settings.train.batch * shares / seconds

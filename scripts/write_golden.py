@@ -37,21 +37,21 @@ FOLDER = Path(__file__).resolve().parents[1] / "tests" / "golden"
 WIDTH, HEIGHT, NSIDE = 256, 128, 64
 QUALITY = 4.0
 GROUPS = (("I", 1), ("P", 2), ("B", 1), ("P", 1), ("I", 1), ("P", 1))
-"""Frames in order of coding: kind, and span of the group that a P-frame begins."""
+"""Frames in order of coding: type, and span of the group that a P-frame begins."""
 FRAMES = len(GROUPS)
 MAPPED = 4
-"""The frame, an I-frame, from which on quality follows a map."""
+"""Number of the I-frame from which quality follows a map."""
 NAMES = (DEFAULT_MODEL,)
-SAMPLED = 8  # every so many pixels, in either direction
+SAMPLED = 8  # distance of the sample's pixels in both directions
 
 
 class GoldenFrame(NamedTuple):
-    """What a frame decodes to.
+    """Expected result of decoding a frame.
 
     Attributes:
-        check: Of the latents, hex, as the record has it.
-        picture: SHA-256 of its planes, hex.
-        ws_psnr_yuv: To the film, decibels.
+        check: Check of the latents in the record, hex.
+        picture: SHA-256 of the picture's planes, hex.
+        ws_psnr_yuv: WS-PSNR-YUV against the film, dB.
         sample: Every eighth pixel of every eighth row of the three planes, base64.
     """
 
@@ -62,16 +62,17 @@ class GoldenFrame(NamedTuple):
 
     @property
     def levels(self) -> Int[np.ndarray, " n"]:
-        """The sample's pixels."""
+        """Pixels of the sample."""
         return np.frombuffer(base64.b64decode(self.sample), np.uint8).astype(int)
 
 
 class Golden(NamedTuple):
-    """What is said beside a golden file.
+    """Data stored beside a golden file.
 
     Attributes:
-        machine: That wrote it: what the last bit of a picture may depend on.
-        film: SHA-256 of its planes, hex.
+        machine: Machine that wrote it, on which the last bit of a picture may depend.
+        film: SHA-256 of the film's planes, hex.
+        frames: Expected results of all frames.
     """
 
     machine: dict[str, str]
@@ -110,12 +111,24 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def places(folder: Path, name: str) -> tuple[Path, Path]:
-    """The golden file of a model, and what is said beside it."""
+    """Return the paths of a model's golden file and of its data.
+
+    Args:
+        folder: Folder of the golden files.
+        name: Name of the model.
+    Returns:
+        Both paths.
+    """
     return folder / f"{name}.dsc", folder / f"{name}.json"
 
 
 def code(name: str, stream: Path) -> None:
-    """Code the film with a model, its frames in the order of GROUPS."""
+    """Code the film with a model, with its frames in the order of GROUPS.
+
+    Args:
+        name: Name of the model.
+        stream: File to write.
+    """
     model, frames = load_model(name), list(film())
     info = VideoInfo(WIDTH, HEIGHT, Fraction(30), FRAMES, False, "bt709")
     header = VideoEncoder(model, info, quality=QUALITY, nside=NSIDE, gop_size=MAPPED).header
@@ -137,7 +150,7 @@ def code(name: str, stream: Path) -> None:
 
 
 def described(stream: Path) -> Golden:
-    """What a stream of the film decodes to here."""
+    """Decode a stream of the film and describe the result."""
     frames = []
     for (check, picture), source in zip(decoded(stream), film(), strict=True):
         decibels = round(float(ws_psnr_yuv(Planes(*source), Planes(*picture))), 4)
@@ -146,7 +159,7 @@ def described(stream: Path) -> Golden:
 
 
 def decoded(stream: Path) -> Iterator[tuple[str, YuvFrame]]:
-    """Each frame's check, which the decoder compares, and its picture."""
+    """Decode each frame; yields its check, which the decoder compares, and its picture."""
     with StreamReader(stream) as reader:
         decoder = VideoDecoder(reader.header, load_model(reader.header.model))
         frames = list(reader.frames())
@@ -155,22 +168,22 @@ def decoded(stream: Path) -> Iterator[tuple[str, YuvFrame]]:
 
 
 def this_machine() -> dict[str, str]:
-    """What the last bit of a picture may depend on here."""
+    """Describe what the last bit of a picture may depend on."""
     capability = torch.backends.cpu.get_cpu_capability()
     return {"cpu": str(environment()["cpu"]), "instructions": capability, "torch": torch.__version__}
 
 
 def picture_hash(frames: Iterable[YuvFrame]) -> str:
-    """SHA-256 over all planes, hex."""
+    """Compute the SHA-256 of all planes, hex."""
     return hashlib.sha256(b"".join(plane.tobytes() for frame in frames for plane in frame)).hexdigest()
 
 
 def film(frames: int = FRAMES) -> Iterator[YuvFrame]:
-    """A textured place that turns about the vertical axis behind a square that stands still, under skies that change.
+    """Generate a textured scene that rotates about the vertical axis behind a static square, under a changing sky.
 
-    Made of whole numbers from start to end, so that it is the same film on every machine.
+    It is computed in integers only, so that the film is the same on every machine.
     """
-    random = np.random.RandomState(7)  # its numbers are promised to stay, unlike a Generator's
+    random = np.random.RandomState(7)  # its numbers are guaranteed to stay the same, unlike a Generator's
     luma = (3 * _clouds(random, 16, WIDTH, HEIGHT) + _clouds(random, 4, WIDTH, HEIGHT)) // 4
     chroma = [96 + _clouds(random, 16, WIDTH // 2, HEIGHT // 2) // 4 for _ in "uv"]
     for number in range(frames):
@@ -183,7 +196,7 @@ def film(frames: int = FRAMES) -> Iterator[YuvFrame]:
 
 
 def _clouds(random: np.random.RandomState, step: int, width: int, height: int) -> Int[np.ndarray, "height width"]:
-    """Numbers from 16 to 235, a random one every `step` pixels and between them linear; left and right meet."""
+    """Numbers from 16 to 235: a random one every `step` pixels, linear in between; left and right edges match."""
     corners = random.randint(16, 236, (height // step + 1, width // step))
     part = np.arange(step)
     rows = corners[..., None] * (step - part) + np.roll(corners, -1, 1)[..., None] * part

@@ -1,0 +1,1 @@
+"""Training data: preparation of films, generated films, and random samples of them on the sphere and the plane."""

@@ -1,12 +1,12 @@
-"""How training samples are varied: where they look, how the camera goes on, their colours. Pure functions, all of them.
+"""Augmentation of training samples: viewing rotation, camera motion and colour, as pure functions.
 
-A sample is seen through a rotation of the sphere, which may be drawn so that something that moves comes into view, as
-NVC360's flow-guided reprojection does. A panorama becomes a film by a camera that turns and zooms.
+A sample is seen through a rotation of the sphere, which may be drawn so that a moving object comes into view, as
+NVC360's flow-guided reprojection does. A panorama becomes a film by a simulated camera that rotates and zooms.
 
-A camera's step is a conformal map of the sphere. Those are the Lorentz group: a direction d stands for the ray of light
+A camera step is a conformal map of the sphere. Conformal maps form the Lorentz group: a direction d is the light ray
 (1, d), a rotation acts on d, and a boost along an axis scales the picture about the axis (aberration). Maps are
-therefore 4 x 4 matrices, which are multiplied to be composed and have exact inverses: the motion between two frames is
-known everywhere, to rounding.
+therefore 4 x 4 matrices, which are composed by multiplication and have exact inverses: the motion between two frames
+is known everywhere, up to rounding.
 
 Sources: Regensky et al., "Beyond Perspective" (NVC360), ICCV 2025, for guided reprojection; Lucas and Kanade, IJCAI
 1981, for the motion; Penrose and Rindler, Spinors and Space-Time 1, 1984, section 1.3, for the maps.
@@ -34,54 +34,71 @@ Rotation = Float64[np.ndarray, "3 3"]
 Conformal = Float64[np.ndarray, "4 4"]
 
 MOVING = 0.5
-"""From how much motion on something moves: pixels of the source at its equator, from frame to frame, as in NVC360."""
+"""Threshold above which a window counts as moving, in pixels per frame at the source's equator, as in NVC360."""
 BLACK, GREY = 16 / 255, 128 / 255
-"""Of luma, and of chroma, in limited range."""
+"""Black level of luma and neutral level of chroma in limited range, as shares of 255."""
 MIRRORED = np.diag([1.0, -1.0, 1.0])
-"""Left for right."""
+"""Reflection that swaps left and right, [3, 3]."""
 
-_COARSE = 256  # columns of the picture that motion is looked for in
-_WINDOW, _STRIDE = 8, 4  # of these pixels
-_MIDDLE = (_WINDOW + 1) / 2  # of a window, from its edge; derivatives lie between pixels
-_NOISE = 1.0  # variance of gradients, in grey levels², that counts as nothing to go by
+_COARSE = 256  # columns of the reduced picture in which motion is estimated
+_WINDOW, _STRIDE = 8, 4  # in pixels of the reduced picture
+_MIDDLE = (_WINDOW + 1) / 2  # centre of a window, from its edge; derivatives lie between pixels
+_NOISE = 1.0  # variance of gradients, in grey levels², below which a window has no usable texture
 
 
 # Rotations
 
 
 def random_rotation(rng: np.random.Generator) -> Rotation:
-    """Uniform over SO(3), [3, 3], from a uniform unit quaternion."""
+    """Draw a rotation uniformly from SO(3), [3, 3], through a uniform unit quaternion."""
     return rotation_from_quaternion(torch.from_numpy(rng.normal(size=4))).numpy()
 
 
 def small_rotation(rng: np.random.Generator, degrees: float) -> Rotation:
-    """About a random axis, by an angle uniform up to the given one, [3, 3]."""
+    """Draw a rotation about a random axis by a random angle.
+
+    Args:
+        rng: Source of random numbers.
+        degrees: Largest angle, degrees; the angle is uniform from 0 to it.
+    Returns:
+        Rotation matrix, [3, 3].
+    """
     axis = rng.normal(size=3)
     axis *= math.radians(degrees) * rng.random() / np.linalg.norm(axis)
     return rotation_from_vector(torch.from_numpy(axis)).numpy()
 
 
 def aim(turn: Rotation, node: Direction, toward: Direction) -> Rotation:
-    """The rotation nearest to `turn` that takes `node` to `toward`.
+    """Compute the rotation nearest to `turn` that takes `node` to `toward`.
 
-    Of a uniform `turn`, what is left to chance is the angle about `toward`, and it stays uniform.
+    If `turn` is uniform over SO(3), the remaining angle about `toward` is uniform too.
+
+    Args:
+        turn: Rotation to start from, [3, 3].
+        node: Unit vector, [3].
+        toward: Unit vector that `node` is rotated to, [3].
+    Returns:
+        Rotation matrix, [3, 3].
     """
     seen = turn @ node
     way = log_map(torch.from_numpy(seen), torch.from_numpy(toward)).numpy()
     return rotation_from_vector(torch.from_numpy(np.cross(seen, way))).numpy() @ turn
 
 
-# Where something moves
+# Motion estimation
 
 
 def motion_map(frames: Film) -> Float32[np.ndarray, "rows columns"]:
-    """How far the picture moves from frame to frame, in radians: the mean length over all steps.
+    """Estimate the motion from frame to frame, in radians: the mean length over all steps.
 
     One step of Lucas and Kanade's method, in windows of 8 x 8 pixels of a picture of about 256 columns, every four
-    pixels. Motion beyond a pixel there comes out wrong, but far above `MOVING`.
+    pixels. Motion of more than one such pixel is estimated inaccurately, but far above `MOVING`.
 
+    Args:
+        frames: Planar 4:2:0 frames, [frames, 3/2 height, width].
     Returns:
-        For 1024 columns, 30 x 64 windows from north to south and from -180 to 180 degrees of longitude.
+        Motion per window, [rows, columns]: for 1024 columns, 30 x 64 windows from north to south and from -180 to 180
+        degrees of longitude.
     """
     shrink = _shrink(frames)
     luma = torch.from_numpy(np.ascontiguousarray(luma_of(frames))).float()
@@ -92,7 +109,7 @@ def motion_map(frames: Film) -> Float32[np.ndarray, "rows columns"]:
 
 
 def _small_flow(x: Float[Tensor, "n one height width"]) -> tuple[Tensor, Tensor]:
-    """Motion from picture to picture in columns and rows a window, [n - 1, 1, rows, columns]; none without texture.
+    """Motion between consecutive pictures in columns and rows per window, [n - 1, 1, rows, columns]; 0 without texture.
 
     Derivatives are those of Horn and Schunck, 1981: means of differences along the edges of a cube of 2 x 2 x 2.
     """
@@ -107,7 +124,7 @@ def _small_flow(x: Float[Tensor, "n one height width"]) -> tuple[Tensor, Tensor]
 
 
 def _between(x: Tensor, dim: int) -> Tensor:
-    """Means of neighbours."""
+    """Means of adjacent values along a dimension."""
     size = x.shape[dim] - 1
     return (x.narrow(dim, 0, size) + x.narrow(dim, 1, size)) / 2
 
@@ -117,13 +134,20 @@ def _shrink(frames: Film) -> int:
 
 
 def _latitudes(rows: int, frames: Film) -> Float64[np.ndarray, " rows"]:
-    """Of the windows' middles, radians."""
+    """Latitudes of the windows' centres, [rows], in radians."""
     height = frames.shape[1] * 2 // 3
     return math.pi / 2 - (np.arange(rows) * _STRIDE + _MIDDLE) * _shrink(frames) * (math.pi / height)
 
 
 def moving_direction(frames: Film, rng: np.random.Generator) -> Direction | None:
-    """A direction in which something moves, uniform over all of these; None if nothing does."""
+    """Draw a direction in which the film moves, uniformly over all such directions.
+
+    Args:
+        frames: Planar 4:2:0 frames, [frames, 3/2 height, width].
+        rng: Source of random numbers.
+    Returns:
+        Unit vector, [3]; None if nothing moves.
+    """
     motion = motion_map(frames)
     lat = _latitudes(len(motion), frames)
     weights = (motion >= MOVING * 2 * math.pi / frames.shape[2]) * np.cos(lat)[:, None]
@@ -136,20 +160,26 @@ def moving_direction(frames: Film, rng: np.random.Generator) -> Direction | None
     return np.array([math.cos(there) * math.cos(lon), math.cos(there) * math.sin(lon), math.sin(there)])
 
 
-# The camera's way
+# Camera motion
 
 
 def rotating(rotation: Rotation) -> Conformal:
-    """A rotation, or a reflection, as a map of light rays."""
+    """Convert a rotation or a reflection, [3, 3], to a conformal map, [4, 4]."""
     found = np.eye(4)
     found[1:, 1:] = rotation
     return found
 
 
 def zooming(axis: Direction, factor: float) -> Conformal:
-    """The map after which the picture is `factor` times as large in the direction of the axis, and as small opposite.
+    """Make the conformal map that scales the picture by `factor` at the axis, and by its inverse opposite the axis.
 
-    The angle t from the axis becomes 2 atan(tan(t / 2) / factor): stereographic scaling.
+    An angle t from the axis becomes 2 atan(tan(t / 2) / factor): stereographic scaling.
+
+    Args:
+        axis: Unit vector, [3].
+        factor: Magnification in the direction of the axis, above 0.
+    Returns:
+        Conformal map, [4, 4].
     """
     rapidity = math.log(factor)
     found = np.eye(4)
@@ -160,23 +190,34 @@ def zooming(axis: Direction, factor: float) -> Conformal:
 
 
 def inverted(step: Conformal) -> Conformal:
-    """The way back: the transpose, but for signs."""
+    """Invert a conformal map, [4, 4]: its transpose, up to signs."""
     signs = np.array([1.0, -1, -1, -1])
     return signs[:, None] * step.T * signs
 
 
 def moved(directions: Directions, step: Conformal) -> Directions:
-    """Where a map takes directions."""
+    """Apply a conformal map to directions.
+
+    Args:
+        directions: Unit vectors, [npix, 3].
+        step: Conformal map, [4, 4].
+    Returns:
+        Unit vectors, [npix, 3].
+    """
     return (directions @ step[1:, 1:].T + step[1:, 0]) / (directions @ step[0, 1:] + step[0, 0])[:, None]
 
 
 def fly_on(steps: Sequence[Conformal], change: float, zoom: float, rng: np.random.Generator) -> list[Conformal]:
-    """Steps of a camera, made livelier: it turns a little differently from step to step, and zooms evenly.
+    """Vary the steps of a camera: add a rotation that changes steadily from step to step, and a constant zoom.
 
     Args:
-        steps: Maps of the film's directions, one from each frame to the next.
-        change: Largest change of the turn from one step to the next, radians; the same for all steps.
-        zoom: Largest factor of a step, in either direction, 1 or more; about an axis that stays where it is.
+        steps: Maps of the film's directions, one from each frame to the next, [4, 4] each.
+        change: Largest change of the rotation from one step to the next, radians; the drawn change is the same for all
+            steps.
+        zoom: Largest factor per step, in either direction, 1 or more; the axis is the same for all steps.
+        rng: Source of random numbers.
+    Returns:
+        Maps of the new steps, [4, 4] each.
     """
     push, axis = (v / np.linalg.norm(v) for v in rng.normal(size=(2, 3)))
     push *= change * rng.random()
@@ -186,7 +227,14 @@ def fly_on(steps: Sequence[Conformal], change: float, zoom: float, rng: np.rando
 
 
 def fly(directions: Directions, steps: Sequence[Conformal]) -> Float64[np.ndarray, "frames npix 3"]:
-    """Where each frame looks, the first one in the given directions of the film: [len(steps) + 1, npix, 3]."""
+    """Compute the directions in which each frame looks.
+
+    Args:
+        directions: Unit vectors of the first frame's nodes in the film, [npix, 3].
+        steps: Conformal maps from each frame to the next, [4, 4] each.
+    Returns:
+        Unit vectors, [len(steps) + 1, npix, 3].
+    """
     path = [directions]
     for step in steps:
         path.append(moved(path[-1], step))
@@ -194,11 +242,15 @@ def fly(directions: Directions, steps: Sequence[Conformal]) -> Float64[np.ndarra
 
 
 def true_field(block: PatchGrid, turn: Rotation, steps: Sequence[Conformal]) -> Float64[Tensor, "steps npix 2"]:
-    """The motion between the frames of a panorama: `fly(block.centers @ turn.T, steps)`.
+    """Compute the exact motion between the frames of a panorama sampled at `fly(block.centers @ turn.T, steps)`.
 
+    Args:
+        block: Patch that the sample lies on.
+        turn: Rotation from nodes to directions of the film, [3, 3].
+        steps: Conformal maps from each frame to the next, [4, 4] each.
     Returns:
-        v in the nodes' frame, radians: frame t + 1 at node x shows what frame t shows at exp_x(v[t](x)), the sign by
-        which `Warp` predicts a frame. [len(steps), npix, 2].
+        Motion v, [len(steps), npix, 2], in the nodes' tangent frame, in radians: frame t + 1 at node x shows what
+        frame t shows at exp_x(v[t](x)), which is the sign by which `Warp` predicts a frame.
     """
     centers, (e_x, e_y) = torch.from_numpy(block.centers), (torch.from_numpy(axis) for axis in block.frame)
     fields, seen = [torch.empty(0, len(centers), 2, dtype=torch.float64)], rotating(turn)
@@ -214,12 +266,15 @@ def true_field(block: PatchGrid, turn: Rotation, steps: Sequence[Conformal]) -> 
 
 
 def jitter_colours(x: Float[Tensor, "*shape 3"], amount: float, rng: np.random.Generator) -> Float[Tensor, "*shape 3"]:
-    """Longer or shorter exposed, brighter or darker, with more or less colour, the same all over; held to 0 … 1.
+    """Change exposure, saturation and brightness by random amounts, the same for the whole sample, clamped to 0 … 1.
 
     Args:
-        x: Y, Cb, Cr, 0 … 1, in limited range.
-        amount: Luma above black and chroma about grey change by up to this share, and the level of black by up to a
-            quarter as much of the range; 0 for no change.
+        x: Signal, [..., 3]: Y, Cb, Cr over 255, limited range.
+        amount: Largest relative change of luma above black and of chroma about grey; the black level changes by up to
+            a quarter of it, as a share of the range. 0 for no change.
+        rng: Source of random numbers.
+    Returns:
+        Changed signal, [..., 3].
     """
     if not amount:
         return x
@@ -229,13 +284,17 @@ def jitter_colours(x: Float[Tensor, "*shape 3"], amount: float, rng: np.random.G
 
 
 def fade_contrast(x: Float[Tensor, "*shape 3"], share: float, rng: np.random.Generator) -> Float[Tensor, "*shape 3"]:
-    """For a share of the calls, each plane nearer to its mean, by a factor of up to 2^8, the same all over.
+    """Reduce, in a share of the calls, the contrast of each plane about its mean by a random factor of up to 2^8.
 
-    Films have sky, walls and dark, and pictures of one colour; patches of real films hardly ever are that flat.
+    Films contain sky, walls, dark scenes and pictures of a single colour; random patches of real films are rarely so
+    flat.
 
     Args:
-        x: Y, Cb, Cr, 0 … 1.
-        share: Of the calls; 0 for no change.
+        x: Signal, [..., 3]: Y, Cb, Cr over 255.
+        share: Share of the calls that reduce the contrast; 0 for no change.
+        rng: Source of random numbers.
+    Returns:
+        Signal with the same means, [..., 3].
     """
     if rng.random() >= share:
         return x

@@ -1,4 +1,4 @@
-"""Hot-air balloons: things that move on their own in a generated film."""
+"""Hot-air balloons: objects that move independently of the camera in a generated film."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ REACH = 2.0  # how far the basket hangs below the middle, in radii
 
 
 class Balloon(NamedTuple):
-    """A striped ball with a basket, drifting about the vertical; angles in radians."""
+    """A striped ball with a basket that drifts about the vertical axis; angles in radians."""
 
     lon: float
     lat: float
@@ -32,12 +32,13 @@ class Balloon(NamedTuple):
     paints: tuple[Colour, Colour]
 
     def paint(self, colours: Colours, directions: Directions, number: int, softness: float) -> None:
-        """Draw it where it is in frame `number`, over what is in `colours`.
+        """Draw the balloon at its position in frame `number`.
 
         Args:
-            colours: [pixels, 3], changed in place.
-            directions: [pixels, 3], of the pixels, in the world.
-            softness: About a pixel, in radians.
+            colours: Colours of the pixels, [pixels, 3], changed in place.
+            directions: Unit vectors of the pixels in world coordinates, [pixels, 3].
+            number: Number of the frame.
+            softness: Width of an edge in radians, about one pixel.
         """
         lon = self.lon + self.drift * number
         sin_lon, cos_lon, sin_lat, cos_lat = math.sin(lon), math.cos(lon), math.sin(self.lat), math.cos(self.lat)
@@ -51,7 +52,7 @@ class Balloon(NamedTuple):
         colours[rows] = self._over(colours[rows], x, y, softness / self.radius)
 
     def _over(self, below: Colours, x: Values, y: Values, soft: float) -> Colours:
-        """The balloon in a plane where its ball is the unit disc."""
+        """Paint the balloon over colours, in plane coordinates where its ball is the unit disc."""
         rope = np.abs(np.abs(x) - (0.14 + 0.28 * np.clip((y + 1.5) / 0.6, 0, 1)))
         hangs = inside(np.minimum(0.02 - rope, np.minimum(y + 1.5, -0.85 - y)), soft)
         basket = inside(np.minimum(0.18 - np.abs(x), 0.15 - np.abs(y + 1.62)), soft)
@@ -62,13 +63,21 @@ class Balloon(NamedTuple):
         light = 0.62 + 0.30 * np.clip(0.7 * x + 0.6 * y, -1, 1) + 0.16 * np.sqrt(np.clip(1 - x * x - y * y, 0, 1))
         ball = mix(self.paints[0], self.paints[1], stripe) * light[:, None]
         ball = mix(ball, mix(self.paints[0], ROPE, 0.35), inside(0.07 - np.abs(y + 0.32), soft))
-        # a sphere above, drawn in to a mouth below
+        # spherical in its upper half, narrowing to a mouth in the lower one
         mouth = np.where(y < 0, bow - 0.30 * y * y * bow, bow)
         return mix(drawn, ball, inside(np.minimum(mouth - np.abs(x), 0.97 + y), soft) * (y < 1))
 
 
 def drifting(rng: np.random.Generator, number: int, count: int) -> Balloon:
-    """The balloon of this number out of `count`, spread around the horizon."""
+    """Draw balloon `number` out of `count`, which are spread around the horizon.
+
+    Args:
+        rng: Source of random numbers.
+        number: Number of the balloon, from 0.
+        count: Number of balloons in the film.
+    Returns:
+        Balloon with random position, size and drift.
+    """
     lon = 2 * math.pi * (number + rng.uniform(0.1, 0.9)) / count
     return Balloon(
         lon=float(lon),

@@ -1,4 +1,4 @@
-"""Generated films to train on where there is no footage: different places, cameras that turn differently."""
+"""Generated training films for use without footage: different scenes and camera rotations."""
 
 from __future__ import annotations
 
@@ -24,12 +24,14 @@ def generate_films(
     seed: int = 0,
     on_progress: Progress | None = None,
 ) -> None:
-    """Write films as `prepare_films` does, `out/generated_00.npy` and so on; those that are there already stay.
+    """Write generated films in the format of `prepare_films`, `out/generated_00.npy` and so on; existing files stay.
 
     Args:
-        films, frames: How many, and of how many frames each.
-        width: Of the pictures, even; their height is half of it.
-        seed: Film i is a pure function of it and of i.
+        out: Folder to write to.
+        films: Number of films.
+        frames: Number of frames per film.
+        width: Width of the pictures in pixels, even; the height is half of it.
+        seed: Seed; film i is a pure function of the seed and i.
         on_progress: Called with (films done, films in all).
     """
     out.mkdir(parents=True, exist_ok=True)
@@ -43,7 +45,14 @@ def generate_films(
 
 
 def generate_clip(path: Path, *, frames: int, width: int, seed: int = 1) -> None:
-    """Write a film that `generate_films` does not, lossless, for validation; its camera turns by half a degree."""
+    """Write a lossless film for validation, unlike those of `generate_films`; the camera rotates 0.5° per frame.
+
+    Args:
+        path: Film to write.
+        frames: Number of frames.
+        width: Width of the pictures in pixels, even; the height is half of it.
+        seed: Seed of the scene.
+    """
     height = width // 2
     path.parent.mkdir(parents=True, exist_ok=True)
     with create_video(
@@ -54,7 +63,7 @@ def generate_clip(path: Path, *, frames: int, width: int, seed: int = 1) -> None
 
 
 def _film(rng: np.random.Generator, frames: int, width: int) -> np.ndarray:
-    """[frames, 3/2 height, width], uint8; every third camera stands still."""
+    """Make a film, [frames, 3/2 height, width], uint8; every third camera is static."""
     axis = rng.normal(size=3)
     degrees = rng.uniform(0.1, FASTEST_DEGREES) if rng.random() < 2 / 3 else 0.0
     place = int(rng.integers(2**31))

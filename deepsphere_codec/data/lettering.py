@@ -1,4 +1,4 @@
-"""A small bitmap script: hard edges of known shape."""
+"""A small bitmap font: hard edges of known shape."""
 
 from __future__ import annotations
 
@@ -19,6 +19,6 @@ _LETTERS = {
 
 
 def lettering(text: str) -> Bool[np.ndarray, "7 columns"]:
-    """The text as a bitmap of 7 rows, six columns to a letter."""
+    """Render a text as a bitmap of 7 rows with six columns per letter, [7, columns]."""
     glyphs = [[[bit == "1" for bit in row + "0"] for row in _LETTERS[letter].split()] for letter in text]
     return np.concatenate([np.array(glyph) for glyph in glyphs], axis=1)

@@ -1,7 +1,7 @@
-"""Training samples: a patch of the sphere, seen in a film that is turned at random while it is sampled.
+"""Training samples: patches of the sphere, sampled from randomly rotated films.
 
-A sample is drawn as a clip: some frames of a film, forwards or backwards, one or several frames apart; or a panorama
-and a camera's way through it.
+A sample is drawn as a clip: consecutive frames of a film, forwards or backwards, one or several frames apart; or a
+panorama and a camera path through it.
 """
 
 from __future__ import annotations
@@ -58,31 +58,31 @@ __all__ = [
     "stream",
 ]
 
-PLACES = 64  # patches begin at multiples of it, so that all parents exist
+PLACES = 64  # patches begin at multiples of it, so that nodes have parents at all levels
 BlockSize = Annotated[int, Field(gt=0, multiple_of=PLACES)]
 Zoom = Annotated[float, Field(ge=1), AS_GIVEN]
 _STREAMS = ("gap", "guided", "mirror", "camera", "jitter", "place", "fade")
-"""Each has random numbers of its own: to switch one on leaves the others' as they were."""
+"""Names of independent random number streams: enabling one augmentation leaves the others unchanged."""
 
 
 @checked_dataclass("data")
 class PatchSettings:
-    """Which samples are drawn.
+    """Settings of the training samples on the sphere.
 
     Attributes:
-        nside: Resolution of the sphere, as the codec runs at.
-        side: Nodes along the patch.
-        frames: Frames in a sample.
-        spin: Share of samples whose camera turns as well, by a constant random rotation a frame; all panoramas do.
-        spin_degrees: Largest such rotation.
-        guided: Share of samples of films that are turned so that something that moves is seen, if anything does;
-            the others are turned anyhow.
+        nside: Resolution of the sphere, the same as the codec's.
+        side: Nodes along the edge of a patch.
+        frames: Frames per sample.
+        spin: Share of samples with an added camera rotation, constant and random per frame; panoramas always have one.
+        spin_degrees: Largest such rotation per frame, in degrees.
+        guided: Share of samples of films that are rotated so that a moving object is in view, if there is one; the
+            others are rotated at random.
         gap: Largest step from one frame of a sample to the next, in frames of the film.
-        zoom: Largest factor, a frame, by which panoramas are zoomed; 1 for none.
+        zoom: Largest zoom factor per frame of panoramas; 1 for none.
         spin_change: Largest change of a panorama's rotation from frame to frame, as a share of `spin_degrees`.
-        jitter: Largest change of exposure and colour, as a share; 0 for none.
-        mirror: Share of samples that are seen in a mirror.
-        fade: Share of samples that have less contrast than the film.
+        jitter: Largest relative change of exposure and colour; 0 for none.
+        mirror: Share of samples that are mirrored.
+        fade: Share of samples with reduced contrast.
     """
 
     nside: BlockSize = 256
@@ -104,37 +104,61 @@ class PatchSettings:
 
 
 class SampleSettings(Protocol):
-    """What may be chosen about clips; `PatchSettings` says what each means."""
+    """Settings used to draw clips, common to `PatchSettings` and `PlanarSettings`; see `PatchSettings`."""
 
     @property
-    def frames(self) -> int: ...
+    def frames(self) -> int:
+        """Frames per sample."""
+        ...
+
     @property
-    def spin(self) -> float: ...
+    def spin(self) -> float:
+        """Share of samples with an added camera rotation."""
+        ...
+
     @property
-    def spin_degrees(self) -> float: ...
+    def spin_degrees(self) -> float:
+        """Largest rotation per frame, in degrees."""
+        ...
+
     @property
-    def guided(self) -> float: ...
+    def guided(self) -> float:
+        """Share of samples of films that show a moving object."""
+        ...
+
     @property
-    def gap(self) -> int: ...
+    def gap(self) -> int:
+        """Largest step between frames, in frames of the film."""
+        ...
+
     @property
-    def zoom(self) -> float: ...
+    def zoom(self) -> float:
+        """Largest zoom factor per frame of panoramas."""
+        ...
+
     @property
-    def spin_change(self) -> float: ...
+    def spin_change(self) -> float:
+        """Largest change of a panorama's rotation, as a share of `spin_degrees`."""
+        ...
+
     @property
-    def mirror(self) -> float: ...
+    def mirror(self) -> float:
+        """Share of samples that are mirrored."""
+        ...
 
 
 class Clip(NamedTuple):
-    """What was drawn.
+    """Frames of a film and the augmentation drawn for a sample.
 
     Attributes:
-        frames: As `sample_film` takes them; one frame of a panorama.
-        turn: Uniform over SO(3).
-        mirror: The identity, or a reflection of the directions that the sample sees, before anything else.
-        toward: Direction in the film of something that moves, to be brought into view; None to look anywhere.
-        steps: The camera's way from frame to frame, maps of the film's directions; none where it stands still.
-        panorama: Whether nothing moves but the camera.
-        quality: That the sample is to be coded at, 1 … 8.
+        frames: Frames in the format of `sample_film`; one frame for a panorama.
+        turn: Rotation, uniform over SO(3), [3, 3].
+        mirror: Identity, or a reflection that is applied to the sample's directions first, [3, 3].
+        toward: Direction of a moving object in the film, to be brought into view, [3]; None for no preference.
+        steps: Camera motion from frame to frame as maps of the film's directions, [4, 4] each; empty for a static
+            camera.
+        panorama: Whether only the camera moves.
+        quality: Quality that the sample is to be coded at, 1 … 8.
     """
 
     frames: Film
@@ -147,12 +171,12 @@ class Clip(NamedTuple):
 
 
 class PatchSample(NamedTuple):
-    """A sample, and where it lies.
+    """Training sample on a patch.
 
     Attributes:
-        x: Signal, Y, Cb, Cr over 255.
-        quality: That it is to be coded at, 1 … 8.
-        patch: Nodes that the signal is of.
+        x: Signal, [frames, npix, 3]: Y, Cb, Cr over 255.
+        quality: Quality that the sample is to be coded at, 1 … 8.
+        patch: Patch that the signal lies on.
     """
 
     x: Float[Tensor, "frames npix 3"]
@@ -161,7 +185,7 @@ class PatchSample(NamedTuple):
 
 
 class PatchBatch(NamedTuple):
-    """Samples of one patch, for a share of a step; fields as in `PatchSample`."""
+    """Samples on one patch that are processed together; fields as in `PatchSample`, with a leading batch dimension."""
 
     x: Float[Tensor, "batch frames npix 3"]
     quality: Float[Tensor, " batch"]
@@ -169,8 +193,8 @@ class PatchBatch(NamedTuple):
 
     @classmethod
     def of(cls, samples: Sequence[PatchSample]) -> PatchBatch:
-        """Stack samples of the same patch."""
-        patch = replace(samples[0].patch)  # without the arrays that it holds meanwhile, which need not be sent on
+        """Stack samples that lie on the same patch."""
+        patch = replace(samples[0].patch)  # without its cached arrays, which need not be sent to the device
         assert all(sample.patch == patch for sample in samples), "a step's samples share a patch"
         return cls(
             default_collate([sample.x for sample in samples]),
@@ -179,21 +203,31 @@ class PatchBatch(NamedTuple):
         )
 
     def to(self, device: torch.device) -> PatchBatch:
-        """The batch on a device."""
+        """Move the batch to a device."""
         return self._replace(x=self.x.to(device), quality=self.quality.to(device))
 
 
 def stream(seed: Sequence[int], name: str) -> np.random.Generator:
-    """The random numbers of one part of a sample."""
+    """Make the random number generator of one aspect of a sample.
+
+    Args:
+        seed: Seed of the sample.
+        name: Name of the stream, one of `_STREAMS`.
+    Returns:
+        Generator that depends on the seed and the name only.
+    """
     return np.random.default_rng([*seed, 1 + _STREAMS.index(name)])
 
 
 def draw_clip(films: Sequence[Film], settings: SampleSettings, seed: Sequence[int]) -> Clip:
-    """A clip of one of the films, or one of the panoramas (films of a single frame).
+    """Draw a clip from one of the films, or one of the panoramas (films of a single frame).
 
     Args:
-        films: With at least as many frames as asked for, or with one.
-        seed: Of the sample; the films, the settings and it determine the clip.
+        films: Films with at least `settings.frames` frames, and panoramas with one frame.
+        settings: Settings of the samples.
+        seed: Seed of the sample; the films, the settings and the seed determine the clip.
+    Returns:
+        Clip with its augmentation.
     """
     s, rng = settings, np.random.default_rng(seed)
     film = films[int(rng.integers(len(films)))]
@@ -214,7 +248,7 @@ def draw_clip(films: Sequence[Film], settings: SampleSettings, seed: Sequence[in
 
 
 def _some_frames(film: Film, s: SampleSettings, rng: np.random.Generator, gaps: np.random.Generator) -> Film:
-    """As many as a sample has, from anywhere; the gap between them is drawn as large as the film has room for."""
+    """Draw the frames of a sample from anywhere in the film, with a random gap that the film is long enough for."""
     room = (len(film) - 1) // max(1, s.frames - 1)
     gap = int(gaps.integers(1, max(1, min(s.gap, room)) + 1))
     span = (s.frames - 1) * gap + 1
@@ -223,13 +257,18 @@ def _some_frames(film: Film, s: SampleSettings, rng: np.random.Generator, gaps: 
 
 
 def open_films(folder: Path, frames: int) -> list[Film]:
-    """The prepared films of a folder that samples of so many frames can be drawn from, and its panoramas.
+    """Open the prepared films of a folder that have enough frames, and its panoramas.
 
+    Args:
+        folder: Folder with prepared films, `*.npy`.
+        frames: Frames per sample.
+    Returns:
+        Memory-mapped films, [frames, 3/2 height, width] each.
     Raises:
         UsageError: the folder holds none.
     """
     films = [np.load(path, mmap_mode="r") for path in sorted(folder.glob("*.npy"))]
-    if frames > 1:  # photos move only where the camera is turned: keep a share of them
+    if frames > 1:  # photos have only camera motion: use a share of them
         moving = [film for film in films if len(film) >= frames]
         photos = [film for film in films if len(film) == 1]
         films = moving + photos[:: max(1, 6 * len(photos) // max(1, len(moving)))]
@@ -239,7 +278,15 @@ def open_films(folder: Path, frames: int) -> list[Film]:
 
 
 def random_block(nside: int, side: int, seed: Sequence[int]) -> PatchGrid:
-    """A block anywhere on the sphere, its corner on a multiple of 64."""
+    """Draw a patch anywhere on the sphere, with its corner on a multiple of 64 nodes.
+
+    Args:
+        nside: Resolution of the sphere.
+        side: Nodes along the edge of the patch.
+        seed: Seed.
+    Returns:
+        Patch.
+    """
     rng = np.random.default_rng(seed)
     places = (nside - side) // PLACES + 1
     x, y = (PLACES * int(rng.integers(places)) for _ in range(2))
@@ -247,13 +294,14 @@ def random_block(nside: int, side: int, seed: Sequence[int]) -> PatchGrid:
 
 
 class PatchDataset(Dataset):
-    """Sample i is a pure function of (seed, i) and of the block it is drawn for.
+    """Training samples on patches of the sphere; sample i is a pure function of the seed, i and its patch.
 
     Args:
-        folder: Prepared films, `*.npy` as `sample_film` takes them.
-        settings: What is drawn.
-        batch: Samples of a step; `relocate` steps share a block.
-        seed: Of everything random.
+        folder: Folder with prepared films, `*.npy` in the format of `sample_film`.
+        settings: Settings of the samples.
+        batch: Samples per step.
+        relocate: Number of consecutive steps that share a patch.
+        seed: Seed of all random numbers.
     Raises:
         UsageError: the folder holds no prepared film.
     """
@@ -264,7 +312,7 @@ class PatchDataset(Dataset):
         self.spread = node_spread(settings.nside)
 
     def block(self, step: int) -> PatchGrid:
-        """The block of a step."""
+        """Return the patch of a step."""
         s = self.settings
         return random_block(s.nside, s.side, [self.seed, step // self.relocate])
 
@@ -277,11 +325,18 @@ class PatchDataset(Dataset):
         return PatchSample(x, clip.quality, block)
 
     def clip(self, index: int) -> Clip:
-        """What is drawn for a sample."""
+        """Draw the clip of a sample."""
         return draw_clip(self.films, self.settings, [self.seed, index])
 
     def turn(self, clip: Clip, index: int) -> Rotation:
-        """From nodes to directions of the film, [3, 3]; a node drawn from the block sees what the clip guides to."""
+        """Compute the rotation from nodes to directions of the film.
+
+        Args:
+            clip: Clip of the sample.
+            index: Index of the sample.
+        Returns:
+            Rotation, [3, 3]; a node drawn from the patch sees the direction that the clip is guided to.
+        """
         if clip.toward is None:
             return clip.turn @ clip.mirror
         centers = self.block(index // self.batch).centers
@@ -289,7 +344,7 @@ class PatchDataset(Dataset):
         return aim(clip.turn, clip.mirror @ node, clip.toward) @ clip.mirror
 
     def true_field(self, index: int) -> Float64[Tensor, "steps npix 2"] | None:
-        """The exact motion in a sample, as `augment.true_field` gives it; None of a film, which moves by itself."""
+        """Compute the exact motion in a sample, see `augment.true_field`; None for films, whose motion is unknown."""
         clip = self.clip(index)
         if not clip.panorama:
             return None

@@ -1,11 +1,11 @@
-"""Training samples for planar codecs: patches of an ERP picture of a sphere that is turned while it is sampled.
+"""Training samples for planar codecs: patches of the ERP picture of a randomly rotated sphere.
 
-A planar codec sees the sphere through the projection: the same thing looks different at another latitude. So the source
-is turned until a point with motion lies wherever the patch lies (flow-guided reprojection), and the patch is sampled
-with mip-maps from the true footprint of each of its pixels.
+A planar codec sees the sphere through its projection: the same object looks different at another latitude. Therefore
+the source is rotated until a point with motion lies in the patch (flow-guided reprojection), and the patch is sampled
+with mip-maps, according to the true footprint of each of its pixels.
 
 Source: Regensky et al., "Beyond Perspective" (NVC360), ICCV 2025, eq. (1)-(5), here with latitudes; points with motion
-count by their solid angle instead of their ERP pixels.
+are weighted by their solid angle instead of their number of ERP pixels.
 """
 
 from __future__ import annotations
@@ -33,14 +33,25 @@ from deepsphere_codec.sphere.rotation import rotation_from_euler
 
 @checked_dataclass("data")
 class PlanarSettings:
-    """Which samples are drawn.
+    """Settings of the training samples on the ERP picture.
 
     Attributes:
-        height, width: Of the ERP picture that patches are cut from, whatever the films' size.
-        rows, columns: Of the patch.
-        frames, spin, spin_degrees, guided, gap, zoom, spin_change, jitter, mirror, fade: As in `PatchSettings`.
-        reprojected: Whether films are turned to any latitude; otherwise they are rolled along their rows, by whole
-            pixels, and are seen as they are.
+        height: Height of the ERP picture that patches are cut from, in pixels, independent of the films' size.
+        width: Width of the ERP picture, in pixels.
+        rows: Height of a patch, in pixels.
+        columns: Width of a patch, in pixels.
+        frames: Frames per sample.
+        spin: See `PatchSettings`, as for the following.
+        spin_degrees: See `PatchSettings`.
+        guided: See `PatchSettings`.
+        gap: See `PatchSettings`.
+        zoom: See `PatchSettings`.
+        spin_change: See `PatchSettings`.
+        jitter: See `PatchSettings`.
+        mirror: See `PatchSettings`.
+        fade: See `PatchSettings`.
+        reprojected: Whether films are rotated to any latitude; otherwise they are only shifted along their rows, by
+            whole pixels.
     """
 
     height: PositiveInt = 512
@@ -61,7 +72,7 @@ class PlanarSettings:
 
     @property
     def nside(self) -> int:
-        """Resolution that the codec's is named by."""
+        """HEALPix resolution that corresponds to the picture's width."""
         return self.width // 4
 
     def __post_init__(self) -> None:
@@ -73,20 +84,20 @@ class PlanarSettings:
 
 
 class PatchOrigin(NamedTuple):
-    """Row and column of a patch's first pixel."""
+    """Row and column of a patch's first pixel in the ERP picture."""
 
     row: int
     column: int
 
 
 class PlanarSample(NamedTuple):
-    """A patch.
+    """Training sample on a patch of the ERP picture.
 
     Attributes:
-        x: Y, Cb, Cr (0 … 1), all at luma's resolution.
-        place: Where it lies in the ERP picture.
-        weights: Of its rows' squared errors, by solid angle (WMSE): cos(latitude).
-        quality: That it is to be coded at, 1 … 8.
+        x: Signal, [frames, 3, rows, columns]: Y, Cb, Cr over 255, all at luma's resolution.
+        place: Position of the patch in the ERP picture.
+        weights: Weights of the rows' squared errors by solid angle (WMSE), cos(latitude), [rows].
+        quality: Quality that the sample is to be coded at, 1 … 8.
     """
 
     x: Float[Tensor, "frames 3 rows columns"]
@@ -96,16 +107,19 @@ class PlanarSample(NamedTuple):
 
 
 def angles_of(direction: Direction) -> tuple[float, float]:
-    """Longitude and latitude, radians."""
+    """Compute longitude and latitude of a unit vector, [3], in radians."""
     x, y, z = direction.tolist()
     return math.atan2(y, x), math.atan2(z, math.hypot(x, y))
 
 
 def reprojection(source: tuple[float, float], target: tuple[float, float]) -> Rotation:
-    """R = Rz(lon_target) Ry(lat_source - lat_target) Rz(-lon_source), which takes source to target, [3, 3].
+    """Compute the rotation R = Rz(lon_target) Ry(lat_source - lat_target) Rz(-lon_source) that takes source to target.
 
     Args:
-        source, target: Longitude and latitude, radians.
+        source: Longitude and latitude, radians.
+        target: Longitude and latitude, radians.
+    Returns:
+        Rotation, [3, 3].
     """
     (lon_source, lat_source), (lon_target, lat_target) = source, target
     raised = rotation_from_euler(lon_target, lat_target - lat_source, 0.0)
@@ -113,7 +127,7 @@ def reprojection(source: tuple[float, float], target: tuple[float, float]) -> Ro
 
 
 class Pixels(NamedTuple):
-    """Of each pixel of a patch, row by row: its direction, unit vectors towards east, and pixels' size in radians."""
+    """Directions of a patch's pixels row by row, unit vectors towards east, and pixel width and height in radians."""
 
     directions: Float64[np.ndarray, "npix 3"]
     east: Float64[np.ndarray, "npix 3"]
@@ -122,6 +136,14 @@ class Pixels(NamedTuple):
 
 
 def pixels_of(s: PlanarSettings, place: PatchOrigin) -> Pixels:
+    """Compute directions and sizes of a patch's pixels.
+
+    Args:
+        s: Settings with the sizes of the picture and the patch.
+        place: Position of the patch in the ERP picture.
+    Returns:
+        Directions and sizes of its rows * columns pixels.
+    """
     lat = math.pi / 2 - (place.row + np.arange(s.rows) + 0.5) * (math.pi / s.height)
     lon = (place.column + np.arange(s.columns) + 0.5) * (2 * math.pi / s.width) - math.pi
     lat, lon = (angle.ravel() for angle in np.meshgrid(lat, lon, indexing="ij"))
@@ -132,28 +154,34 @@ def pixels_of(s: PlanarSettings, place: PatchOrigin) -> Pixels:
 
 
 def footprint(pixels: Pixels, turn: Rotation) -> Float64[np.ndarray, "npix 2"]:
-    """How far a pixel of the patch reaches towards the source's east and north, in radians.
+    """Compute the extent of each pixel of a patch towards the source's east and north.
 
-    Turning a picture turns its pixels: a column's step and a row's step, which are perpendicular on the sphere, lie at
-    an angle to the source's east. That of the first frame serves all.
+    Rotating a picture rotates its pixels: the steps to the next column and the next row, which are perpendicular on the
+    sphere, lie at an angle to the source's east. The footprint of the first frame is used for all frames.
+
+    Args:
+        pixels: Pixels of the patch.
+        turn: Rotation from the patch's directions to the film's, [3, 3].
+    Returns:
+        Extent in radians, [npix, 2].
     """
     x, y, _ = (pixels.directions @ turn.T).T
     steps = pixels.east @ turn.T
     horizontal = np.maximum(np.hypot(x, y), 1e-9)
     cosine = (x * steps[:, 1] - y * steps[:, 0]) / horizontal  # towards the source's east
-    sine = steps[:, 2] / horizontal  # towards its north: the vertical part is all there is to see of it
+    sine = steps[:, 2] / horizontal  # towards its north, given by the vertical component alone
     return np.stack(
         [np.hypot(cosine * pixels.across, sine * pixels.down), np.hypot(sine * pixels.across, cosine * pixels.down)], -1
     )
 
 
 class PlanarDataset(Dataset):
-    """Sample i is a pure function of (seed, i).
+    """Training samples on patches of the ERP picture; sample i is a pure function of the seed and i.
 
     Args:
-        folder: Prepared films, `*.npy` as `sample_film` takes them.
-        settings: What is drawn.
-        seed: Of everything random.
+        folder: Folder with prepared films, `*.npy` in the format of `sample_film`.
+        settings: Settings of the samples.
+        seed: Seed of all random numbers.
     Raises:
         UsageError: the folder holds no prepared film.
     """
@@ -167,7 +195,14 @@ class PlanarDataset(Dataset):
         return self.sample(index, self.place(index))
 
     def sample(self, index: int, place: PatchOrigin) -> PlanarSample:
-        """What is drawn, at a place of one's own choice."""
+        """Draw a sample at a given position.
+
+        Args:
+            index: Index of the sample.
+            place: Position of the patch in the ERP picture.
+        Returns:
+            Sample.
+        """
         s, clip = self.settings, self.clip(index)
         turn = self.turn(clip, place)
         pixels = pixels_of(s, place)
@@ -179,16 +214,23 @@ class PlanarDataset(Dataset):
         return PlanarSample(x.transpose(1, 2).unflatten(2, (s.rows, s.columns)), place, weights, clip.quality)
 
     def clip(self, index: int) -> Clip:
-        """What is drawn for a sample."""
+        """Draw the clip of a sample."""
         return draw_clip(self.films, self.settings, [self.seed, index])
 
     def place(self, index: int) -> PatchOrigin:
-        """Where a sample's patch lies: anywhere in the picture."""
+        """Draw the position of a sample's patch, anywhere in the picture."""
         s, rng = self.settings, stream([self.seed, index], "place")
         return PatchOrigin(int(rng.integers(s.height - s.rows + 1)), int(rng.integers(s.width - s.columns + 1)))
 
     def turn(self, clip: Clip, place: PatchOrigin) -> Rotation:
-        """From the patch's directions to the film's: what the clip guides to, or any point, lies in its middle."""
+        """Compute the rotation from the patch's directions to the film's.
+
+        Args:
+            clip: Clip of the sample.
+            place: Position of the patch in the ERP picture.
+        Returns:
+            Rotation, [3, 3]; the middle of the patch sees the direction that the clip is guided to, or a random one.
+        """
         s = self.settings
         source = clip.turn[:, 2] if clip.toward is None else clip.toward
         lon = (place.column + s.columns / 2) / s.width * (2 * math.pi) - math.pi
@@ -202,13 +244,14 @@ class PlanarDataset(Dataset):
 
 
 class PlanarPatches(Dataset):
-    """As `PatchDataset`, of an ERP picture: what planar codecs are trained on. All of a step lie at one place.
+    """Training samples for planar codecs, in the form of `PatchDataset`; all patches of a step share their position.
 
     Args:
-        folder: Prepared films, `*.npy` as `sample_film` takes them.
-        settings: What is drawn.
-        batch: Samples of a step; `relocate` steps share a place.
-        seed: Of everything random.
+        folder: Folder with prepared films, `*.npy` in the format of `sample_film`.
+        settings: Settings of the samples.
+        batch: Samples per step.
+        relocate: Number of consecutive steps that share a position.
+        seed: Seed of all random numbers.
     Raises:
         UsageError: the folder holds no prepared film.
     """
@@ -219,7 +262,7 @@ class PlanarPatches(Dataset):
         self.films = self.drawn.films
 
     def block(self, step: int) -> ErpPatch:
-        """Where a step's patches lie: anywhere on a raster of 64 pixels, on which all parents exist."""
+        """Return the patch of a step, on a raster of 64 pixels so that nodes have parents at all levels."""
         s, rng = self.settings, np.random.default_rng([self.seed, step // self.relocate])
         row, column = (
             PLACES * int(rng.integers((whole - part) // PLACES + 1))

@@ -1,12 +1,12 @@
-"""Films on disk, ready to sample: one array a clip, opened without reading it.
+"""Preparation of films for sampling: one memory-mapped array per clip.
 
-Clips are called after their film, `a.npy` for `indoor/a.mp4`; where two films would be called alike, by the whole path
-from the given folder on, `films_indoor_a.npy`. Of a stereo film an eye follows (`a_L`), and a number where films yield
-several clips (`a_L_000`). Photos become `photo_a.npy`.
+Clips are named after their film, `a.npy` for `indoor/a.mp4`; if two films have the same name, after the whole path from
+the given folder on, `films_indoor_a.npy`. Stereo films add the eye (`a_L`), and films with several clips a number
+(`a_L_000`). Photos become `photo_a.npy`.
 
-`prepared.json` beside them says how they were made and which film each name belongs to, so that a folder is prepared in
-one way, in as many runs as it takes. A film is known by its path from the given folder on, that folder's name included:
-all of it may move.
+`prepared.json` in the same folder records the settings and the film of each name, so that all clips of a folder are
+prepared with the same settings, in any number of runs. A film is identified by its path from the given folder on, that
+folder's name included, so that the whole folder may be moved.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from deepsphere_codec.runtime.progress import Progress
 from deepsphere_codec.video import VideoInfo, VideoReader, open_video
 
 _UNFINISHED = ".unfinished"
-_EARLIER_UNFINISHED = re.compile(r"\..+\.npy\.\d+")  # as versions before .unfinished called a file in the making
-_HEADER_BYTES = 128  # of an .npy file whose numbers of frames, rows and columns have up to 15 digits together
+_EARLIER_UNFINISHED = re.compile(r"\..+\.npy\.\d+")  # unfinished files of versions before .unfinished
+_HEADER_BYTES = 128  # header of an .npy file whose shape has up to 15 digits in total
 
 
 def prepare_films(
@@ -47,21 +47,26 @@ def prepare_films(
     assume_erp: bool = False,
     on_progress: Progress | None = None,
 ) -> list[str]:
-    """Bring every film and panorama below a folder, or several, into `out`, once; what is there already stays.
+    """Convert all films and panoramas below one or several folders to clips in `out`; existing clips stay.
 
     A clip becomes `out/name.npy`, uint8 [frames, 3/2 height, width], planar 4:2:0 as `sample_film` takes it. Memory
-    is that of a few pictures. A run that was broken off leaves nothing half-written, and the next one goes on.
+    use is that of a few pictures. An interrupted run leaves no partial clips, and the next run continues it.
 
     Args:
-        frames, width, clips_per_film, stride: See `ClipSettings`.
-        stereo: How the films, not the photos, hold two eyes, each a whole sphere, squeezed or not: `name_L`, `name_R`.
-        assume_erp: Take films that are not 2:1 for whole spheres too; they are brought to 2:1.
+        folder: Folder or folders with films.
+        out: Folder to write to.
+        frames: See `ClipSettings`.
+        width: See `ClipSettings`.
+        clips_per_film: See `ClipSettings`.
+        stride: See `ClipSettings`.
+        stereo: Layout of the two eyes in films (not photos), each a whole sphere, squeezed or not: `name_L`, `name_R`.
+        assume_erp: Treat films that are not 2:1 as whole spheres too; they are scaled to 2:1.
         on_progress: Called with (films done, films in all).
     Returns:
-        One line for each file that was left out, because it could not be read.
+        One line for each file that was left out because it could not be read.
     Raises:
         UsageError: a folder is absent or holds neither films nor panoramas, a setting is out of range, or `out` is
-            full, cannot be written, is in use by another run or was prepared in another way.
+            full, cannot be written, is in use by another run or was prepared with other settings.
     """
     settings = ClipSettings(frames, width, clips_per_film, stride)
     folders = [folder] if isinstance(folder, Path) else folder
@@ -70,13 +75,19 @@ def prepare_films(
 
 
 def find_films(folder: Path, *, stereo: Stereo = "none", assume_erp: bool = False) -> list[SourceFilm]:
-    """What there is below a folder: film files, photos, and folders of PNG files that are numbered as frames are.
+    """Find the films below a folder: film files, photos, and folders of PNG files with consecutive numbers.
 
-    PNG files are frames where all in their folder are named alike but for numbers that follow one another (`07.png`,
-    `08.png`, …), and photos where they are not. Hidden files are passed over.
+    PNG files are frames if all in their folder have the same name apart from consecutive numbers (`07.png`, `08.png`,
+    …), and photos otherwise. Hidden files are skipped.
 
+    Args:
+        folder: Folder to search.
+        stereo: Layout of the two eyes in the films.
+        assume_erp: Treat films that are not 2:1 as whole spheres too.
+    Returns:
+        Films and photos.
     Raises:
-        UsageError: the folder is absent or holds none, or there is no such way to hold two eyes.
+        UsageError: the folder is absent or holds none, or the layout is unknown.
     """
     if stereo not in EYES:
         raise UsageError(f"stereo is {stereo!r}; expected one of {', '.join(EYES)}")
@@ -98,7 +109,18 @@ def find_films(folder: Path, *, stereo: Stereo = "none", assume_erp: bool = Fals
 def prepare(
     films: Iterable[SourceFilm], out: Path, settings: ClipSettings, on_progress: Progress | None = None
 ) -> list[str]:
-    """Bring these films into `out`, as `prepare_films` does; a file that is named twice counts once."""
+    """Convert films to clips in `out`, as `prepare_films` does; a film listed twice is converted once.
+
+    Args:
+        films: Films to convert.
+        out: Folder to write to.
+        settings: Settings of the clips.
+        on_progress: Called with (films done, films in all).
+    Returns:
+        One line for each film that was left out because it could not be read.
+    Raises:
+        UsageError: `out` is full, cannot be written, is in use by another run or was prepared with other settings.
+    """
     by_file: dict[Path, SourceFilm] = {}
     for film in films:
         by_file.setdefault(film.path.resolve(), film)
@@ -115,7 +137,7 @@ def prepare(
     return left_out
 
 
-# What there is
+# Finding films
 
 
 def _is_seen(path: Path) -> bool:
@@ -136,12 +158,12 @@ def _film(path: Path, source: PurePath, stereo: Stereo, assume_erp: bool) -> Sou
     return SourceFilm(path, source.as_posix(), name, stereo, assume_erp)
 
 
-# How it gets there
+# Writing clips
 
 
 @contextmanager
 def _workplace(out: Path) -> Iterator[Path]:
-    """A hidden folder in `out` for what is not whole yet; it goes when the run ends, or when the next one does."""
+    """Provide a hidden folder in `out` for unfinished clips; it is removed when the run ends, or by the next run."""
     unfinished = out / _UNFINISHED
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -170,7 +192,7 @@ def _only_run(out: Path) -> Iterator[None]:
             fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise UsageError(f"{out} is being prepared by another run; wait until it ends") from error
-        except OSError:  # some network file systems lock no folders: two runs at once are then the user's care
+        except OSError:  # some network file systems cannot lock folders: the user must then avoid concurrent runs
             pass
         yield
     finally:
@@ -181,7 +203,7 @@ def _prepare(film: SourceFilm, known: SourceFilm, out: Path, unfinished: Path, s
     if known.stereo != film.stereo:
         raise UsageError(f"{film.path} is in {out} with stereo {known.stereo}; choose another folder for {film.stereo}")
     clips = known.clips(settings.clips_per_film)
-    if (out / f"{clips[0][0]}.npy").exists():  # which takes its place last of all
+    if (out / f"{clips[0][0]}.npy").exists():  # which is moved into place last
         return
     for left in unfinished.iterdir():
         left.unlink()
@@ -203,7 +225,7 @@ def _check_halves(film: SourceFilm, info: VideoInfo) -> None:
 
 
 def _cut(reader: VideoReader, stereo: Stereo, clips: list[list[Path]], settings: ClipSettings) -> list[Path]:
-    """Write the clips that the film is long enough for; those that are whole, in order."""
+    """Write the clips that the film is long enough for, and return the complete ones in order."""
     full_range = reader.info.full_range
     whole: list[Path] = []
     for paths in clips:
@@ -217,7 +239,7 @@ def _cut(reader: VideoReader, stereo: Stereo, clips: list[list[Path]], settings:
 
 
 def _write(paths: Sequence[Path], pictures: Iterator[list[Packed]]) -> int:
-    """Write a clip, an eye to a file, one picture at a time; how many there were is known, and written, at the end."""
+    """Write a clip, one file per eye, one picture at a time; return its number of frames, filled in at the end."""
     number, eyes = 0, list[Packed]()
     with ExitStack() as stack:
         files = [stack.enter_context(path.open("wb")) for path in paths]
@@ -227,7 +249,7 @@ def _write(paths: Sequence[Path], pictures: Iterator[list[Packed]]) -> int:
             number += 1
             for file, eye in zip(files, eyes, strict=True):
                 file.write(eye.tobytes())
-        for file, eye in zip(files, eyes, strict=False):  # no eyes where there is no picture
+        for file, eye in zip(files, eyes, strict=False):  # there are no eyes if there is no picture
             file.seek(0)
             file.write(_header((number, *eye.shape)))
             file.flush()

@@ -1,4 +1,4 @@
-"""What clips are made of and how, what they are called, and the record of it that lies beside them."""
+"""Settings and names of clips, and the record of them that is stored beside the clips."""
 
 from __future__ import annotations
 
@@ -19,18 +19,19 @@ RECORD = "prepared.json"
 
 Stereo = Literal["none", "top-bottom", "side-by-side"]
 EYES: dict[Stereo, tuple[str, ...]] = {"none": ("",), "top-bottom": ("_L", "_R"), "side-by-side": ("_L", "_R")}
-"""What is added to a film's name; the left eye is above, or on the left. Source: Google, Spherical Video V2, st3d."""
+"""Suffixes of a film's name per eye; the left eye is above or on the left. Source: Google, Spherical Video V2, st3d."""
 
 
 @dataclass(frozen=True)
 class ClipSettings:
-    """How films become clips; one folder has one.
+    """Settings for cutting films into clips; all clips of a folder share them.
 
     Attributes:
-        frames: Of a clip; fewer only where the film has fewer.
-        width: Of its pictures; larger ones are averaged down to it.
-        clips_per_film: At most so many, from its beginning; a later one that the film's end cuts short is dropped.
-        stride: Frames from where a clip begins to where the next one does; unless given, it begins where one ends.
+        frames: Frames per clip; fewer only if the film has fewer.
+        width: Width of the pictures in pixels; larger pictures are averaged down to it.
+        clips_per_film: Largest number of clips per film, from its beginning; a later clip that the film's end would cut
+            short is dropped.
+        stride: Frames from the beginning of a clip to that of the next; None for `frames`.
     """
 
     frames: int = 32
@@ -50,30 +51,30 @@ class ClipSettings:
 
     @property
     def step(self) -> int:
-        """The stride in frames."""
+        """Stride in frames."""
         return self.frames if self.stride is None else self.stride
 
     @property
     def reach(self) -> int:
-        """How much of a film is looked at, in frames."""
+        """Number of frames that are read from a film."""
         return (self.clips_per_film - 1) * self.step + self.frames
 
 
 class SourceFilm(NamedTuple):
-    """A film, or a panorama, on its way into a folder of clips."""
+    """Film or panorama to be converted to clips."""
 
     path: Path
-    """A file, or a folder of PNG frames."""
+    """File, or folder of PNG frames."""
     source: str
-    """What it is known by in the record."""
+    """Identifier of the film in the record."""
     name: str
-    """What its clips are called."""
+    """Name of its clips."""
     stereo: Stereo = "none"
     assume_erp: bool = False
-    """Whether it shows the whole sphere, whatever its shape."""
+    """Whether it shows the whole sphere regardless of its aspect ratio."""
 
     def clips(self, most: int) -> list[list[str]]:
-        """Of each of at most so many clips the name of each eye's array."""
+        """List the array names of each clip, one per eye, for at most `most` clips."""
         photo = PurePath(self.source).suffix.lower() in PHOTOS
         numbers = [""] if photo or most == 1 else [f"_{number:03d}" for number in range(most)]
         return [[f"{self.name}{eye}{number}" for eye in EYES[self.stereo]] for number in numbers]
@@ -82,7 +83,19 @@ class SourceFilm(NamedTuple):
 def name_apart(
     films: Sequence[SourceFilm], out: Path, settings: ClipSettings, unfinished: Path
 ) -> dict[str, SourceFilm]:
-    """The films by their source, each under a name of its own; those of earlier runs keep theirs."""
+    """Give each film a unique name and write the record; films of earlier runs keep their names.
+
+    Args:
+        films: Films to convert.
+        out: Folder of the clips and their record.
+        settings: Settings of the clips.
+        unfinished: Folder for unfinished files.
+    Returns:
+        Films by source.
+    Raises:
+        UsageError: two films have the same source, the folder was prepared with other settings, or its record cannot
+            be read.
+    """
     begun = any(out.glob("*.npy"))
     recorded = _recorded(out / RECORD, settings) if begun else {}
     sources = Counter(film.source for film in films)
@@ -90,14 +103,14 @@ def name_apart(
         if sources[film.source] > 1:
             raise UsageError(f"there are two films {film.source}; rename one folder, or name the folder above both")
     named = recorded | _named_apart(films, recorded, settings.clips_per_film)
-    if named != recorded and (not begun or (out / RECORD).exists()):  # an older folder has none: who knows its settings
+    if named != recorded and (not begun or (out / RECORD).exists()):  # older folders have no record of their settings
         _record(named.values(), settings, unfinished / RECORD)
         os.replace(unfinished / RECORD, out / RECORD)
     return named
 
 
 def _named_apart(films: Sequence[SourceFilm], recorded: dict[str, SourceFilm], most: int) -> dict[str, SourceFilm]:
-    """The films that are new, so that no two write the same array."""
+    """Choose names for the new films so that no two films write the same array."""
 
     def arrays(film: SourceFilm) -> set[str]:
         return set(chain.from_iterable(film.clips(most)))
@@ -129,7 +142,7 @@ def _record(films: Iterable[SourceFilm], settings: ClipSettings, path: Path) -> 
 
 
 def _recorded(path: Path, settings: ClipSettings) -> dict[str, SourceFilm]:
-    """The films of earlier runs, by their source; empty where no record was kept."""
+    """Films of earlier runs by source; empty if there is no record."""
     if not path.exists():
         return {}
     try:

@@ -1,13 +1,14 @@
-"""Films looked up in any direction: bicubic, across the seam and over the poles, mip-mapped against aliasing.
+"""Sampling of films in arbitrary directions: bicubic, across the seam and the poles, with mip-maps against aliasing.
 
-A sample stands for a small piece of the sphere. Where that covers several pixels of the source, looking at one of them
-turns whatever is finer than the samples into false patterns; so the source is halved first, until a pixel is about as
-large as the piece. Near a pole a piece covers many columns but no more rows than elsewhere: columns and rows are halved
-separately (a "ripmap"), where one pyramid for both, as NVC360 has it, would blur the rows. The level is log2 of the
-pixels covered, rounded: rounding down, as there, leaves up to two pixels to a sample, which is aliasing again.
+A sample represents a small piece of the sphere. If the piece covers several pixels of the source, reading a single
+position aliases all detail finer than the samples; therefore the source is halved first, until a pixel is about as
+large as the piece. Near a pole a piece covers many columns but no more rows than elsewhere, so columns and rows are
+halved separately (a "ripmap"); a single pyramid for both, as in NVC360, would blur the rows. The level is log2 of the
+number of pixels covered, rounded to nearest; rounding down, as in NVC360, leaves up to two pixels per sample, which is
+aliasing again.
 
-Nothing is made before it is needed: of each level only the rows that its samples lie in, and no level at all where
-samples are as dense as pixels.
+Levels are computed on demand: only the rows in which samples lie, and no level at all if samples are as dense as
+pixels.
 
 Sources: Regensky et al., "Beyond Perspective" (NVC360), ICCV 2025, for the mip-maps; Akenine-Möller et al., Real-Time
 Rendering, section 6.2.2, for ripmaps.
@@ -29,18 +30,18 @@ Film = UInt8[np.ndarray, "frames rows width"]
 Planes = UInt8[np.ndarray, "frames c height width"]
 Spread = Float[np.ndarray, "#frames #npix 2"]
 
-_REACH = 3  # pixels beyond a sample: two for the cubic kernel, one for rounding
-_SMALLEST = 8  # rows and columns that halving leaves at least
-_HALF = torch.tensor([-3.0, -9, 29, 111, 111, 29, -9, -3]) / 256  # Catmull–Rom's kernel, stretched to twice its width
-_BEFORE = 3  # taps of it before the first of the two pixels that become one
-_KINDS = 64  # more than a size can be halved
+_REACH = 3  # pixels needed around a sample: two for the cubic kernel, one for rounding
+_SMALLEST = 8  # smallest number of rows or columns after halving
+_HALF = torch.tensor([-3.0, -9, 29, 111, 111, 29, -9, -3]) / 256  # Catmull–Rom kernel, stretched to twice its width
+_BEFORE = 3  # its taps before the first of the two pixels that become one
+_KINDS = 64  # greater than any number of halvings
 
 
 def describe_films(films: Sequence[Film]) -> dict[str, int]:
-    """Count clips and panoramas for a model's card, with the most frames of a clip and the largest width in pixels.
+    """Count clips and panoramas for a model's card, with the largest number of frames and the largest width in pixels.
 
     Args:
-        films: A panorama has one frame.
+        films: Films, [frames, 3/2 height, width] each; a panorama has one frame.
     """
     frames = [len(film) for film in films]
     panoramas = frames.count(1)
@@ -49,19 +50,19 @@ def describe_films(films: Sequence[Film]) -> dict[str, int]:
 
 
 def node_spread(nside: int) -> Float64[np.ndarray, "1 1 2"]:
-    """How far HEALPix nodes lie apart, towards east and north, in radians: the root of a node's area."""
+    """Compute the distance of HEALPix nodes towards east and north, [1, 1, 2], radians: the root of a node's area."""
     return np.full((1, 1, 2), math.sqrt(math.pi / 3) / nside)
 
 
 def luma_of(film: Film) -> Planes:
-    """Y of planar 4:2:0 frames, [frames, 1, height, width]; a view."""
+    """Return a view of Y of planar 4:2:0 frames, [frames, 1, height, width]."""
     frames, rows, width = film.shape
     height = rows * 2 // 3
     return film.reshape(frames, -1)[:, : height * width].reshape(frames, 1, height, width)
 
 
 def chroma_of(film: Film) -> Planes:
-    """Cb and Cr of planar 4:2:0 frames, [frames, 2, height / 2, width / 2]; a view."""
+    """Return a view of Cb and Cr of planar 4:2:0 frames, [frames, 2, height / 2, width / 2]."""
     frames, rows, width = film.shape
     height = rows * 2 // 3
     return film.reshape(frames, -1)[:, height * width :].reshape(frames, 2, height // 2, width // 2)
@@ -70,13 +71,15 @@ def chroma_of(film: Film) -> Planes:
 def sample_film(
     film: Film, directions: Float[np.ndarray, "#frames npix 3"], spread: Spread | None = None
 ) -> Float32[Tensor, "frames npix 3"]:
-    """Look up Y, Cb, Cr (0 … 1) of each frame in its directions.
+    """Sample Y, Cb, Cr (0 … 1) of each frame in given directions.
 
     Args:
         film: Planar 4:2:0 frames, [frames, 3/2 height, width]: Y, then Cb and Cr.
-        directions: Unit vectors; one set of them may serve all frames, or one frame (a panorama) all directions.
-        spread: How far the samples lie apart towards the source's east and north, radians, to choose mip levels by;
+        directions: Unit vectors, [frames, npix, 3]; one set may serve all frames, and one frame (a panorama) all sets.
+        spread: Distance of the samples towards the source's east and north, radians, which selects the mip levels;
             None for no mip-maps.
+    Returns:
+        Signal, [frames, npix, 3].
     """
     frames = max(len(film), len(directions))
     views = [_view(d) for d in directions]
@@ -88,7 +91,7 @@ def sample_film(
 
 
 class _View(NamedTuple):
-    """Where samples lie: longitude and latitude in radians, and the latitude's cosine, [npix] each."""
+    """Positions of samples: longitude and latitude in radians, and the latitude's cosine, [npix] each."""
 
     lon: Tensor
     lat: Tensor
@@ -110,7 +113,7 @@ def _look_up(film: Film, view: _View, spread: np.ndarray | None) -> Float32[Tens
 
 
 def _levels(planes: Planes, view: _View, spread: np.ndarray) -> Int64[Tensor, "npix 2"]:
-    """How often columns and rows are halved for each sample."""
+    """Number of halvings of columns and rows for each sample."""
     height, width = planes.shape[2:]
     apart = torch.tensor(spread, dtype=torch.float32)
     columns = apart[:, 0] * (width / (2 * math.pi)) / view.cos_lat
@@ -120,7 +123,7 @@ def _levels(planes: Planes, view: _View, spread: np.ndarray) -> Int64[Tensor, "n
 
 
 def _halvings(size: int) -> int:
-    """How often a size can be halved."""
+    """Largest number of times that a size can be halved."""
     count = 0
     while size % 2 == 0 and size >= 2 * _SMALLEST:
         size, count = size // 2, count + 1
@@ -130,7 +133,7 @@ def _halvings(size: int) -> int:
 def _look_up_planes(
     planes: Planes, view: _View, levels: Int64[Tensor, "npix 2"] | None
 ) -> Float32[Tensor, "planes npix"]:
-    """Grey levels of all planes, frame by frame; samples of one level are looked up together."""
+    """Grey levels of all planes, frame by frame; samples of the same level are sampled together."""
     if levels is None or not levels.any():
         return _look_up_level(planes, view, 0, 0)
     found = torch.empty(planes.shape[0] * planes.shape[1], len(levels))
@@ -143,7 +146,7 @@ def _look_up_planes(
 
 
 def _look_up_level(planes: Planes, view: _View, across: int, down: int) -> Float32[Tensor, "planes npix"]:
-    """Bicubic in the planes with columns and rows halved so often, of which only the rows needed are made."""
+    """Bicubic samples of the planes after the given numbers of halvings, computed for the needed rows only."""
     height, width = planes.shape[2] / 2**down, planes.shape[3] / 2**across
     row = (0.5 - view.lat / math.pi) * height - 0.5
     column = (0.5 + view.lon / (2 * math.pi)) * width - 0.5
@@ -155,7 +158,7 @@ def _look_up_level(planes: Planes, view: _View, across: int, down: int) -> Float
 
 
 def _halved(planes: Planes, top: int, bottom: int, across: int, down: int) -> Float32[Tensor, "planes 1 rows columns"]:
-    """Rows top … bottom of the planes with columns and rows halved so often."""
+    """Rows top … bottom of the planes after the given numbers of halvings of columns and rows."""
     for _ in range(down):
         top, bottom = 2 * top - _BEFORE, 2 * bottom + _BEFORE + 1
     level = torch.from_numpy(_rows(planes, top, bottom)).flatten(0, 1)[:, None].float()
@@ -167,7 +170,7 @@ def _halved(planes: Planes, top: int, bottom: int, across: int, down: int) -> Fl
 
 
 def _rows(planes: Planes, top: int, bottom: int) -> Planes:
-    """Rows top … bottom; beyond a pole lie the same rows again, half a turn further."""
+    """Rows top … bottom; beyond a pole the rows repeat, shifted by half a turn."""
     height, width = planes.shape[2:]
     north, south = max(0, -top), max(0, bottom + 1 - height)
     beyond = [planes[:, :, :north], planes[:, :, height - south :]]
@@ -176,5 +179,5 @@ def _rows(planes: Planes, top: int, bottom: int) -> Planes:
 
 
 def _wrapped(level: Tensor, columns: int) -> Tensor:
-    """With some columns repeated across the seam."""
+    """Append columns from the other side of the seam."""
     return torch.cat([level[..., -columns:], level, level[..., :columns]], -1)

@@ -1,6 +1,6 @@
-"""A place to stand in: evening sky, mountains, a town with lit windows, and the lake that mirrors them.
+"""Generated scenery: evening sky, mountains, a town with lit windows, and a lake that reflects them.
 
-All of it is a function of the direction one looks in, so that it may be seen from any rotation of the camera.
+All of it is a function of the viewing direction, so that it can be rendered for any rotation of the camera.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from deepsphere_codec.data.noise import Noise, Values
 
 Directions = Float32[np.ndarray, "pixels 3"]
 Colours = Float32[np.ndarray, "pixels 3"]
-"""RGB, 0 ... 1."""
+"""RGB colours, 0 ... 1."""
 Colour = tuple[float, float, float]
 Mixed = Float32[np.ndarray, "... 3"]
 
@@ -34,22 +34,24 @@ TILE_RINGS = (0.62, 1.0, 1.36, 1.7)
 
 
 class Tower(NamedTuple):
+    """Building of the town."""
+
     lon: float
     half_width: float
-    """Radians."""
+    """Half of the angular width, radians."""
     height: float
-    """Tangent of the elevation of its roof."""
+    """Tangent of the elevation of the roof."""
     floors: int
     columns: int
     shade: float
 
 
 class Scenery:
-    """One place, the same for the same random numbers.
+    """One scene, determined by the random numbers.
 
     Args:
-        rng: Decides on the sun's place, the mountains, the town and the clouds.
-        softness: Angle in radians over which an edge changes, about a pixel of the film.
+        rng: Source of random numbers for the sun's position, the mountains, the town and the clouds.
+        softness: Width of an edge in radians, about one pixel of the film.
     """
 
     def __init__(self, rng: np.random.Generator, softness: float) -> None:
@@ -63,7 +65,7 @@ class Scenery:
         self._text = lettering(TEXT)
 
     def colours(self, directions: Directions) -> Colours:
-        """What is seen in these unit vectors (z is up)."""
+        """Compute the colours, [pixels, 3], seen in the directions of unit vectors, [pixels, 3] (z is up)."""
         x, y, z = directions.T
         below = z < 0
         seen = directions.copy()
@@ -95,7 +97,7 @@ class Scenery:
         return mix(np.minimum(colours, 1), SUN, inside(0.035 - angle, self._softness))
 
     def _paint_clouds(self, colours: Colours, directions: Directions, z: Values, toward_sun: Values) -> None:
-        """A flat layer of clouds, lit on the side that faces the sun."""
+        """Paint a flat layer of clouds, brighter on the side that faces the sun."""
         far = 1.1 / (z + 0.18)
         x, y = directions[:, 0] * far, directions[:, 1] * far
         footprint = 2 * self._softness * far**2
@@ -110,13 +112,13 @@ class Scenery:
     def _paint_ridge(
         self, colours: Colours, lon: Values, height: Values, ridge: Float32[np.ndarray, " steps"], near: float
     ) -> None:
-        """Mountains before what is painted already; the nearer, the darker and the less hazy."""
+        """Paint mountains over the existing colours; nearer ones are darker and less hazy."""
         top = _around(ridge, lon)
         share = inside(top - height, self._softness)
         rows = np.flatnonzero(share)
         lon, height, top, share = lon[rows], height[rows], top[rows], share[rows]
         slope = (_around(ridge, lon + 0.01) - _around(ridge, lon - 0.01)) / 0.02
-        # mirrored at the back, where a seam would show otherwise
+        # mirror-symmetric behind the camera, where a seam would be visible otherwise
         rough = self._noise.fractal(np.abs(lon) * 22 + 60 * near, height * 30 - 12 * top, 5, 26 * self._softness)
         lit = 0.5 + 0.5 * np.tanh(2.5 * slope * np.sin(self._sun_lon - lon) + 5 * (rough - 0.5))
         rock = mix(FAR_ROCK, NEAR_ROCK, near) * (0.72 + 0.55 * lit[:, None])
@@ -143,7 +145,7 @@ class Scenery:
             colours[rows] = mix(colours[rows], front, share[rows])
 
     def _mirrored(self, directions: Directions) -> Directions:
-        """Where a ray goes that meets the rippled lake."""
+        """Direction of a ray after reflection by the rippled lake."""
         x, y, z = directions.T
         far = 1 / np.maximum(-z, 1e-3)
         px, py = x * far, y * far
@@ -157,14 +159,16 @@ class Scenery:
 
     def _ground(self, directions: Directions, mirrored: Colours) -> Colours:
         x, y, z = directions.T
-        glance = (1 + np.clip(z, -1, 0)) ** 3  # a lake mirrors what lies flat, and shows its own colour below
+        glance = (
+            1 + np.clip(z, -1, 0)
+        ) ** 3  # a lake reflects at grazing angles, and shows its own colour at steep ones
         colours = mix(WATER, mirrored, 0.25 + 0.67 * glance)
         near = -z > 1 / np.hypot(1, 1.2 * PLATFORM)
         colours[near] = self._platform(x[near] / -z[near], y[near] / -z[near], colours[near])
         return colours
 
     def _platform(self, x: Values, y: Values, water: Colours) -> Colours:
-        """The round, tiled landing stage below the camera, with lettering around its edge."""
+        """Round, tiled platform below the camera, with lettering around its edge."""
         radius, turn = np.hypot(x, y), np.arctan2(y, x) / (2 * np.pi)
         soft = self._softness * (1 + radius**2)
         stone = np.broadcast_to(np.asarray(STONE, np.float32), (len(x), 3))
@@ -184,7 +188,7 @@ class Scenery:
         return mix(water, stone, inside(PLATFORM - radius, soft))
 
     def _compass(self, radius: Values, turn: Values, soft: Values) -> Colours:
-        """A rose of eight points, half of each in the light."""
+        """Compass rose of eight points, half of each lit."""
         sector = turn * 8 + 0.5
         away = np.abs(sector % 1 - 0.5)
         reach = np.where(np.floor(sector).astype(int) % 2 == 0, 0.50, 0.34)
@@ -195,7 +199,7 @@ class Scenery:
         return mix(mix(DARK_STONE, (0.93, 0.80, 0.52), rim), rose, star)
 
     def _letters(self, radius: Values, turn: Values) -> Values:
-        """Ink of the words that run around the edge, to be read from the middle."""
+        """Ink coverage of the text around the edge, which is read from the middle."""
         rows, columns = self._text.shape
         row = (2.14 - radius) / 0.36 * rows
         column = turn % 1 * 3 * columns
@@ -211,7 +215,7 @@ def _direction(lon: float, lat: float) -> Float32[np.ndarray, " 3"]:
 
 
 def _ridge(rng: np.random.Generator, layer: int, steps: int = 8192) -> Float32[np.ndarray, " steps"]:
-    """Height (tangent of the elevation) all around; the first layer is the farthest and highest."""
+    """Height (tangent of the elevation) of a layer at all longitudes; the first layer is the farthest and highest."""
     lon = np.arange(steps) / steps * 2 * np.pi
     profile = sum(
         np.abs(np.sin(frequency * (lon + rng.uniform(0, 7)) / 2)) / frequency**0.85
@@ -234,7 +238,7 @@ def _town(rng: np.random.Generator, middle: float) -> list[Tower]:
 
 
 def _around(table: Float32[np.ndarray, " steps"], lon: Values) -> Values:
-    """The table's value at each longitude, linearly interpolated."""
+    """Value of a table at each longitude, linearly interpolated."""
     place = lon % (2 * np.pi) / (2 * np.pi) * len(table)
     step = place.astype(np.int32)
     low, high = table[step % len(table)], table[(step + 1) % len(table)]
@@ -242,12 +246,27 @@ def _around(table: Float32[np.ndarray, " steps"], lon: Values) -> Values:
 
 
 def inside(distance: Values, softness: Values | float) -> Values:
-    """How much of a pixel lies inside an edge at this signed distance."""
+    """Compute the coverage of pixels by the inside of an edge.
+
+    Args:
+        distance: Signed distance from the edge, positive inside, [pixels].
+        softness: Width of the edge in the same unit.
+    Returns:
+        Coverage, 0 ... 1, [pixels].
+    """
     return np.clip(distance / softness + 0.5, 0, 1).astype(np.float32)
 
 
 def mix(below: Mixed | Colour, above: Mixed | Colour, share: Values | Bool[np.ndarray, " pixels"] | float) -> Mixed:
-    """`above` painted over `below`, opaque to this share."""
+    """Blend `above` over `below`.
+
+    Args:
+        below: Colours, [pixels, 3] or one colour.
+        above: Colours, [pixels, 3] or one colour.
+        share: Opacity of `above`, 0 ... 1, [pixels] or one number.
+    Returns:
+        Blended colours, [pixels, 3].
+    """
     weight = np.asarray(share, np.float32)[..., None]
     base = np.asarray(below, np.float32)
     return base + (np.asarray(above, np.float32) - base) * weight

@@ -1,4 +1,4 @@
-"""Training samples that are drawn once and kept on disk: to draw one takes longer than to read it back."""
+"""Training samples stored on disk: drawing a sample takes longer than reading it back."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from deepsphere_codec.runtime.atomic import atomic_output
 
 
 class StoredSamples(Dataset):
-    """The first `count` samples of a data set, over and over.
+    """The first `count` samples of a data set, repeated.
 
-    A sample is drawn when it is first asked for and read from disk after that, its signal in half precision (an error
-    of at most 1/16 of an 8-bit step). What comes is the same either way.
+    A sample is drawn on first access and read from disk afterwards, its signal in half precision (an error of at most
+    1/16 of an 8-bit step). Both accesses return the same values.
 
     Args:
-        drawn: Draws the samples.
-        count: Samples that are kept.
-        folder: Where they are kept, in a folder of their own: other settings or films have another.
+        drawn: Data set that draws the samples.
+        count: Number of stored samples, a multiple of the samples per step.
+        folder: Folder for a subfolder that is specific to the settings and films.
     Attributes:
-        films: That the samples are drawn from.
-        folder: That folder.
-        period: Steps after which the samples come again.
+        films: Films that the samples are drawn from.
+        folder: Subfolder with the stored samples.
+        period: Number of steps after which the samples repeat.
     Raises:
-        UsageError: the samples are no whole number of steps.
+        UsageError: `count` is not a multiple of the samples per step.
     """
 
     def __init__(self, drawn: PatchDataset | PlanarPatches, count: int, folder: Path) -> None:
@@ -43,7 +43,7 @@ class StoredSamples(Dataset):
         self.films, self.folder = drawn.films, folder / _name(drawn)
 
     def block(self, step: int) -> Patch:
-        """The block of a step."""
+        """Return the patch of a step."""
         return self.drawn.block(step % self.period)
 
     def __getitem__(self, index: int) -> PatchSample:
@@ -60,7 +60,7 @@ class StoredSamples(Dataset):
 
 
 def _name(drawn: PatchDataset | PlanarPatches) -> str:
-    """Short name of the folder, a hash of all that the samples follow from."""
+    """Short name of the subfolder: a hash of everything that determines the samples."""
     films = [(list(film.shape), int(film[0, 0, :64].sum())) for film in drawn.films]
     numbers = [drawn.batch, drawn.relocate, drawn.seed, asdict(drawn.settings), films]
     return hashlib.sha256(json.dumps(numbers).encode()).hexdigest()[:16]

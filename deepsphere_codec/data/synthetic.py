@@ -1,6 +1,6 @@
-"""A generated 360° film whose motion is known: a turning camera in a still place, and balloons that drift.
+"""Generated 360° film with known motion: a rotating camera in a static scene, and drifting balloons.
 
-It needs no footage: the demo codes it, and tests that want true motion read it from here.
+It needs no footage: the demo encodes it, and tests use it where they need true motion.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ DEFAULT_AXIS: Axis = (0.10, 0.20, 1.0)
 DEFAULT_DEGREES = 0.5
 
 BALLOONS = 7
-OVERSAMPLING = 1.5  # the still place is drawn once, this much finer than the film, and looked up in every frame
-BLOCK_ROWS = 64  # drawn at a time, to stay in the processor's cache
+OVERSAMPLING = 1.5  # resolution of the static scene, rendered once, relative to the film
+BLOCK_ROWS = 64  # rows rendered at a time, to fit in the processor's cache
 
 
 def synthetic_film(
@@ -35,14 +35,17 @@ def synthetic_film(
     degrees_per_frame: float = DEFAULT_DEGREES,
     axis: Axis = DEFAULT_AXIS,
 ) -> Iterator[YuvFrame]:
-    """Frames of the film, BT.709, limited range; the same arguments give the same film.
+    """Generate the frames of a film, BT.709, limited range; the same arguments give the same film.
 
     Args:
-        width, height: Even; 2:1 for round pixels at the equator.
-        frames: How many.
-        seed: Another seed, another place.
-        degrees_per_frame: How far the camera turns from frame to frame.
-        axis: What it turns about, in the world's x, y, z (z is up); see `camera_rotation`.
+        width: Width in pixels, even.
+        height: Height in pixels, even; half the width for square pixels at the equator.
+        frames: Number of frames.
+        seed: Seed of the scene.
+        degrees_per_frame: Rotation of the camera from frame to frame, degrees.
+        axis: Axis of the rotation in the world's x, y, z (z is up); see `camera_rotation`.
+    Returns:
+        Iterator over the frames, 8 bit 4:2:0.
     Raises:
         ValueError: a size is odd or not positive, frames is negative, or the axis is zero.
     """
@@ -52,13 +55,17 @@ def synthetic_film(
 
 
 def camera_rotation(number: int, degrees_per_frame: float = DEFAULT_DEGREES, axis: Axis = DEFAULT_AXIS) -> Rotation:
-    """The rotation R of the camera in a frame: what is seen there in direction d lies in the world's direction R d.
+    """Compute the camera's rotation R in a frame: direction d in the camera is direction R d in the world.
 
-    In frame 0 it is the identity. What stands still and is seen in direction d in frame a is seen in R_b^T R_a d in
+    In frame 0 it is the identity. A static point seen in direction d in frame a is seen in direction R_b^T R_a d in
     frame b.
 
+    Args:
+        number: Number of the frame.
+        degrees_per_frame: Rotation from frame to frame, degrees.
+        axis: Axis of the rotation in the world's x, y, z.
     Returns:
-        [3, 3], float64: the turn about `axis` by number * degrees_per_frame, right-handed.
+        Right-handed rotation about `axis` by number * degrees_per_frame, [3, 3], float64.
     """
     x, y, z = np.asarray(axis, np.float64) / np.linalg.norm(axis)
     cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
@@ -67,7 +74,14 @@ def camera_rotation(number: int, degrees_per_frame: float = DEFAULT_DEGREES, axi
 
 
 def erp_directions(width: int, height: int) -> Directions:
-    """Unit vectors of the pixels' centres, row by row, [height * width, 3]; the picture's middle is +x."""
+    """Compute the unit vectors of an ERP picture's pixel centres, row by row; the picture's centre is +x.
+
+    Args:
+        width: Width in pixels.
+        height: Height in pixels.
+    Returns:
+        Unit vectors, [height * width, 3], float32.
+    """
     lat = math.pi / 2 - (np.arange(height) + 0.5) / height * math.pi
     lon = (np.arange(width) + 0.5) / width * 2 * math.pi - math.pi
     lat, lon = np.meshgrid(lat, lon, indexing="ij")
@@ -93,7 +107,7 @@ def _frames(
 
 
 class _Panorama:
-    """A place drawn once as an ERP picture, to be looked up bilinearly in any direction."""
+    """A static scene rendered once as an ERP picture, to be sampled bilinearly in any direction."""
 
     def __init__(self, scenery: Scenery, width: int, height: int) -> None:
         self._width, self._height = width, height

@@ -1,18 +1,18 @@
-"""The UGC360 data set: 6,866 clips of 9 frames out of 1,321 films that users put on Vimeo and YouTube.
+"""The UGC360 data set: 6,866 clips of 9 frames from 1,321 user-generated films on Vimeo and YouTube.
 
-It is unpacked by hand (nothing here downloads), and then lies on disk as
+It is unpacked by the user (nothing is downloaded here), and then lies on disk as
 
-    ROOT/UGC360-S/ugc360-s.csv                           a row a clip; S is 0.5K … 2.5K, M 3K … 6K, L 8K
+    ROOT/UGC360-S/ugc360-s.csv                           one row per clip; S is 0.5K … 2.5K, M 3K … 6K, L 8K
     ROOT/UGC360-S/<video_id>/<clip_id>/01.png … 09.png   the frames; <clip_id> in two digits
-    ROOT/UGC360-S/<video_id>/<clip_id>/flow.npy          how far each place moves, [rows, columns], pixels
+    ROOT/UGC360-S/<video_id>/<clip_id>/flow.npy          magnitude of motion, [rows, columns], pixels
 
-and so on for M and L. Every picture is a whole sphere; some are not 2:1 (2560x1440, 7680x4320). The set is under CC
+and likewise for M and L. Every picture is a whole sphere; some are not 2:1 (2560x1440, 7680x4320). The set is under CC
 BY-SA 4.0, each clip under the Creative Commons licence of its film, which its row names.
 
-Folders, file names and the columns read here (video_id, clip_id, license, width, height) are those that the authors'
-own loader reads. Two things cannot be known without the archives, and nothing rests on them: how the lists spell a
-licence (an unknown one is refused, and those that there are are told), and whether flow.npy is in them (the loader
-needs it, the card does not show it; without it `flow` is None). What else the lists hold is not read.
+Folders, file names and the columns read here (video_id, clip_id, license, width, height) are those of the authors' own
+loader. Two facts are unknown without the archives, and the code does not depend on them: the spelling of licences in
+the lists (an unknown one is refused with a message that names the existing ones), and whether flow.npy is included (the
+loader needs it, the card does not mention it; without it `flow` is None). Other columns are not read.
 
 Source: A. Regensky, M. Windsheimer, F. Brand, A. Kaup, "Beyond Perspective: Neural 360-Degree Video Compression", ICCV
 2025; datasets/ugc360.py in github.com/FAU-LMS/NVC360; the card of huggingface.co/datasets/FAU-LMS/UGC360.
@@ -31,11 +31,11 @@ from deepsphere_codec.errors import UsageError
 from deepsphere_codec.runtime.progress import Progress
 
 SIZES = ("S", "M", "L")
-FRAMES = 9  # of every clip
+FRAMES = 9  # frames of every clip
 
 
 class Columns(NamedTuple):
-    """What the lists call what is read from them."""
+    """Names of the columns that are read from the lists."""
 
     video: str = "video_id"
     clip: str = "clip_id"
@@ -45,22 +45,23 @@ class Columns(NamedTuple):
 
 
 class UgcClip(NamedTuple):
-    """A row of a list, and the files that it stands for."""
+    """One row of a list, and the files of its clip."""
 
     name: str
-    """As in "ugc360-s_<video_id>_01"."""
+    """Name of the clip, "ugc360-s_<video_id>_01"."""
     size: str
-    """"S", "M" or "L": which part of the data set it is in."""
+    """Part of the data set: "S", "M" or "L"."""
     licence: str
     width: int
     height: int
     frames: tuple[Path, ...]
-    """The first ones, in order, whether they are there or not."""
+    """Paths of the first frames in order, whether they exist or not."""
     flow: Path | None
-    """An array [rows, columns], how far each place moves in pixels of the frames; coarser than they are."""
+    """Array of magnitudes of motion, [rows, columns], in pixels of the frames but coarser; None if absent."""
 
     @property
     def folder(self) -> Path:
+        """Folder of the frames."""
         return self.frames[0].parent
 
 
@@ -72,14 +73,16 @@ def read_ugc360(
     frames: int = FRAMES,
     columns: Columns = Columns(),  # noqa: B008 (it cannot be changed)
 ) -> list[UgcClip]:
-    """The clips that the lists name, in their order.
+    """Read the clips of the lists, in their order.
 
     Args:
-        root: The folder that UGC360-S, UGC360-M and UGC360-L were unpacked in.
-        sizes: Which of them.
-        licences: Only clips under these, spelled as in the lists; all unless given.
-        frames: Of each clip, 1 … 9.
-        columns: For lists that call their columns otherwise.
+        root: Folder that UGC360-S, UGC360-M and UGC360-L were unpacked in.
+        sizes: Parts of the data set to read.
+        licences: Licences of the clips to read, spelled as in the lists; None for all.
+        frames: Frames per clip, 1 … 9.
+        columns: Names of the columns.
+    Returns:
+        Clips.
     Raises:
         UsageError: an argument is out of range, a list is absent or cannot be read, or no clip has one of the licences.
     """
@@ -109,18 +112,26 @@ def prepare_ugc360(
     columns: Columns = Columns(),  # noqa: B008 (it cannot be changed)
     on_progress: Progress | None = None,
 ) -> list[str]:
-    """Bring clips of UGC360 into `out`, as `prepare_films` brings films there.
+    """Convert clips of UGC360 to prepared clips in `out`, as `prepare_films` does for films.
 
-    A clip has 9 frames, however many are asked for: to put it beside films, give the settings that they have.
+    A clip has at most 9 frames, whatever `frames` is; to add clips to a folder of prepared films, pass the settings of
+    that folder.
 
     Args:
-        root, sizes, licences, columns: See `read_ugc360`.
-        frames, width, clips_per_film, stride: See `ClipSettings`.
+        root: See `read_ugc360`.
+        out: Folder to write to.
+        sizes: See `read_ugc360`.
+        licences: See `read_ugc360`.
+        frames: See `ClipSettings`.
+        width: See `ClipSettings`.
+        clips_per_film: See `ClipSettings`.
+        stride: See `ClipSettings`.
+        columns: See `read_ugc360`.
         on_progress: Called with (clips done, clips in all).
     Returns:
-        One line for each clip that was left out, because frames are missing or cannot be read.
+        One line for each clip that was left out because frames are missing or cannot be read.
     Raises:
-        UsageError: as `read_ugc360` and `prepare_films`.
+        UsageError: see `read_ugc360` and `prepare_films`.
     """
     settings = ClipSettings(frames, width, clips_per_film, stride)
     clips = read_ugc360(root, sizes=sizes, licences=licences, frames=min(frames, FRAMES), columns=columns)
@@ -132,7 +143,7 @@ def prepare_ugc360(
 
 def _film(clip: UgcClip) -> SourceFilm:
     folder = clip.folder
-    source = "/".join(folder.parts[-3:])  # UGC360-S/<video_id>/<clip_id>, wherever the data set lies
+    source = "/".join(folder.parts[-3:])  # UGC360-S/<video_id>/<clip_id>, independent of the data set's location
     return SourceFilm(folder, source, clip.name, assume_erp=True)
 
 

@@ -1,1 +1,1 @@
-"""Measuring: metrics, classical anchors, results in JSON, BD-rates and figures. All from decoded files."""
+"""Evaluation: metrics, classical anchors, results in JSON, BD-rates and figures, all from decoded files."""

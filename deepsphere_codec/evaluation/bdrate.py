@@ -1,4 +1,4 @@
-"""BD-rate: how many per cent more bits a codec takes for the same quality, over the range that both curves cover."""
+"""BD-rate: difference in bits at equal quality, in per cent, over the range that both curves cover."""
 
 from __future__ import annotations
 
@@ -13,34 +13,37 @@ from deepsphere_codec.runtime.extras import optional_imports
 with optional_imports():
     import bjontegaard
 
-MIN_OVERLAP = 0.8  # below it, a BD-rate speaks for a part of the curves only and says so
+MIN_OVERLAP = 0.8  # below it, a BD-rate covers only a part of the curves and has a note
 
 
 class BdRate(NamedTuple):
-    """Per cent, negative is fewer bits than the anchor; None where there is none to be had."""
+    """BD-rate in per cent, negative if fewer bits are needed than for the anchor; None if it is undefined."""
 
     akima: float | None
     pchip: float | None
     overlap: float  # of the two curves' dB ranges: their intersection over their union, 0 to 1
-    note: str  # why there is none, or that the overlap is small; else empty
+    note: str  # reason why there is none, or that the overlap is small; otherwise empty
 
 
 class BdRow(NamedTuple):
-    """One codec against the anchor."""
+    """BD-rates of one codec against the anchor."""
 
     name: str
-    clips: int  # that both measured; the figures are over these
+    clips: int  # number of clips that both measured and the BD-rates cover
     mean_curve: BdRate
     per_clip: float | None  # mean over clips of the clips' own BD-rates (PCHIP); None unless every clip has one
 
 
 def bd_rate(anchor: Sequence[Point], test: Sequence[Point]) -> BdRate:
-    """BD-rate over WS-PSNR-YUV, by Akima and by PCHIP interpolation.
+    """Compute the BD-rate over WS-PSNR-YUV, by Akima and by PCHIP interpolation.
+
+    Source: Bjontegaard, VCEG-M33, 2001; Herglotz et al., arXiv 2304.12852 (interpolation); the bjontegaard package.
 
     Args:
-        anchor: Points of the curve compared with, in any order; those without a rate are left out.
+        anchor: Points of the reference curve, in any order; points without a rate are left out.
         test: Points of the other curve.
-    Source: Bjontegaard, VCEG-M33, 2001; Herglotz et al., arXiv 2304.12852 (interpolation); the bjontegaard package.
+    Returns:
+        BD-rates, or the reason why there is none.
     """
     curves = [_curve(anchor), _curve(test)]
     if any(len(rates) < 2 for rates, _ in curves):
@@ -64,7 +67,14 @@ def bd_rate(anchor: Sequence[Point], test: Sequence[Point]) -> BdRate:
 
 
 def bd_rows(anchor: Results, tests: Sequence[Results]) -> list[BdRow]:
-    """Each codec against the anchor, on the clips that both measured."""
+    """Compare each codec with the anchor, on the clips that both measured.
+
+    Args:
+        anchor: Results of the codec to compare with.
+        tests: Results of the other codecs.
+    Returns:
+        One row for each other codec.
+    """
     return [_row(anchor, test) for test in tests]
 
 
@@ -78,7 +88,7 @@ def _row(anchor: Results, test: Results) -> BdRow:
 
 
 def _curve(points: Sequence[Point]) -> tuple[np.ndarray, np.ndarray]:
-    """Rates and decibels, by rate."""
+    """Rates and decibels, sorted by rate."""
     pairs = sorted((point.bpp, point.ws_psnr_yuv) for point in points if point.bpp)
     rates, decibels = zip(*pairs, strict=True) if pairs else ((), ())
     return np.array(rates), np.array(decibels)

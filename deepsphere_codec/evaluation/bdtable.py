@@ -1,4 +1,4 @@
-"""BD-rates as text: a line for each codec, one for each clip on demand, and one for all that is left out."""
+"""BD-rates as text: one line for each codec, optionally one for each clip, and one for each omission."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ _COLUMNS = "{:<24}  {:>7}  {:>8}  {:<24}  {:>7}  {:>5}"
 
 
 def bd_table(anchor: Results, rows: Sequence[BdIntervals], *, per_clip: bool = False) -> str:
-    """BD-rates of codecs against one anchor in one metric: of the mean curves, and the means of the clips' own.
+    """Format the BD-rates of codecs against one anchor in one metric: of the mean curves, and means over clips.
 
     Args:
-        anchor: The codec compared with.
-        rows: As `bd_intervals` gives them, of one metric.
-        per_clip: Also a line for each clip.
+        anchor: Results of the codec to compare with.
+        rows: Results of `bd_intervals` for one metric.
+        per_clip: Whether to add a line for each clip.
+    Returns:
+        Lines of text.
     """
     metric = KEYS[rows[0].metric] if rows else ""
     clips = {clip for row in rows for clip in row.per_clip} if per_clip else set()

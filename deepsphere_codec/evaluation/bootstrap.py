@@ -1,11 +1,11 @@
-"""How far a BD-rate may depend on the choice of clips: percentile intervals from resampled clips.
+"""Uncertainty of BD-rates due to the choice of clips: percentile intervals from resampled clips.
 
-The clips of a test set are a sample. Drawing as many of them again, with replacement, 2000 times, and taking the middle
-95 % of the BD-rates that come out, tells what another sample might have shown. With some ten clips such an interval is
-a little too narrow: it covers the mean of 11 normal values in 91 % of cases, not 95 %.
+The clips of a test set are a sample. Drawing as many clips again, with replacement, 2000 times, and taking the middle
+95 % of the resulting BD-rates shows what other samples might have given. With about ten clips such an interval is
+slightly too narrow: it covers the mean of 11 normal values in 91 % of cases, not 95 %.
 
-BD-rates themselves are `bd_rate`'s. Those of thousands of drawn mean curves are computed at once, by the same PCHIP
-interpolation: one after the other would take a hundred times as long.
+The BD-rates are those of `bd_rate`. Those of thousands of resampled mean curves are computed at once, by the same PCHIP
+interpolation, which is about a hundred times as fast as one after the other.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from deepsphere_codec.metrics.psnr import MAX_DB
 RESAMPLES = 2000
 LEVEL = 0.95
 _NO_METRICS = {"quality", "bpp", "bpp_i", "bpp_p", "encode_seconds", "decode_seconds"}
-_PLACES = {"seam_error_y", "pole_error_y"}  # say where the errors lie, not how large they are
+_PLACES = {"seam_error_y", "pole_error_y"}  # metrics of where the errors lie, not of how large they are
 METRICS = tuple(field.name for field in fields(Point) if field.name not in _NO_METRICS | _PLACES)
-_SIMILARITIES = {name for name in METRICS if "ssim" in name}  # 1 where equal; in decibels -10 log10(1 - x)
+_SIMILARITIES = {name for name in METRICS if "ssim" in name}  # 1 if equal; in decibels -10 log10(1 - x)
 
 
 class Interval(NamedTuple):
-    """Per cent; the ends are None where fewer than two clips leave nothing to resample."""
+    """Estimate and interval in per cent; the ends are None if there are fewer than two clips to resample."""
 
     estimate: float
     low: float | None
@@ -40,38 +40,41 @@ class Interval(NamedTuple):
 
 
 class Intervals(NamedTuple):
-    """By either interpolation; None where there is no BD-rate."""
+    """Intervals by both interpolations; None if there is no BD-rate."""
 
     akima: Interval | None
     pchip: Interval | None
 
 
 class BdIntervals(NamedTuple):
-    """One codec against the anchor in one metric, over the clips that have a BD-rate."""
+    """BD-rates of one codec against the anchor in one metric, over the clips that have a BD-rate."""
 
     name: str
     metric: str  # a field of Point
     per_clip: Mapping[str, BdRate]
-    left_out: Mapping[str, str]  # clip, and why it has no BD-rate
-    mean_of_clips: Intervals  # of the clips' BD-rates
+    left_out: Mapping[str, str]  # reason for each clip without a BD-rate
+    mean_of_clips: Intervals  # mean of the clips' BD-rates
     mean_curve: BdRate
-    of_mean_curve: Interval | None  # of the BD-rate between the clips' mean curves, by PCHIP
+    of_mean_curve: Interval | None  # interval of the BD-rate between the clips' mean curves, by PCHIP
 
 
 def bd_intervals(
     anchor: Results, test: Results, metric: str = "ws_psnr_yuv", *, resamples: int = RESAMPLES, seed: int = 0
 ) -> BdIntervals:
-    """BD-rates per clip and over clips, with 95 % intervals over the choice of clips.
+    """Compute BD-rates per clip and over clips, with 95 % intervals over the choice of clips.
+
+    Source: Efron, Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13 (percentile intervals).
 
     Args:
-        anchor: The codec compared with.
-        test: The other one; clips that only one of them measured are left out, and named.
-        metric: One of METRICS. Similarities count in decibels, -10 log10(1 - x).
-        resamples: How many draws of clips.
-        seed: Of the draws: the same seed gives the same intervals.
+        anchor: Results of the codec to compare with.
+        test: Results of the other codec; clips that only one of them measured are left out, and named.
+        metric: One of METRICS. Similarities are converted to decibels, -10 log10(1 - x).
+        resamples: Number of resampled sets of clips.
+        seed: Seed of the resampling; the same seed gives the same intervals.
+    Returns:
+        BD-rates and intervals.
     Raises:
         UsageError: there is no such metric.
-    Source: Efron, Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13 (percentile intervals).
     """
     if metric not in METRICS:
         raise UsageError(f"there is no metric {metric!r}; metrics: {', '.join(METRICS)}")
@@ -96,7 +99,14 @@ def bd_intervals(
 
 
 def mean_interval(values: Sequence[float], draws: Int[np.ndarray, "resamples n"]) -> Interval:
-    """The mean of values, one per clip, and where the means of draws from them lie."""
+    """Compute the mean of values and its percentile interval.
+
+    Args:
+        values: Values, one per clip, [n].
+        draws: Indices of clips, one row for each resampled set, [resamples, n].
+    Returns:
+        Mean and interval.
+    """
     array = np.asarray(values, float)
     return _interval(float(array.mean()), array[draws].mean(axis=1))
 
@@ -104,37 +114,55 @@ def mean_interval(values: Sequence[float], draws: Int[np.ndarray, "resamples n"]
 def mean_curve_rates(
     anchors: Sequence[Sequence[Point]], tests: Sequence[Sequence[Point]], draws: Int[np.ndarray, "resamples n"]
 ) -> Float[np.ndarray, " resamples"]:
-    """BD-rates between the mean curves of drawn clips, by PCHIP in per cent; NaN where there is none.
+    """Compute BD-rates between the mean curves of resampled clips, by PCHIP.
 
     Args:
-        anchors, tests: Points of each clip, as `in_metric` gives them.
-        draws: Indices of clips, a row for each mean curve.
+        anchors: Points of each clip from `in_metric`, of the codec to compare with.
+        tests: Points of each clip from `in_metric`, of the other codec.
+        draws: Indices of clips, one row for each mean curve, [resamples, n].
+    Returns:
+        BD-rates in per cent, [resamples]; NaN if there is none.
     """
     curves = [_drawn_curves(points, draws) for points in (anchors, tests)]
     low = np.max([decibels[:, 0] for decibels, _ in curves], axis=0)
     high = np.min([decibels[:, -1] for decibels, _ in curves], axis=0)
     possible = (high > low) & np.logical_and(*((np.diff(decibels) > 0).all(axis=1) for decibels, _ in curves))
-    with np.errstate(divide="ignore", invalid="ignore"):  # of those that are not possible
+    with np.errstate(divide="ignore", invalid="ignore"):  # for curves without a BD-rate
         anchor, test = (_integral(*curve, low, high) for curve in curves)
         rates = 100 * (10 ** ((test - anchor) / (high - low)) - 1)
     return np.where(possible, rates, np.nan)
 
 
 def draw_clips(clips: int, resamples: int = RESAMPLES, seed: int = 0) -> Int[np.ndarray, "resamples clips"]:
-    """Indices of clips drawn with replacement; no draws of fewer than two clips, which would all be alike."""
+    """Draw indices of clips with replacement.
+
+    Args:
+        clips: Number of clips.
+        resamples: Number of draws.
+        seed: Seed.
+    Returns:
+        Indices, [resamples, clips]; no rows for fewer than two clips, since all draws would be equal.
+    """
     generator = np.random.default_rng(seed)
     return generator.integers(clips, size=(resamples, clips)) if clips > 1 else np.zeros((0, clips), np.int64)
 
 
 def in_metric(points: Sequence[Point], metric: str) -> list[Point]:
-    """Points with nothing but a metric, in decibels, where `bd_rate` looks; those without it are left out."""
+    """Replace the metrics of points by a single one, in decibels, in the field that `bd_rate` reads.
+
+    Args:
+        points: Points; those without the metric are left out.
+        metric: One of METRICS.
+    Returns:
+        New points.
+    """
     decibels = similarity_decibels if metric in _SIMILARITIES else float
     values = [(point.quality, point.bpp, getattr(point, metric)) for point in points]
     return [Point(quality, bpp, decibels(value)) for quality, bpp, value in values if bpp and value is not None]
 
 
 def similarity_decibels(similarity: float) -> float:
-    """-10 log10(1 - x), at most MAX_DB."""
+    """Convert a similarity to decibels, -10 log10(1 - x), at most MAX_DB."""
     return min(-10 * math.log10(1 - similarity), MAX_DB) if similarity < 1 else MAX_DB
 
 
@@ -160,7 +188,7 @@ def _interval_of_mean_curve(
     tests: Sequence[Sequence[Point]],
     draws: Int[np.ndarray, "resamples n"],
 ) -> Interval | None:
-    """Draws whose mean curves have no BD-rate (one may fall) are left aside."""
+    """Interval of the mean curve's BD-rate; resampled mean curves without a BD-rate (not monotonic) are ignored."""
     if mean_curve.pchip is None:
         return None
     rates = mean_curve_rates(anchors, tests, draws)
@@ -177,7 +205,7 @@ def _interval(estimate: float, drawn: Float[np.ndarray, " resamples"]) -> Interv
 def _drawn_curves(
     clips: Sequence[Sequence[Point]], draws: Int[np.ndarray, "resamples n"]
 ) -> tuple[Float[np.ndarray, "resamples points"], Float[np.ndarray, "resamples points"]]:
-    """Mean decibels and log10 of mean rates at the qualities that all clips have, each curve by rate."""
+    """Mean decibels and log10 of mean rates at the qualities that all clips have, each curve sorted by rate."""
     points = [{point.quality: point for point in clip} for clip in clips]
     common = sorted(set.intersection(*(set(each) for each in points)))
     values = np.array([[(each[quality].ws_psnr_yuv, each[quality].bpp) for quality in common] for each in points])
@@ -192,7 +220,7 @@ def _integral(
     low: Float[np.ndarray, " curves"],
     high: Float[np.ndarray, " curves"],
 ) -> Float[np.ndarray, " curves"]:
-    """Of the PCHIP curve through rising points, from low to high."""
+    """Integral of the PCHIP curves through increasing points, from low to high."""
     steps, slopes = np.diff(x), _slopes(x, y)
 
     def up_to(end: np.ndarray) -> np.ndarray:
@@ -206,7 +234,7 @@ def _integral(
 
 
 def _slopes(x: Float[np.ndarray, "curves points"], y: Float[np.ndarray, "curves points"]) -> np.ndarray:
-    """At the points of rising curves.
+    """Slopes at the points of increasing curves.
 
     Source: Fritsch, Butland, SIAM J. Sci. Stat. Comput. 5(2), 1984; as scipy's PchipInterpolator.
     """
@@ -220,6 +248,6 @@ def _slopes(x: Float[np.ndarray, "curves points"], y: Float[np.ndarray, "curves 
 
 
 def _end_slope(steps: np.ndarray, chords: np.ndarray) -> np.ndarray:
-    """At the first point, from its two steps."""
+    """Slope at the first point, from its two adjacent steps."""
     first, second = steps[:, 0], steps[:, 1]
     return np.maximum(((2 * first + second) * chords[:, 0] - first * chords[:, 1]) / (first + second), 0)

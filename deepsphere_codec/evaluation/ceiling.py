@@ -1,4 +1,4 @@
-"""What resampling alone leaves: ERP to the sphere and back, with nothing coded. No curve of the codec can pass it."""
+"""Loss of resampling alone: ERP to the sphere and back, without coding. It is an upper bound for the codec's curves."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ NSIDE = 256
 
 
 class CeilingCodec:
-    """The codec's own way to the sphere and back, chroma and rounding to 8 bits included.
+    """The codec's resampling to the sphere and back, including chroma and rounding to 8 bits.
 
     Args:
-        frames: How many frames of each clip, from its first; all unless given.
-        nside: HEALPix resolution; it stands in the points as their quality.
+        frames: Number of frames of each clip, from its first; None for all.
+        nside: HEALPix resolution, stored as the quality of the points; None for the default resolution.
     """
 
     codec = "ceiling"
@@ -36,8 +36,13 @@ class CeilingCodec:
         self._frames = (0, frames)
 
     def measure(self, clip: Path, quality: float) -> Point:
-        """Resample one clip there and back; quality is the nside. The point has no bpp.
+        """Resample one clip to the sphere and back; the point has no bpp.
 
+        Args:
+            clip: Film to resample.
+            quality: HEALPix resolution nside.
+        Returns:
+            Metrics of the resampled film.
         Raises:
             UsageError: the clip cannot be read.
         """

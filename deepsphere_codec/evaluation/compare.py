@@ -1,4 +1,4 @@
-"""A decoded film against its source, frame by frame."""
+"""Frame-by-frame comparison of a decoded film with its source."""
 
 from __future__ import annotations
 
@@ -18,12 +18,14 @@ RATE_TOLERANCE = 5e-4  # containers round their clocks; 30 and 30000/1001 frames
 
 
 class Comparison(NamedTuple):
+    """Metrics of a decoded film: their means over frames and those of each frame."""
+
     frames: int
     mean: FrameMetrics
     per_frame: tuple[FrameMetrics, ...]
 
     def as_dict(self, keys: Sequence[str] | None = None) -> dict[str, Any]:
-        """frames, the means by their keys (all unless named), and per_frame; ready for JSON."""
+        """Convert to JSON types: frames, the means by their keys (all if None), and per_frame."""
         per_frame = [frame.as_dict(keys) for frame in self.per_frame]
         return {"frames": self.frames, **self.mean.as_dict(keys), "per_frame": per_frame}
 
@@ -36,15 +38,17 @@ def compare_videos(
     measure: Measure = measure_frame,
     on_progress: Progress | None = None,
 ) -> Comparison:
-    """Compare two ERP films of one size and frame rate; memory does not grow with their length.
+    """Compare two ERP films of the same size and frame rate; memory use does not depend on their length.
 
     Args:
-        reference: The source.
-        decoded: What came out of the decoder.
-        frames: Half-open range of the source's frames that was coded. Where it is not given the films begin together
-            and the source may go on longer, as after `encode --frames 0:32`.
-        measure: What is measured in a frame: `measure_frame`, or `measure_quick`, which is faster.
+        reference: Source film.
+        decoded: Decoded film.
+        frames: Half-open range of the source's frames that was coded. If None the films begin together, and the source
+            may be longer, as after `encode --frames 0:32`.
+        measure: Metrics of a frame: `measure_frame`, or `measure_quick`, which is faster.
         on_progress: Called with (frames done, frames in all or None) after each frame.
+    Returns:
+        Metrics.
     Raises:
         UsageError: a film cannot be read, the sizes or the frame rates differ, or one film lacks frames.
     """
@@ -64,8 +68,15 @@ def compare_frames(
 ) -> Comparison:
     """Compare pairs of (source, decoded) frames.
 
+    Args:
+        pairs: Pairs of frames.
+        on_progress: Called with (frames done, `total`) after each frame.
+        total: Number of frames if known, for the progress.
+        measure: Metrics of a frame.
+    Returns:
+        Metrics.
     Raises:
-        UsageError: there are none.
+        UsageError: there are no frames.
     """
     per_frame: list[FrameMetrics] = []
     for frame, frame_hat in pairs:
@@ -92,7 +103,7 @@ def _check_sizes(reference: str | Path, source: VideoInfo, decoded: str | Path, 
 
 
 def _check_rates(reference: str | Path, source: VideoInfo, decoded: str | Path, result: VideoInfo) -> None:
-    """A folder of pictures has no frame rate, and goes with any."""
+    """Compare frame rates; a folder of pictures has none and matches any."""
     if not (source.knows_fps and result.knows_fps):
         return
     if abs(result.fps / source.fps - 1) > RATE_TOLERANCE:

@@ -1,4 +1,4 @@
-"""How much a codec computes, by its name."""
+"""Computational complexity of codecs by name."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from deepsphere_codec.models.zoo import load_model
 
 
 def complexity_of(model: str) -> Complexity:
-    """Of a model by its name or folder, or of `planar-ssf2020`, which needs no weights for it.
+    """Count the computation of a model given by name or folder, or of `planar-ssf2020`, which needs no weights for it.
 
     Raises:
         UsageError: there is no such model.
     """
     if model == NAME:
         from deepsphere_codec.evaluation.anchors.ssf2020.network import (
-            complexity as complexity_of_ssf2020,  # others need it not
+            complexity as complexity_of_ssf2020,  # not needed for other models
         )
 
         return complexity_of_ssf2020()

@@ -1,4 +1,4 @@
-"""The parts of a rate-distortion figure: curves, axes, and the ceiling."""
+"""Elements of rate-distortion figures: curves, axes, and ceilings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ with optional_imports():
     from matplotlib.transforms import Bbox
 
 CEILING, CUBEMAP_CEILING = "ceiling", "cubemap-ceiling"
-# Classical codecs stay in cool greys and blues, so that the eye goes to the models.
+# Classical codecs have cool greys and blues, so that the models stand out.
 ANCHOR_COLOURS = {
     "x264": "#9aa5b1",
     "x264-zerolatency": "#c3cad3",
@@ -34,27 +34,38 @@ ANCHOR_COLOURS = {
 MODEL_COLOURS = ("#d1495b", "#e3a21a", "#1fa187", "#b667f1", "#7a1f1f")
 
 RATE_STEPS = (1.0, 2.0, 5.0), (1.0, 3.0), (1.0,)
-"""Rates with a tick, from one power of ten to the next: as many as there is room for."""
-TICK_GAP = 4.0  # least distance of their labels, pixels
+"""Factors of the rates with a tick within a decade; the first set whose labels fit is used."""
+TICK_GAP = 4.0  # smallest distance of their labels, pixels
 
-FAR = 0.2  # in parts of the curves' range: a ceiling this far above them would squeeze them
+FAR = 0.2  # as a share of the curves' range: a ceiling farther above would compress them
 
 
 class Curve(NamedTuple):
+    """Rate-distortion curve of one codec with its style."""
+
     name: str
     colour: str
     is_model: bool
-    points: Sequence[Point]  # by rate
+    points: Sequence[Point]  # sorted by rate
     marker: str = "o"
 
 
 class Ceiling(NamedTuple):
+    """Quality after resampling alone: resolution, and WS-PSNR-YUV in dB."""
+
     nside: float
     decibels: float
 
 
 def curves_of(results: Sequence[Results], points: Mapping[str, Sequence[Point]]) -> list[Curve]:
-    """The curves to draw from the points of each codec, by its name."""
+    """Make the curves of codecs; ceilings are left out.
+
+    Args:
+        results: Results of the codecs.
+        points: Points of each codec by name.
+    Returns:
+        Curves with points sorted by rate.
+    """
     drawn = [each for each in results if each.codec not in (CEILING, CUBEMAP_CEILING)]
     models = [each.name for each in drawn if each.codec not in ANCHOR_COLOURS]
     curves = []
@@ -69,20 +80,41 @@ def curves_of(results: Sequence[Results], points: Mapping[str, Sequence[Point]])
 
 
 def ceilings_of(results: Sequence[Results], points: Mapping[str, Sequence[Point]]) -> list[Ceiling]:
-    """The ceilings among them."""
+    """Make the ceilings among the results.
+
+    Args:
+        results: Results of the codecs.
+        points: Points of each codec by name.
+    Returns:
+        Ceilings.
+    """
     ceilings = [point for each in results if each.codec == CEILING for point in points[each.name]]
     return [Ceiling(point.quality, point.ws_psnr_yuv) for point in ceilings]
 
 
 def is_far(ceilings: Sequence[Ceiling], curves: Sequence[Curve]) -> bool:
-    """Whether the ceilings lie so high that the curves need the axis for themselves."""
+    """Check whether the ceilings lie so far above the curves that common axes would compress the curves.
+
+    Args:
+        ceilings: Ceilings.
+        curves: Curves.
+    Returns:
+        Whether the ceilings need axes of their own.
+    """
     decibels = [point.ws_psnr_yuv for curve in curves for point in curve.points]
     top, bottom = max(decibels), min(decibels)
     return bool(ceilings) and min(ceiling.decibels for ceiling in ceilings) > top + FAR * (top - bottom)
 
 
 def draw_curves(axes: Axes, curves: Sequence[Curve], *, line_width: float, marker_size: float = 5.0) -> None:
-    """Each curve with its points; the models' are wider and on top."""
+    """Draw curves with their points; those of models are wider and on top.
+
+    Args:
+        axes: Axes to draw on.
+        curves: Curves.
+        line_width: Width of lines in points.
+        marker_size: Size of markers in points.
+    """
     for curve in curves:
         axes.semilogx(
             [point.bpp for point in curve.points],
@@ -99,7 +131,13 @@ def draw_curves(axes: Axes, curves: Sequence[Curve], *, line_width: float, marke
 
 
 def draw_ceilings(axes: Axes, ceilings: Sequence[Ceiling], *, labelled: bool) -> None:
-    """A dashed line for each, with its name above it."""
+    """Draw a dashed line for each ceiling.
+
+    Args:
+        axes: Axes to draw on.
+        ceilings: Ceilings.
+        labelled: Whether to write the ceiling's name above the line.
+    """
     for nside, decibels in ceilings:
         axes.axhline(decibels, color=SOFT, linestyle=(0, (6, 4)), linewidth=1.2, zorder=2, label=ceiling_name(nside))
         if labelled:
@@ -108,11 +146,12 @@ def draw_ceilings(axes: Axes, ceilings: Sequence[Ceiling], *, labelled: bool) ->
 
 
 def ceiling_name(nside: float) -> str:
+    """Return the name of a ceiling in figures."""
     return f"resampling ceiling, nside {nside:g}"
 
 
 def dress(axes: Axes) -> None:
-    """A quiet grid, rates as plain numbers."""
+    """Set a light grid, and rates as plain numbers."""
     axes.grid(True, which="major", color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
@@ -124,7 +163,12 @@ def dress(axes: Axes) -> None:
 
 
 def space_rates(figure: Figure, axes: Axes) -> None:
-    """Leave out rates whose labels would touch; axes that share their rates with these follow."""
+    """Leave out rates whose labels would overlap; axes that share their rates with these follow.
+
+    Args:
+        figure: Figure of the axes.
+        axes: Axes with rates along x.
+    """
     for steps in RATE_STEPS:
         axes.xaxis.set_major_locator(LogLocator(subs=steps))
         figure.draw_without_rendering()
@@ -134,7 +178,7 @@ def space_rates(figure: Figure, axes: Axes) -> None:
 
 
 def rate_boxes(axes: Axes) -> list[Bbox]:
-    """Places of the labels of the rates that are in view, from left to right."""
+    """Return the bounding boxes of the visible rate labels, from left to right."""
     low, high = axes.get_xlim()
     ticks = zip(axes.get_xticks(), axes.get_xticklabels(), strict=True)
     return [label.get_window_extent() for value, label in ticks if low <= value <= high]

@@ -1,4 +1,4 @@
-"""What a measurement was made with, so that it can be made again."""
+"""Description of a measurement's environment, so that it can be repeated."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def environment() -> dict[str, Any]:
-    """Versions, FFmpeg too, system, processor, threads, and the commit where the package lies in its repository.
+    """Describe the environment in JSON types.
 
-    Ready for JSON.
+    Versions, including FFmpeg's, system, processor, threads, and the commit if the package lies in its repository.
     """
     found: dict[str, Any] = {
         "deepsphere-codec": __version__,
@@ -55,8 +55,8 @@ def _cpu() -> str:
 
 
 def _commit() -> str | None:
-    """The commit of the repository that holds the package, with -dirty after it where files differ."""
-    if not (ROOT / ".git").exists():  # installed elsewhere: whatever repository lies around it is not ours
+    """Commit of the repository that contains the package, with the suffix -dirty if files differ."""
+    if not (ROOT / ".git").exists():  # installed elsewhere: a repository around it would not be ours
         return None
     command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:

@@ -1,6 +1,7 @@
-"""Measure codecs on a folder of clips and keep what was measured: a run that was broken off goes on where it was.
+"""Measurement of codecs on a folder of clips with stored results; an interrupted run can be continued.
 
-A point that cannot be measured is kept as missing, with its reason, and tried again in the next run; the rest is done.
+A point that cannot be measured is stored as missing, with the reason, and tried again in the next run; the other points
+are measured.
 """
 
 from __future__ import annotations
@@ -15,23 +16,34 @@ from deepsphere_codec.errors import CodecError, UsageError
 from deepsphere_codec.evaluation.environment import environment
 from deepsphere_codec.evaluation.results import Missing, Point, Results, read_results, write_results
 
-WEIGHTS = {"weights_hash", "tables_hash"}  # settings that new training changes: their old points are outdated
+WEIGHTS = {"weights_hash", "tables_hash"}  # settings that change with training: points with other values are outdated
 
 
 class Codec(Protocol):
-    """Something that can be measured on a clip: `AnchorCodec`, `ModelCodec`, `CeilingCodec`."""
+    """Codec that can be measured on a clip: `AnchorCodec`, `ModelCodec`, `CeilingCodec`."""
 
-    codec: str  # as on the command line
-    name: str  # of its curve
+    codec: str  # name on the command line
+    name: str  # name of its curve
     description: str
-    settings: dict[str, Any]  # all that the points depend on, in JSON's types: points of other settings are not reused
-    qualities: tuple[float, ...]  # measured unless others are asked for
+    settings: dict[str, Any]  # everything the points depend on, in JSON types: points of other settings are not reused
+    qualities: tuple[float, ...]  # default qualities
 
-    def measure(self, clip: Path, quality: float) -> Point: ...
+    def measure(self, clip: Path, quality: float) -> Point:
+        """Measure one clip at one quality.
+
+        Args:
+            clip: Film to code.
+            quality: Quality on the codec's own scale.
+        Returns:
+            Rate, metrics and seconds.
+        Raises:
+            CodecError: the point cannot be measured.
+        """
+        ...
 
 
 class PointProgress(NamedTuple):
-    """One point more, or one that is missing; for a progress bar."""
+    """Progress of a measurement, for a progress bar: one more point measured or missing."""
 
     codec: str
     clip: str
@@ -54,19 +66,20 @@ def evaluate(
 ) -> list[Results]:
     """Measure codecs on clips and write results JSON after each point.
 
-    Points that OUT already holds of the same codec with the same settings are kept; those of other weights are dropped.
+    Existing points of the same codec with the same settings are reused; those of other weights are dropped.
 
     Args:
-        codecs: What to measure.
-        clips: Films, known by their file names.
-        out: A results file for all codecs together; or a folder, which gets one file for each codec.
-        qualities: On the codecs' own scale; each codec's default unless given.
-        jobs: Points that are measured side by side; they share the processor, so give models one thread each.
-        on_point: Called after each point that was measured, or found to be missing.
+        codecs: Codecs to measure.
+        clips: Films, identified by their file names.
+        out: Results file for all codecs together, or a folder for one file per codec.
+        qualities: Qualities on the codecs' own scale; None for each codec's default.
+        jobs: Number of points measured in parallel; they share the processor, so give models one thread each.
+        on_point: Called after each point that was measured or found to be missing.
     Returns:
-        The results of each codec, with what is missing in them.
+        Results of each codec, including missing points.
     Raises:
-        UsageError: two clips have one name, or OUT is no results file or one of other settings (other weights aside).
+        UsageError: two clips have the same name, or `out` is no results file or one of other settings (apart from
+            weights).
     """
     _check_names(clips)
     files = _files(codecs, Path(out))
@@ -94,7 +107,7 @@ def _evaluate_one(
 ) -> Results:
     results = Results(codec.name, codec.description, codec.codec, codec.settings, {}, environment() | {"jobs": jobs})
     results = replace(results, clips=_reusable(before, codec.settings), missing=_still_missing(before, codec.settings))
-    # All clips at one quality before the next: what is there after an hour is a whole point of the mean curve.
+    # All clips at one quality before the next, so that points of the mean curve are complete early.
     wanted = [(clip, float(quality)) for quality in qualities or codec.qualities for clip in clips]
     todo = [(clip, quality) for clip, quality in wanted if not _has(results.clips, clip.name, quality)]
     for done, (clip, point) in enumerate(_side_by_side(codec, todo, jobs), 1):
@@ -111,8 +124,8 @@ def _evaluate_one(
 def _side_by_side(
     codec: Codec, wanted: Sequence[tuple[Path, float]], jobs: int
 ) -> Iterator[tuple[Path, Point | Missing]]:
-    """Points as they come, `jobs` at a time."""
-    with ThreadPoolExecutor(jobs) as pool:  # threads: the work is done by processes and libraries of their own
+    """Points in order of completion, `jobs` in parallel."""
+    with ThreadPoolExecutor(jobs) as pool:  # threads suffice: the work is done by other processes and in libraries
         clip_of = {pool.submit(_measured, codec, clip, quality): clip for clip, quality in wanted}
         place = {future: i for i, future in enumerate(clip_of)}
         pending = set(clip_of)
@@ -126,7 +139,7 @@ def _side_by_side(
 
 
 def _measured(codec: Codec, clip: Path, quality: float) -> Point | Missing:
-    """A point; or why there is none, whatever it was: one clip must not cost a night's run."""
+    """A point, or the reason for its absence, whatever the exception: one clip must not stop a long run."""
     try:
         return codec.measure(clip, quality)
     except CodecError as error:
@@ -137,7 +150,7 @@ def _measured(codec: Codec, clip: Path, quality: float) -> Point | Missing:
 
 
 def _reusable(before: Results | None, settings: Mapping[str, Any]) -> Mapping[str, Sequence[Point]]:
-    """Earlier points with these settings; none where the weights are others."""
+    """Earlier points with these settings; none if the weights differ."""
     if before is None:
         return {}
     differ = {key for key in {*before.settings, *settings} if before.settings.get(key) != settings.get(key)}
@@ -151,7 +164,7 @@ def _reusable(before: Results | None, settings: Mapping[str, Any]) -> Mapping[st
 
 
 def _still_missing(before: Results | None, settings: Mapping[str, Any]) -> Sequence[Missing]:
-    """What an earlier run with these settings did not get; it stays, where this run does not try it again."""
+    """Points missing in an earlier run with these settings; they stay unless this run tries them again."""
     return before.missing if before and before.settings == settings else ()
 
 

@@ -1,4 +1,4 @@
-"""JSON files of measurements: read with one clear error, written whole or not at all."""
+"""JSON files of measurements: read with one clear error, written atomically."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from deepsphere_codec.runtime.atomic import atomic_output
 
 
 def read_json(path: str | Path) -> Any:
-    """What the file holds.
+    """Read the contents of a JSON file.
 
     Raises:
-        UsageError: it cannot be read, or is no JSON.
+        UsageError: it cannot be read, or is not JSON.
     """
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
@@ -25,11 +25,14 @@ def read_json(path: str | Path) -> Any:
 
 
 def write_json(path: str | Path, data: Any) -> None:
-    """Write the file and the folders that it lies in, in place of what is there.
+    """Write a JSON file and its folders atomically; an existing file is replaced.
 
+    Args:
+        path: File to write.
+        data: Contents in JSON types.
     Raises:
         ValueError: a number is not finite.
-        UsageError: it cannot be written.
+        UsageError: the file cannot be written.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Names beside curves' ends and beside points, moved apart where they would overlap."""
+"""Labels at the ends of curves and beside points, moved apart if they would overlap."""
 
 from __future__ import annotations
 
@@ -18,12 +18,18 @@ with optional_imports():
     from matplotlib.figure import Figure
     from matplotlib.transforms import Bbox
 
-LABEL_POINTS = 13.0  # least distance of two labels
+LABEL_POINTS = 13.0  # smallest distance of two labels
 
 
 def label_ends(figure: Figure, axes: Axes, curves: Sequence[Curve]) -> None:
-    """Each curve's name beside its best point; names that would overlap move apart, a thin line leads back."""
-    figure.draw_without_rendering()  # the scales are settled now
+    """Write each curve's name beside its best point; overlapping names are moved apart and connected by a thin line.
+
+    Args:
+        figure: Figure of the axes.
+        axes: Axes with the curves.
+        curves: Curves to label.
+    """
+    figure.draw_without_rendering()  # finalises the scales
     per_point = 72 / figure.dpi
     ends = sorted(curves, key=lambda curve: curve.points[-1].ws_psnr_yuv)
     heights = [_place(axes, curve.points[-1])[1] * per_point for curve in ends]
@@ -51,14 +57,21 @@ def label_ends(figure: Figure, axes: Axes, curves: Sequence[Curve]) -> None:
 
 
 def _place(axes: Axes, point: Point) -> tuple[float, float]:
-    """Of a point on the figure, in dots."""
+    """Position of a point on the figure, in dots."""
     x, y = axes.transData.transform((point.bpp or 0.0, point.ws_psnr_yuv))
     return float(x), float(y)
 
 
 def spread(heights: Sequence[float], distance: float) -> list[float]:
-    """The nearest places to sorted heights that lie at least so far apart: clumps grow around their middle."""
-    clumps: list[list[float]] = []  # wanted centres, one list for each clump
+    """Compute the positions nearest to given ones that are at least `distance` apart.
+
+    Args:
+        heights: Wanted positions, sorted.
+        distance: Smallest distance, in the same unit.
+    Returns:
+        Positions; groups of close ones are spread around their centre.
+    """
+    clumps: list[list[float]] = []  # wanted centres, one list per group
     for height in heights:
         clumps.append([height])
         while len(clumps) > 1 and _edge(clumps[-1], distance, -1) < _edge(clumps[-2], distance, 1) + distance:
@@ -76,7 +89,7 @@ def _edge(clump: Sequence[float], distance: float, side: int) -> float:
 
 
 class LabelledPoint(NamedTuple):
-    """A point of a figure, in its data's units, and the name to stand beside it."""
+    """Point of a figure, in data coordinates, and the label beside it."""
 
     name: str
     x: float
@@ -85,14 +98,14 @@ class LabelledPoint(NamedTuple):
 
 
 def label_points(axes: Axes, points: Sequence[LabelledPoint], taken: Sequence[Bbox]) -> None:
-    """Names beside their points, where nothing else is.
+    """Place labels beside their points without overlaps.
 
-    A name stands nearer to its own point than to any other, or a thin line leads from it to its point.
+    A label is nearer to its own point than to any other, or a thin line connects it to its point.
 
     Args:
-        axes: Whose scales are settled.
-        points: With their names.
-        taken: Places to leave free, pixels.
+        axes: Axes with final scales.
+        points: Points with labels.
+        taken: Areas to leave free, pixels.
     """
     per_point, inside, taken = axes.figure.dpi / 72, axes.get_window_extent(), list(taken)
     spots = [axes.transData.transform((point.x, point.y)) for point in points]
@@ -119,13 +132,13 @@ def label_points(axes: Axes, points: Sequence[LabelledPoint], taken: Sequence[Bb
         taken += _along(spot, spot + offset) if is_led else []
 
 
-_CLOSE, _STEP, _STEPS, _TURNS = 7.0, 7.0, 14, 24  # points, points, and numbers of what is tried
+_CLOSE, _STEP, _STEPS, _TURNS = 7.0, 7.0, 14, 24  # first distance and step in points, numbers of steps and angles tried
 
 
 def _free_offset(
     size: Bbox, spot: np.ndarray, others: Sequence[np.ndarray], inside: Bbox, taken: Sequence[Bbox], per_point: float
 ) -> tuple[np.ndarray, bool]:
-    """The nearest free place of a label's middle, pixels from its point, and whether a line must lead there."""
+    """Nearest free offset of a label's centre from its point, pixels, and whether a connecting line is needed."""
     for step, turn in product(range(_STEPS), range(_TURNS)):
         angle, gap = 2 * math.pi * turn / _TURNS, (_CLOSE + _STEP * step) * per_point
         direction = np.array([math.cos(angle), math.sin(angle)])
@@ -156,5 +169,5 @@ def _along(start: np.ndarray, end: np.ndarray) -> list[Bbox]:
 
 
 def _crosses(line: Sequence[Bbox], box: Bbox) -> bool:
-    """Whether a line runs through a label; it may cross other lines, which are small boxes."""
+    """Whether a line crosses a label; lines, which are small boxes, may cross each other."""
     return box.width > 8 and any(each.overlaps(box) for each in line)

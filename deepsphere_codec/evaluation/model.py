@@ -1,4 +1,4 @@
-"""A learned model, measured as a user meets it: the command encodes in one process and decodes in another."""
+"""Measurement of a learned model as users run it: the command encodes in one process and decodes in another."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CURVE_QUALITIES = (1.0, 3.0, 5.0, 7.0)
 
 
 class Identity(NamedTuple):
-    """What tells one set of weights from another."""
+    """Name and hashes that identify a set of weights."""
 
     name: str
     weights_hash: str
@@ -29,7 +29,7 @@ class Identity(NamedTuple):
 
 
 class CodingOptions(NamedTuple):
-    """The command's flags; None is its default."""
+    """Options of the command; None for its default."""
 
     frames: int | None = None
     gop: int = 32
@@ -41,13 +41,13 @@ class CodingOptions(NamedTuple):
 
 
 class ModelCodec:
-    """A model of this package.
+    """Model of this package that can be measured on clips.
 
     Args:
-        model: Its name or its folder.
-        identity: Of its weights; see `identify`.
-        options: How to encode and decode.
-        command: The command line's beginning, for tests.
+        model: Name or folder of the model.
+        identity: Identity of its weights; see `identify`.
+        options: Options for encoding and decoding.
+        command: Beginning of the command line, for tests.
     """
 
     qualities: tuple[float, ...] = CURVE_QUALITIES
@@ -55,7 +55,7 @@ class ModelCodec:
     def __init__(
         self, model: str, identity: Identity, options: CodingOptions, command: Sequence[str] = COMMAND
     ) -> None:
-        self.codec = identity.name  # not the folder, which means nothing on another machine
+        self.codec = identity.name  # not the folder, which is specific to a machine
         self._model = model
         parts = [
             identity.name,
@@ -72,10 +72,14 @@ class ModelCodec:
         self._command = tuple(command)
 
     def measure(self, clip: Path, quality: float, *, keep: Path | None = None) -> Point:
-        """Encode the clip into a file, decode the file, compare.
+        """Encode the clip to a file, decode the file, and compare.
 
         Args:
-            keep: Where to leave the decoded film (`.mkv`); nowhere unless given.
+            clip: Film to code.
+            quality: Quality, 1 … 8.
+            keep: File for the decoded film (`.mkv`); None to discard it.
+        Returns:
+            Rate, metrics and seconds.
         Raises:
             CodecError: a process failed; with its message and its exit code.
         """
@@ -115,15 +119,17 @@ def measure_files(
     code: Callable[[Path, Path], Mapping[str, Any]],
     keep: Path | None = None,
 ) -> Point:
-    """Encode a clip into a file, decode the file, compare.
+    """Encode a clip to a file, decode the file, and compare.
 
     Args:
-        clip: The film.
-        quality: On the codec's own scale.
+        clip: Film to code.
+        quality: Quality on the codec's own scale.
         frames: Number of frames from the first; None for all.
-        code: Encodes into its first path and decodes to its second; returns "width", "height", "bpp_i", "bpp_p",
-            "encode_seconds" and "decode_seconds".
-        keep: Where to leave the decoded film (`.mkv`); nowhere unless given.
+        code: Function that encodes to its first path and decodes to its second; it returns "width", "height", "bpp_i",
+            "bpp_p", "encode_seconds" and "decode_seconds".
+        keep: File for the decoded film (`.mkv`); None to discard it.
+    Returns:
+        Rate, metrics and seconds.
     """
     with tempfile.TemporaryDirectory(prefix="deepsphere-") as folder:
         stream, film = Path(folder, "coded"), keep or Path(folder, "decoded.mkv")
@@ -139,10 +145,13 @@ def measure_files(
 
 
 def run_command(line: Sequence[str], what: str) -> dict[str, Any]:
-    """Run a command that prints one JSON object, in a process of its own.
+    """Run a command that prints one JSON object, in a separate process.
 
     Args:
-        what: It does, for messages.
+        line: Command line.
+        what: Description of the command's task, for messages.
+    Returns:
+        The printed object.
     Raises:
         CodecError: it failed; with its message and its exit code.
     """
@@ -156,7 +165,7 @@ def run_command(line: Sequence[str], what: str) -> dict[str, Any]:
 
 
 def identify(model: str) -> Identity:
-    """Load a model, to learn its name and hashes.
+    """Load a model to get its name and hashes.
 
     Raises:
         UsageError: there is no such model.
@@ -168,6 +177,6 @@ def identify(model: str) -> Identity:
 
 
 def _bpp_of_type(info: Mapping[str, Any], frame_type: str, pixels: int) -> float | None:
-    """Mean payload of one frame type in bits per pixel; None where the film has no such frame."""
+    """Mean payload of one frame type in bits per pixel; None if the film has no such frame."""
     found = info.get("frame_types", {}).get(frame_type)
     return found["bytes"] * 8 / (found["count"] * pixels) if found and found["count"] else None

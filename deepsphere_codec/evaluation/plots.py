@@ -1,4 +1,4 @@
-"""Rate-distortion figures: the mean curve of each codec, and one small panel per clip. SVG or PNG by suffix."""
+"""Rate-distortion figures: the mean curve of each codec, and one small panel per clip; SVG or PNG by suffix."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ PANEL_COLUMNS = 4
 
 
 def plot_mean(results: Sequence[Results], path: str | Path) -> None:
-    """The mean over clips of each codec, WS-PSNR-YUV against bits per pixel; the ceiling as a dashed line.
+    """Plot the mean over clips of each codec, WS-PSNR-YUV against bits per pixel; the ceiling is a dashed line.
 
-    A ceiling far above all curves is drawn in a strip of its own, beyond a break in the axis.
+    A ceiling far above all curves is drawn in a separate strip, beyond a break in the axis.
 
     Args:
-        results: Each codec's; that of codec "ceiling" becomes the line.
-        path: Ends in .svg or .png.
+        results: Results of each codec; those of codec "ceiling" become the line.
+        path: File to write, ends in .svg or .png.
     Raises:
-        UsageError: another ending, or nothing to draw.
+        UsageError: the file has another ending, or there is nothing to draw.
     """
     path = figure_path(path)
     means = {each.name: each.mean for each in results}
@@ -54,7 +54,9 @@ def plot_mean(results: Sequence[Results], path: str | Path) -> None:
         raise UsageError("there is no curve to draw: no codec has points on all of its clips")
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(8.6, 5.4))
-        figure.subplots_adjust(left=0.085, right=0.8, bottom=0.11, top=0.91, hspace=0.07)  # fixed, for the labels
+        figure.subplots_adjust(
+            left=0.085, right=0.8, bottom=0.11, top=0.91, hspace=0.07
+        )  # fixed, because labels depend on it
         top, axes = broken_axes(figure, ceilings) if is_far(ceilings, curves) else (figure.subplots(),) * 2
         draw_curves(axes, curves, line_width=2.0)
         draw_ceilings(top, ceilings, labelled=True)
@@ -67,12 +69,15 @@ def plot_mean(results: Sequence[Results], path: str | Path) -> None:
 
 
 def plot_clips(results: Sequence[Results], path: str | Path) -> None:
-    """One panel per clip on common axes, the same curves in each.
+    """Plot one panel per clip with the same axes and codecs in all.
 
-    Where a ceiling is far above the curves, it is a number over the panel.
+    A ceiling far above the curves is written as a number over the panel.
 
+    Args:
+        results: Results of each codec.
+        path: File to write, ends in .svg or .png.
     Raises:
-        UsageError: the ending is neither .svg nor .png, or there is nothing to draw.
+        UsageError: the file has another ending, or there is nothing to draw.
     """
     path = figure_path(path)
     clips = sorted({clip for each in results if each.codec != CEILING for clip in each.clips})
@@ -82,7 +87,7 @@ def plot_clips(results: Sequence[Results], path: str | Path) -> None:
         raise UsageError("there is no curve to draw: no codec has points on any clip")
     ceilings = {clip: ceilings_of(results, panels[clip]) for clip in drawn}
     far = is_far(sum(ceilings.values(), []), sum(drawn.values(), []))
-    columns = min(PANEL_COLUMNS, len(drawn) + 1)  # one place more, for the legend
+    columns = min(PANEL_COLUMNS, len(drawn) + 1)  # one more panel for the legend
     rows = math.ceil((len(drawn) + 1) / columns)
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(3.0 * columns + 0.4, 2.4 * rows + 0.4), layout="constrained")
@@ -104,7 +109,14 @@ def plot_clips(results: Sequence[Results], path: str | Path) -> None:
 
 
 def broken_axes(figure: Figure, ceilings: Sequence[Ceiling]) -> tuple[Axes, Axes]:
-    """A strip for the ceilings above the axes for the curves, and the marks of a break between them."""
+    """Make axes for the ceilings above the axes for the curves, with the marks of a break between them.
+
+    Args:
+        figure: Figure to add the axes to.
+        ceilings: Ceilings, which set the range of the upper axes.
+    Returns:
+        Upper axes and lower axes.
+    """
     strip, axes = figure.subplots(2, 1, sharex=True, height_ratios=[1, 8])
     decibels = [ceiling.decibels for ceiling in ceilings]
     strip.set_ylim(min(decibels) - 1, max(decibels) + 2.5)
@@ -124,7 +136,7 @@ def _note_ceilings(axes: Axes, ceilings: Sequence[Ceiling]) -> None:
 
 
 def _legend(place: Axes, panels: Sequence[Axes], ceilings: set[float]) -> None:
-    """All names in a free place; the ceilings' too, where they are numbers and not lines."""
+    """Legend in a free panel; it includes the ceilings if they are numbers and not lines."""
     found: dict[str, Any] = {}
     for axes in panels:
         handles, labels = axes.get_legend_handles_labels()
@@ -143,7 +155,7 @@ def _mean_title(results: Sequence[Results]) -> str:
 
 
 def figure_path(path: str | Path) -> Path:
-    """Where a figure may be saved.
+    """Convert to a path and check that a figure can be saved there.
 
     Raises:
         UsageError: the ending is neither .svg nor .png.
@@ -155,7 +167,12 @@ def figure_path(path: str | Path) -> Path:
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """As the path ends; nothing in the file tells when it was made."""
+    """Save a figure in the format of the path's ending, without a date, so that files are reproducible.
+
+    Args:
+        figure: Figure.
+        path: File to write.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     metadata = {"Date": None} if path.suffix.lower() == ".svg" else {}
     figure.savefig(path, dpi=150, bbox_inches="tight", pad_inches=0.15, metadata=metadata)

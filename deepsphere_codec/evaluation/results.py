@@ -1,10 +1,10 @@
-"""Results of one codec on a set of clips, and the JSON file they live in.
+"""Results of one codec on a set of clips, and their JSON file.
 
     {"version", "name", "description", "codec", "settings", "clips": {clip: [point, …]}, "mean": [point, …],
      "missing": [{"clip", "quality", "why"}, …], "environment"}
 
-A file holds one such object, or a list of them. What could not be measured is null; decibels count at most 100. Version
-1, which said no version, knew fewer metrics and none that were missing.
+A file holds one such object, or a list of them. Values that could not be measured are null; decibels are at most 100.
+Version 1, whose files have no "version", has fewer metrics and no missing points.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ VERSION = 2
 
 @dataclass(frozen=True)
 class Point:
-    """One clip, or a mean over clips, at one quality.
+    """Measurement of one clip, or a mean over clips, at one quality.
 
-    quality is the codec's own scale (an anchor's crf, the ceiling's nside). bpp counts all bytes of the file per pixel
-    of the ERP source; bpp_i and bpp_p count the payloads per pixel of an I-frame, and of any other frame. Seconds are
-    those of all frames together. The metrics are the means that `FrameMetrics` holds, in the order of the files; all
-    but the first may be missing.
+    quality is on the codec's own scale (an anchor's crf, the ceiling's nside). bpp counts all bytes of the file per
+    pixel of the ERP source; bpp_i and bpp_p count the payloads per pixel of an I-frame, and of any other frame. Seconds
+    are those of all frames together. The metrics are the means in `FrameMetrics`, in the order of the files; all but
+    the first may be None.
     """
 
     quality: float
@@ -62,51 +62,59 @@ REQUIRED = ("quality", "bpp", "ws_psnr_yuv")
 
 
 class Missing(NamedTuple):
-    """A point that could not be measured."""
+    """Point that could not be measured."""
 
     clip: str
     quality: float
-    why: str  # in one line
+    why: str  # reason, in one line
 
 
 @dataclass(frozen=True)
 class Results:
-    """What one codec with one set of settings reached; `mean` follows from `clips`."""
+    """Measurements of one codec with one set of settings; `mean` is computed from `clips`."""
 
-    name: str  # of the curve
+    name: str  # name of the curve
     description: str
     codec: str
-    settings: Mapping[str, Any]  # JSON's own types only, so that they compare equal when read back
+    settings: Mapping[str, Any]  # JSON types only, so that they compare equal when read back
     clips: Mapping[str, Sequence[Point]] = field(default_factory=dict)
     environment: Mapping[str, Any] = field(default_factory=dict)
     missing: Sequence[Missing] = ()
 
     @property
     def mean(self) -> list[Point]:
+        """Means over the clips."""
         return mean_points(self.clips)
 
     def with_point(self, clip: str, point: Point) -> Results:
-        """A copy in which the clip has this point in place of any other of its quality, and is not missing there."""
+        """Return a copy with a point of a clip in place of any other, or missing, point of its quality.
+
+        Args:
+            clip: Name of the clip.
+            point: New point.
+        Returns:
+            Copy.
+        """
         others = [each for each in self.clips.get(clip, ()) if each.quality != point.quality]
         points = sorted([*others, point], key=lambda each: each.quality)
         missing = self._missing_but(clip, point.quality)
         return replace(self, clips=dict(sorted({**self.clips, clip: points}.items())), missing=missing)
 
     def with_missing(self, missing: Missing) -> Results:
-        """A copy that says of a point why it is missing."""
+        """Return a copy in which a point is recorded as missing."""
         return replace(self, missing=sorted([*self._missing_but(missing.clip, missing.quality), missing]))
 
     def _missing_but(self, clip: str, quality: float) -> list[Missing]:
         return [each for each in self.missing if (each.clip, each.quality) != (clip, quality)]
 
     def on_clips(self, clips: Iterable[str]) -> Results:
-        """A copy with these clips only."""
+        """Return a copy with only these clips."""
         kept = {clip: self.clips[clip] for clip in clips}
         return replace(self, clips=kept, missing=[each for each in self.missing if each.clip in kept])
 
 
 def mean_points(clips: Mapping[str, Sequence[Point]]) -> list[Point]:
-    """Means over clips, one for each quality that every clip has; a value that one clip lacks has no mean."""
+    """Compute means over clips, one for each quality that every clip has; a value that one clip lacks has no mean."""
     by_quality = [{point.quality: point for point in points} for points in clips.values()]
     common = set.intersection(*(set(points) for points in by_quality)) if by_quality else set()
     return [_mean([points[quality] for points in by_quality]) for quality in sorted(common)]
@@ -124,15 +132,15 @@ def read_results(path: str | Path) -> list[Results]:
     """Read a results file.
 
     Raises:
-        UsageError: the file cannot be read, a newer version wrote it, or something in it is missing or of the wrong
-            kind; says where.
+        UsageError: the file cannot be read, a newer version wrote it, or a value is missing or of the wrong type; says
+            where.
     """
     data = read_json(path)
     return [results_from_json(each, str(path)) for each in (data if isinstance(data, list) else [data])]
 
 
 def is_results_file(path: str | Path) -> bool:
-    """Whether a JSON file sets out to be results: other measurements lie beside them.
+    """Check whether a JSON file is meant to hold results, and not other measurements.
 
     Raises:
         UsageError: the file cannot be read.
@@ -142,13 +150,20 @@ def is_results_file(path: str | Path) -> bool:
 
 
 def write_results(path: str | Path, results: Sequence[Results]) -> None:
-    """Write a results file, whole or not at all: one object, or a list where there are several."""
+    """Write a results file atomically: one object, or a list if there are several.
+
+    Args:
+        path: File to write.
+        results: Results of each codec.
+    Raises:
+        UsageError: the file cannot be written.
+    """
     data = [results_to_json(each) for each in results]
     write_json(path, data[0] if len(data) == 1 else data)
 
 
 def results_to_json(results: Results) -> dict[str, Any]:
-    """The object that a results file holds."""
+    """Convert results to the object that a results file holds."""
     return {
         "version": VERSION,
         "name": results.name,
@@ -163,10 +178,15 @@ def results_to_json(results: Results) -> dict[str, Any]:
 
 
 def results_from_json(data: Any, where: str = "results") -> Results:
-    """Check such an object and read it; keys unknown here are left aside, and the means are made anew.
+    """Check an object of a results file and convert it; unknown keys are ignored, and the means are computed again.
 
+    Args:
+        data: Object.
+        where: Name of the object, for messages.
+    Returns:
+        Results.
     Raises:
-        UsageError: a newer version wrote it, or something is missing or of the wrong kind; says where.
+        UsageError: a newer version wrote it, or a value is missing or of the wrong type; says where.
     """
     _check_version(data, where)
     kinds = {"name": str, "description": str, "codec": str, "settings": dict, "clips": dict, "environment": dict}

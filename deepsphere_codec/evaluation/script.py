@@ -1,4 +1,4 @@
-"""What scripts share: exit codes as the command's, a bar on standard error, and checks of arguments."""
+"""Common parts of scripts: exit codes of the command, a progress bar on standard error, and checks of arguments."""
 
 from __future__ import annotations
 
@@ -19,11 +19,14 @@ POINTS_ARE_KEPT = "the points measured so far are kept, run it again to go on"
 
 
 def run(main: Callable[[], int | None], name: str = "", kept: str = POINTS_ARE_KEPT) -> int:
-    """Run a script's main function, for its exit code; an error is one line on standard error, and has a code too.
+    """Run a script's main function and return its exit code; an error is printed as one line on standard error.
 
     Args:
-        name: Of the script, if the line is to begin with it.
-        kept: What is said of the work that was done before an interrupt.
+        main: Main function; returns an exit code, or None for 0.
+        name: Name of the script, to begin the line of an error with; empty for none.
+        kept: Message about work that was saved before an interrupt.
+    Returns:
+        Exit code.
     """
     head = f"{name}: " if name else ""
     try:
@@ -42,7 +45,7 @@ def run(main: Callable[[], int | None], name: str = "", kept: str = POINTS_ARE_K
 
 @contextmanager
 def imports_of_script() -> Iterator[None]:
-    """Import inside what a script needs: an absent package ends the script, in one line on standard error."""
+    """Context for a script's imports: a missing package ends the script with one line on standard error."""
     try:
         with optional_imports():
             yield
@@ -52,7 +55,14 @@ def imports_of_script() -> Iterator[None]:
 
 
 def check_positive(args: argparse.Namespace, *names: str) -> None:
-    """Raises UsageError where one of these numbers is given and not above 0."""
+    """Check that arguments are above 0 if they are given.
+
+    Args:
+        args: Parsed arguments.
+        *names: Names of the arguments to check.
+    Raises:
+        UsageError: a number is not above 0.
+    """
     for name in names:
         value = getattr(args, name)
         if value is not None and value <= 0:
@@ -60,7 +70,14 @@ def check_positive(args: argparse.Namespace, *names: str) -> None:
 
 
 def report_missing(results: Sequence[Results], stream: TextIO | None = None) -> int:
-    """One line for each point that is missing, on standard error; the exit code that a script ends with."""
+    """Write one line for each missing point.
+
+    Args:
+        results: Results of each codec.
+        stream: Stream to write to; None for standard error.
+    Returns:
+        Exit code of the script.
+    """
     lines = [f"missing: {each.codec} {_missing_line(missing)}" for each in results for missing in each.missing]
     for line in lines:
         (stream or sys.stderr).write(f"{line}\n")
@@ -69,7 +86,7 @@ def report_missing(results: Sequence[Results], stream: TextIO | None = None) -> 
 
 @contextmanager
 def point_bar(stream: TextIO | None = None) -> Iterator[OnPoint]:
-    """A callback that draws a bar on a terminal, and writes a line for each point in either case."""
+    """Provide a callback that draws a progress bar on a terminal, and writes a line for each point in any case."""
     from tqdm import tqdm
 
     stream = stream or sys.stderr

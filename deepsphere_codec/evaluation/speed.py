@@ -1,4 +1,4 @@
-"""Seconds and memory of one P-frame at real size, CompressAI's planar ssf2020 beside our models; and of metrics."""
+"""Time and memory of one P-frame at full size, for CompressAI's planar ssf2020 and our models; and time of metrics."""
 
 from __future__ import annotations
 
@@ -33,27 +33,29 @@ FAST = ", preset fast"
 
 
 class FrameTimes(NamedTuple):
-    """Seconds of one P-frame."""
+    """Seconds for one P-frame."""
 
     encode: float
     decode: float
 
 
 Codec = Callable[[], FrameTimes]
-"""Codes the next P-frame of a film and decodes it."""
+"""Function that codes the next P-frame of a film and decodes it."""
 
 
 def compare_speed(
     models: Sequence[str], frames: Sequence[YuvFrame], *, device: str = "cpu", rounds: int = 5
 ) -> list[dict[str, Any]]:
-    """Median seconds of a P-frame and peak memory; the codecs take turns, round after round.
+    """Measure median seconds of a P-frame and peak memory; the codecs take turns in every round.
 
-    Ours start from 8-bit frames and end with them, both resamplings included; ssf2020, with random weights, starts and
-    ends with tensors.
+    Our models start from 8-bit frames and end with them, including both resamplings; ssf2020, with random weights,
+    starts and ends with tensors.
 
     Args:
-        models: Names or folders; the first one is timed with the preset "fast", too.
-        frames: A short film, at least two frames; the first is coded as an I-frame, then they are gone round.
+        models: Names or folders of models; the first one is also timed with the preset "fast".
+        frames: Short film of at least two frames; the first is coded as an I-frame, then the frames are repeated.
+        device: Device to run on.
+        rounds: Number of rounds.
     Returns:
         For each codec {"codec", "encode_seconds", "decode_seconds", "peak_gib"}; the peak is that of a process that
         encodes an I-frame and P-frames, and decodes them.
@@ -78,13 +80,14 @@ def compare_speed(
 
 
 def motion_speed(name: str, frames: Sequence[YuvFrame], *, rounds: int = 5) -> dict[str, float]:
-    """Seconds that a picture's tree of motion takes on the CPU, from two references; medians over rounds.
+    """Measure the seconds for a frame's motion tree from two references on the CPU; medians over rounds.
 
     Args:
-        name: Model, or its folder.
-        frames: Three of a film.
+        name: Name or folder of a model.
+        frames: Three frames of a film.
+        rounds: Number of rounds.
     Returns:
-        {"search_seconds", "write_seconds", "read_seconds"}; the rotation of the camera counts as neither.
+        {"search_seconds", "write_seconds", "read_seconds"}; the estimation of the camera's rotation is not included.
     """
     network = load_model(name).network(NSIDE)
     resampler = make_resampler("healpix", frames[0].y.shape[0], frames[0].y.shape[1], NSIDE)
@@ -110,10 +113,13 @@ def motion_speed(name: str, frames: Sequence[YuvFrame], *, rounds: int = 5) -> d
 
 
 def metrics_speed(frames: Sequence[YuvFrame], *, rounds: int = 5) -> list[dict[str, Any]]:
-    """Frames of a film a second, each compared with the one after it.
+    """Measure the speed of metrics on frames of a film, each compared with the next one.
 
+    Args:
+        frames: Frames of a film.
+        rounds: Number of rounds.
     Returns:
-        {"metrics", "frames_per_second"} of the quick metrics, WS-PSNR among them, and of all; medians over rounds.
+        {"metrics", "frames_per_second"} for the quick metrics, which include WS-PSNR, and for all; medians over rounds.
     """
     pairs = list(pairwise(frames))
     rows = []
@@ -128,12 +134,28 @@ def metrics_speed(frames: Sequence[YuvFrame], *, rounds: int = 5) -> list[dict[s
 
 
 def make_codec(name: str, frames: Sequence[YuvFrame], device: str) -> Codec:
-    """What codes and decodes one frame more each time it is called, after an I-frame that is coded here."""
+    """Make the function that codes and decodes one more frame per call, after an I-frame that is coded here.
+
+    Args:
+        name: Name of the codec.
+        frames: Frames of a film.
+        device: Device to run on.
+    Returns:
+        Function that returns the seconds of a P-frame.
+    """
     return planar_codec(frames, device) if name == PLANAR else our_codec(name, frames, device)
 
 
 def our_codec(name: str, frames: Sequence[YuvFrame], device: str) -> Codec:
-    """A released model, or one of a folder; by its name, with the preset "fast"."""
+    """Make the function for a released model or one in a folder.
+
+    Args:
+        name: Name or folder of the model, or its name with a suffix for the preset "fast".
+        frames: Frames of a film.
+        device: Device to run on.
+    Returns:
+        Function that returns the seconds of a P-frame.
+    """
     height, width = frames[0].y.shape
     info = VideoInfo(width, height, Fraction(30), None, full_range=False, matrix="bt709")
     name, preset = name.removesuffix(FAST), "fast" if name.endswith(FAST) else PRESET
@@ -157,7 +179,14 @@ def our_codec(name: str, frames: Sequence[YuvFrame], device: str) -> Codec:
 
 
 def planar_codec(frames: Sequence[YuvFrame], device: str) -> Codec:
-    """CompressAI's own model and calls, on RGB-sized random weights: its time does not depend on the picture."""
+    """Make the function for CompressAI's own model with random weights; its time does not depend on the picture.
+
+    Args:
+        frames: Frames of a film, which set the size.
+        device: Device to run on.
+    Returns:
+        Function that returns the seconds of a P-frame.
+    """
     network = planar_scale_space_flow().to(device)
     pictures = [torch.from_numpy(frame.y).float().div(255).expand(1, 3, -1, -1).to(device) for frame in frames]
     coming = cycle([*pictures[1:], pictures[0]])
@@ -176,7 +205,15 @@ def planar_codec(frames: Sequence[YuvFrame], device: str) -> Codec:
 
 
 def peak_memory(name: str, frames: Sequence[YuvFrame], device: str) -> float:
-    """Peak resident memory, GiB, of a new process that codes two P-frames."""
+    """Measure the peak resident memory of a new process that codes two P-frames.
+
+    Args:
+        name: Name of the codec.
+        frames: Frames of a film.
+        device: Device to run on.
+    Returns:
+        Peak memory in GiB.
+    """
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(partial(_peak, name, frames, device, torch.get_num_threads()))
 
@@ -190,7 +227,7 @@ def _peak(name: str, frames: Sequence[YuvFrame], device: str, threads: int) -> f
 
 
 def _highest() -> int:
-    """Peak resident memory of this process, KiB; what `getrusage` says begins at that of the process that made it."""
+    """Peak resident memory of this process, KiB; `getrusage` would include that of its parent process."""
     status = Path("/proc/self/status")
     lines = status.read_text().splitlines() if status.exists() else []
     found = [int(line.split()[1]) for line in lines if line.startswith("VmHWM:")]

@@ -1,6 +1,6 @@
-"""Processor time of a training step, measured of all variants in turn: what else the machine does slows all alike.
+"""Processor time of a training step, measured for all variants in turns, so that other load affects all alike.
 
-Equal time is then a number of steps, so a run comes to the same numbers wherever it is repeated with these costs.
+Equal time is then a number of steps, so that a run with these costs has the same results wherever it is repeated.
 """
 
 from __future__ import annotations
@@ -23,17 +23,26 @@ Costs = dict[str, float]
 
 
 def steps_after(seconds: float, cost: float) -> int:
-    """Return the steps that take so many seconds, rounded down to where the running mean of the weights is updated."""
+    """Convert seconds to training steps, rounded down to a step at which the running mean of the weights is updated.
+
+    Args:
+        seconds: Processor time.
+        cost: Seconds per step.
+    Returns:
+        Number of steps.
+    """
     return max(1, int(seconds / cost) // LOG_EVERY) * LOG_EVERY
 
 
 def step_costs(args: argparse.Namespace, jobs: Sequence[Job], known: Mapping[str, Costs]) -> dict[str, Costs]:
-    """Return the seconds a step by part and variant, kept in a file beside the runs.
+    """Measure the seconds per step by part and variant, or read them from a file beside the runs.
 
     Args:
         args: Options of `read_arguments`.
-        jobs: Jobs of the variants whose step is measured where it is not known.
-        known: Costs that are known from elsewhere; those in the file come before them.
+        jobs: Jobs of the variants whose steps are measured if their cost is unknown.
+        known: Costs from elsewhere; those in the file take precedence.
+    Returns:
+        Seconds per step by part and variant.
     """
     path = args.runs / "seconds-per-step.json"
     kept = read_json(path) if path.exists() else {}
@@ -41,7 +50,7 @@ def step_costs(args: argparse.Namespace, jobs: Sequence[Job], known: Mapping[str
     for part, own in costs.items():
         unknown = {job.variant.name: job for job in jobs if job.part == part and job.variant.name not in own}
         if unknown:
-            # Beside the anchor again, so that a slower machine slows down none in comparison.
+            # Measured together with the anchor again, so that a change of the machine's speed affects both.
             first = next(iter(unknown.values()))
             anchor = first._replace(variant=first.study.anchor)
             beside = seconds_per_step(list(({anchor.variant.name: anchor} | unknown).values()))
@@ -52,10 +61,12 @@ def step_costs(args: argparse.Namespace, jobs: Sequence[Job], known: Mapping[str
 
 
 def seconds_per_step(jobs: Sequence[Job]) -> Costs:
-    """Measure the processor time of a step, samples included: the median of turns that the jobs take, after the first.
+    """Measure the processor time of a step including samples: the median over the jobs' turns, without the first.
 
-    Samples and trees that are kept are made before that: the choice whose turn comes first would pay for all others.
+    Stored samples and trees are made beforehand; otherwise the first variant would include their cost.
 
+    Args:
+        jobs: Jobs to measure.
     Returns:
         Seconds by the name of the job's variant.
     """
@@ -74,7 +85,7 @@ def seconds_per_step(jobs: Sequence[Job]) -> Costs:
 
 
 def _samples_of(trainer: Trainer) -> Path | None:
-    """Return the folder of the samples that a trainer keeps."""
+    """Folder of a trainer's stored samples."""
     return trainer.dataset.folder if isinstance(trainer.dataset, StoredSamples) else None
 
 

@@ -1,4 +1,4 @@
-"""The figure of a study: panels of series, each with its name at the right, from where a thin line leads to its end."""
+"""Figure of a study: panels of series, each with its name at the right, connected to its end by a thin line."""
 
 from __future__ import annotations
 
@@ -21,17 +21,18 @@ from deepsphere_codec.figures.style import GRID, SOFT, STYLE
 FRAMES = {"intra": "I-frames", "inter": "P-frames"}
 COLOURS = {"directional": "#323f4b", "chebyshev": "#2b6cb0", "gated": "#2a9d8f", "hybrid": "#d1495b"}
 OTHER = "#8d6a9f"
-LABEL_POINTS = 12.0  # least distance of two names
+LABEL_POINTS = 12.0  # smallest distance of two names
 
 
 class Series(NamedTuple):
-    """One variant.
+    """One variant in a panel.
 
     Attributes:
-        name: Its name, which gives it its colour; those with Adam are dashed.
+        name: Name of the variant, which determines its colour; lines of variants with Adam are dashed.
         label: Text beside its end.
-        x, y: Its points.
-        bars: Least and largest value over seeds at each point; none are drawn where it is empty.
+        x: Horizontal coordinates of its points.
+        y: Vertical coordinates of its points.
+        bars: Smallest and largest value over seeds at each point; empty for no bars.
     """
 
     name: str
@@ -42,7 +43,7 @@ class Series(NamedTuple):
 
     @property
     def style(self) -> dict[str, Any]:
-        """Colour by convolution, line by optimiser."""
+        """Colour by convolution, line style by optimiser."""
         colour = next((COLOURS[each] for each in COLOURS if self.name.lower().startswith(each)), OTHER)
         return {"color": colour, "linestyle": "--" if "Adam" in self.name else "-"}
 
@@ -59,8 +60,12 @@ class Panel(NamedTuple):
 def plot_panels(rows: Sequence[Sequence[Panel]], path: str | Path, title: str = "") -> None:
     """Draw panels in rows of equal length.
 
+    Args:
+        rows: Panels by row.
+        path: File to write, ends in .svg or .png.
+        title: Title of the figure; empty for none.
     Raises:
-        UsageError: the ending is neither .svg nor .png, or there is nothing to draw.
+        UsageError: the file has another ending, or there is nothing to draw.
     """
     path = figure_path(path)
     if not any(panel.series for row in rows for panel in row):
@@ -103,7 +108,7 @@ def _dress(axes: Axes, percent: bool) -> None:
 
 
 def _obstacles(axes: Axes, series: Sequence[Series]) -> list[Bbox]:
-    """Find what labels must leave free: points, and small boxes all along bars and the line of zero."""
+    """Find the areas that labels must leave free: points, and small boxes along bars and the line of zero."""
     half = 3.5 * axes.figure.dpi / 72
     spots = [(*axes.transData.transform((each.x[0], each.y[0])), half) for each in series]
     lines = [((each.x[0], low), (each.x[0], high)) for each in series for low, high in each.bars]
@@ -115,8 +120,8 @@ def _obstacles(axes: Axes, series: Sequence[Series]) -> list[Bbox]:
 
 
 def _label(figure: Figure, axes: Axes, series: Sequence[Series]) -> None:
-    """Write the labels: at single points, else beside the axes, as near to the ends as the others leave room."""
-    figure.draw_without_rendering()  # the scales are settled now
+    """Write the labels: beside single points, otherwise beside the axes, as near to the ends as possible."""
+    figure.draw_without_rendering()  # finalises the scales
     if all(len(each.x) == 1 for each in series):
         points = [LabelledPoint(each.label, each.x[0], each.y[0], each.style["color"]) for each in series]
         label_points(axes, points, _obstacles(axes, series))

@@ -1,4 +1,4 @@
-"""How good a network in training is: patches of films that it does not see, at fixed places and qualities."""
+"""Quality of a network in training on held-out patches of films, at fixed positions and qualities."""
 
 from __future__ import annotations
 
@@ -35,19 +35,20 @@ _SEED = 360
 
 
 class HeldOut(NamedTuple):
-    """One place on the sphere, in every film."""
+    """One position on the sphere, in every film."""
 
     block: PatchGrid
     x: Float[Tensor, "films frames npix 3"]
 
 
 class Measured(NamedTuple):
-    """One frame at one quality.
+    """Rate and distortion of one frame at one quality.
 
     Attributes:
-        frame: 0 for an I-frame, else the number of the P-frame behind it.
-        bits_per_node: Estimated.
-        psnr: (6 Y + Cb + Cr) / 8 of the planes' decibels, over nodes.
+        quality: Quality, 1 … 8.
+        frame: 0 for an I-frame, otherwise the number of the P-frame after it.
+        bits_per_node: Estimated bits per node.
+        psnr: (6 Y + Cb + Cr) / 8 of the planes' PSNR over nodes, dB.
         ws_psnr: The same over ERP pixels, weighted by their area.
     """
 
@@ -59,8 +60,13 @@ class Measured(NamedTuple):
 
 
 def held_out(folder: Path, settings: PatchSettings) -> list[HeldOut]:
-    """Take random frames in a row of each prepared film at each of six places: the same patches at every call.
+    """Read consecutive frames of each prepared film at six random positions; the result is the same at every call.
 
+    Args:
+        folder: Folder with prepared films.
+        settings: Settings of the patches.
+    Returns:
+        Patches of all films, one record for each position.
     Raises:
         UsageError: no film in the folder has enough frames.
     """
@@ -80,7 +86,7 @@ def held_out(folder: Path, settings: PatchSettings) -> list[HeldOut]:
 
 
 class _MeasuredFrame(NamedTuple):
-    """One decoded frame of every film at one place; I-frames have no trees of motion and no references."""
+    """One decoded frame of every film at one position; I-frames have no motion trees and no references."""
 
     number: int
     x: Float[Tensor, "films npix 3"]
@@ -94,8 +100,16 @@ class _MeasuredFrame(NamedTuple):
 def measure(model: SphereDVC, part: str, samples: Sequence[HeldOut], qualities: Sequence[float]) -> list[Measured]:
     """Measure rate and distortion of I-frames ("intra"), or of each of the P-frames after them ("inter").
 
-    The rate is that of rounded latents, estimated. Squared errors are averaged over the places for each film and
-    plane, decibels over films, as if the places were the whole sphere.
+    The rate is the estimate for rounded latents. Squared errors are averaged over the positions for each film and
+    plane, decibels over films, as if the positions were the whole sphere.
+
+    Args:
+        model: Network.
+        part: "intra" or "inter".
+        samples: Held-out patches.
+        qualities: Qualities, 1 … 8.
+    Returns:
+        One record for each quality and frame.
     """
     errors: dict[tuple[float, int], list[tuple[Tensor, Tensor]]] = {}
     bits: dict[tuple[float, int], float] = {}
@@ -113,13 +127,18 @@ def measure(model: SphereDVC, part: str, samples: Sequence[HeldOut], qualities: 
 
 @torch.no_grad()
 def losses(model: SphereDVC, part: str, samples: Sequence[HeldOut], qualities: Sequence[float]) -> list[float]:
-    """Compute the loss of I-frames ("intra"), or of P-frames behind them ("inter"), at each quality.
+    """Compute the loss of I-frames ("intra"), or of P-frames after them ("inter"), at each quality.
 
     loss = bits per node + lmbda · 255² · squared error (Y, Cb and Cr weighted 6 : 1 : 1). The rate is that of rounded
-    latents, so the result does not depend on random numbers; the bits of the motion do not count.
+    latents, so the result does not depend on random numbers; the bits of the motion are not counted.
 
+    Args:
+        model: Network.
+        part: "intra" or "inter".
+        samples: Held-out patches.
+        qualities: Qualities, 1 … 8.
     Returns:
-        One loss for each quality, averaged over films, places and frames.
+        One loss for each quality, averaged over films, positions and frames.
     """
     found: dict[float, list[float]] = {quality: [] for quality in qualities}
     for _, quality, frame in _coded(model, part, samples, qualities):
@@ -160,7 +179,7 @@ def _frames(
 
 
 def _motion_bits(model: SphereDVC, frame: _MeasuredFrame) -> int:
-    """Return the bits of the trees, each in bytes of its own, by tables that are not the model's: it has none yet."""
+    """Bits of the trees, each rounded up to bytes, with default tables, since the model has no tables yet."""
     tables, bits = MotionTables(), 0
     tables.build_tables()
     for tree in frame.trees:

@@ -1,4 +1,4 @@
-"""Jobs side by side, one thread each: variants trained alike and measured at some moments; finished runs are kept."""
+"""Parallel jobs of one thread each: variants are trained alike and measured at given steps; finished runs are kept."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ from studies.ablation.held_out import held_out, losses, measure
 from studies.ablation.stand_in import BlockIntra
 from studies.ablation.study import Json, Study, Variant, as_changes
 
-_MEMORY = 0.9  # of the average of the weights: of each LOG_EVERY = 20 steps, hence about 200 steps
+_MEMORY = 0.9  # decay of the mean of the weights per LOG_EVERY = 20 steps, hence about 200 steps
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 
 class KeptJob(Protocol):
-    """A job whose result is kept in a file that begins with its heading."""
+    """Job whose result is stored in a file that begins with its heading."""
 
     @property
     def result(self) -> Path: ...
@@ -57,11 +57,14 @@ class Job(NamedTuple):
     """One training.
 
     Attributes:
-        study: What all variants share.
-        films, clips: Prepared films to train on, and to measure on.
+        study: Settings that all variants share.
+        films: Folder with prepared films to train on.
+        clips: Folder with prepared films to measure on.
         folder: Folder of the result.
-        variant, part, seed: What is trained.
-        steps: Numbers of steps after which it is measured, rising.
+        variant: Variant to train.
+        part: Part of the codec to train.
+        seed: Seed of the training.
+        steps: Numbers of steps after which the run is measured, increasing.
     """
 
     study: Study
@@ -85,7 +88,7 @@ class Job(NamedTuple):
 
     @property
     def changes(self) -> list[str]:
-        """Settings of the part, then those of the variant, as `load_settings` takes them."""
+        """Settings of the part, then those of the variant, in the format of `load_settings`."""
         return as_changes(self.study.parts[self.part].get("settings", {})) + as_changes(self.variant.changes)
 
     @property
@@ -105,23 +108,23 @@ class Job(NamedTuple):
 
     @property
     def heading(self) -> Json:
-        """Beginning of the result; one with other settings is not this job's."""
+        """Beginning of the result; a result with other settings does not belong to this job."""
         budget = {"steps": self.steps[-1], "seconds": None}
         measured = {"budget": budget, "qualities": self.study.qualities, "frames": self.study.frames}
-        settings = json.loads(json.dumps({**self.settings.to_dict(), **measured}))  # as it is when it is read back
+        settings = json.loads(json.dumps({**self.settings.to_dict(), **measured}))  # the same types as when read back
         return {"variant": self.variant.name, "part": self.part, "seed": self.seed, "settings": settings}
 
 
 def slug(name: str) -> str:
-    """Make a file name of a variant's name."""
+    """Convert a variant's name to a file name."""
     return re.sub("[^a-z0-9]+", "-", name.lower())
 
 
 def kept_result(job: KeptJob) -> Json | None:
-    """Read the result of a job that ran before; None if it did not.
+    """Read the stored result of a job; None if there is none.
 
     Raises:
-        UsageError: it ran with other settings, or was measured at other moments.
+        UsageError: it ran with other settings, or was measured at other steps.
     """
     if not job.result.exists():
         return None
@@ -134,12 +137,14 @@ def kept_result(job: KeptJob) -> Json | None:
 
 
 def list_jobs(study: Study, args: argparse.Namespace, steps: Callable[[str, str], Sequence[int]]) -> list[Job]:
-    """Make the jobs of a study, one seed after the other: the first results are whole at half of the time.
+    """List the jobs of a study, one seed after the other, so that the first seed is complete early.
 
     Args:
-        study: The study.
+        study: Study.
         args: Options of `read_arguments`.
-        steps: Given a part and the name of a variant, numbers of steps after which a run is measured.
+        steps: Function from a part and the name of a variant to the numbers of steps after which a run is measured.
+    Returns:
+        Jobs.
     """
     places = args.prepared, args.prepared_test, args.runs
     return [
@@ -152,7 +157,12 @@ def list_jobs(study: Study, args: argparse.Namespace, steps: Callable[[str, str]
 
 
 def prepare(study: Study, args: argparse.Namespace) -> None:
-    """Prepare films where there are none yet, and this process for trainings: one thread, ended by SIGTERM."""
+    """Prepare missing films, and set up this process for trainings: one thread, ended by SIGTERM.
+
+    Args:
+        study: Study, which names the films.
+        args: Options of `read_arguments`.
+    """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     torch.set_num_threads(1)
     films = [(args.clips, args.prepared_test, study.films.test_frames)]
@@ -165,8 +175,14 @@ def prepare(study: Study, args: argparse.Namespace) -> None:
 
 
 def finish(args: argparse.Namespace, jobs: Sequence[AnyJob], run: Callable[[AnyJob], Json]) -> list[Json]:
-    """Return the results of all jobs, and run those that are not finished; with --finished, only results that are kept.
+    """Return the results of all jobs after running the unfinished ones; with --finished, stored results only.
 
+    Args:
+        args: Options of `read_arguments`.
+        jobs: Jobs.
+        run: Function that runs a job and returns its result.
+    Returns:
+        Results.
     Raises:
         UsageError: a job ran before with other settings.
         CodecError: a process was killed.
@@ -176,13 +192,30 @@ def finish(args: argparse.Namespace, jobs: Sequence[AnyJob], run: Callable[[AnyJ
 
 
 def with_bar(run: Callable[[Task], Result], tasks: Sequence[Task], at_once: int, unit: str) -> list[Result]:
-    """Return the results of tasks, of which some run side by side, and show on standard error how many are done."""
+    """Run tasks in parallel and show the number of finished ones on standard error.
+
+    Args:
+        run: Function that runs a task.
+        tasks: Tasks.
+        at_once: Number of parallel tasks.
+        unit: Name of a task in the progress bar.
+    Returns:
+        Results.
+    Raises:
+        CodecError: a process was killed.
+    """
     return list(tqdm(run_all(run, tasks, at_once), total=len(tasks), unit=unit, disable=None))
 
 
 def run_all(run: Callable[[Task], Result], tasks: Sequence[Task], at_once: int) -> Iterator[Result]:
-    """Yield results as they come; of several at once, each in a process of one thread.
+    """Run tasks, in parallel processes of one thread each if there are several at once.
 
+    Args:
+        run: Function that runs a task.
+        tasks: Tasks.
+        at_once: Number of parallel tasks.
+    Returns:
+        Iterator over the results in order of completion.
     Raises:
         CodecError: a process was killed.
     """
@@ -194,7 +227,7 @@ def run_all(run: Callable[[Task], Result], tasks: Sequence[Task], at_once: int) 
         try:
             for future in as_completed([pool.submit(run, task) for task in tasks]):
                 yield future.result()
-        except BaseException as error:  # an interrupt, too: minutes may be left to those that run
+        except BaseException as error:  # also for interrupts: running tasks might take minutes
             pool.shutdown(wait=False, cancel_futures=True)
             for process in set(multiprocessing.active_children()) - others:
                 process.terminate()
@@ -204,19 +237,21 @@ def run_all(run: Callable[[Task], Result], tasks: Sequence[Task], at_once: int) 
 
 
 def _begin_process() -> None:
-    """Set one thread; an interrupt is the parent's affair."""
+    """Set one thread; interrupts are handled by the parent process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     torch.set_num_threads(1)
 
 
 def run_job(job: Job) -> Json:
-    """Train and measure, unless the result is there, and write the result so far at each moment.
+    """Train and measure unless the result exists, and write the partial result after each measurement.
 
+    Args:
+        job: Training.
     Returns:
         {"variant", "part", "seed", "settings", "moments": [moment], "points": [`Measured` as a dict]}. A moment has
-        "steps" and "seconds", and "loss" and "losses" where the study has qualities for them, else "points" too. The
-        points of the last moment are those of the run, which has none before it.
+        "steps" and "seconds", and "loss" and "losses" if the study has qualities for them, otherwise "points". The
+        points of the last moment are those of the run, which has none before.
     """
     kept = kept_result(job)
     if kept and len(kept["moments"]) == len(job.steps):
@@ -241,11 +276,11 @@ def make_trainer(job: Job) -> Trainer:
 
 
 class Run:
-    """A network in training, and the running mean of its weights."""
+    """Network in training, and the running mean of its weights."""
 
     def __init__(self, job: Job) -> None:
         self.job = job
-        shutil.rmtree(job.folder / job.name, ignore_errors=True)  # of a run that was broken off
+        shutil.rmtree(job.folder / job.name, ignore_errors=True)  # left by an interrupted run
         self.trainer = make_trainer(job)
         model = self.trainer.model
         data, block = job.origin.data, model.pyramid.grids[0]
@@ -258,7 +293,7 @@ class Run:
         self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(_MEMORY))
 
     def train(self, steps: int) -> None:
-        """Train until this number of steps, where the learning rate ends."""
+        """Train until this number of steps, at which the learning rate ends."""
         trainer = self.trainer
         trainer.settings = replace(trainer.settings, train=replace(trainer.settings.train, steps=steps))
         trainer.run(on_step=lambda _: self._remember())
@@ -274,7 +309,7 @@ class Run:
 
     @property
     def mean(self) -> SphereDVC:
-        """The codec with the running mean of its weights; with its weights as they are before there is a mean."""
+        """Codec with the running mean of its weights, or its current weights before there is a mean."""
         if not self.average.n_averaged:
             self._remember()
         model = self.average.module
@@ -287,7 +322,7 @@ class Run:
 
 @torch.no_grad()
 def _begin_alike(model: SphereDVC, job: Job, block: PatchGrid) -> None:
-    """Copy all weights that the anchor has as well from it: luck must not tell variants apart."""
+    """Copy all weights that the anchor has too from the anchor, so that variants do not differ by chance."""
     settings = job.origin
     torch.manual_seed(settings.train.seed)
     anchor = dict(SphereDVC(settings.model, block).named_parameters())

@@ -1,4 +1,4 @@
-"""I-frames that cost nothing to train and are the same for every P-frame codec that is compared behind them."""
+"""I-frames without trained weights that are the same for all P-frame codecs under comparison."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from deepsphere_codec.models.transforms import (
 )
 
 _MID = 0.5
-_START, _GROWTH = 2.0, 2**0.5  # gain at quality 1 and from one quality to the next, those that the codec begins with
+_START, _GROWTH = 2.0, 2**0.5  # gain at quality 1 and ratio from one quality to the next, as in the untrained codec
 
 
 class BlockIntra(nn.Module):
-    """In place of `IntraCodec`: a cosine transform of blocks of 16×16 nodes, rounded to steps of 1 / gain.
+    """Replacement of `IntraCodec`: a cosine transform of blocks of 16×16 nodes, rounded to steps of 1 / gain.
 
-    That is what an I-frame codec does before it is trained: its coarse steps blur, its blocks leave edges. Nothing in
-    it is learned or random, and no convolution takes part. It counts no bits.
+    It behaves like an untrained I-frame codec: its coarse steps blur, its blocks leave edges. Nothing in it is learned
+    or random, and it has no convolutions. It counts no bits.
 
     Args:
-        config: Gives the number of latents.
-        pyramid: Of the network whose I-frames are replaced.
+        config: Configuration, which gives the number of latents.
+        pyramid: Pyramid of the network whose I-frames are replaced.
     """
 
     def __init__(self, config: ModelConfig, pyramid: Pyramid) -> None:
@@ -46,7 +46,14 @@ class BlockIntra(nn.Module):
 
     @torch.no_grad()
     def forward(self, x: Float[Tensor, "batch npix 3"], quality: Quality) -> tuple[Picture, Rate]:
-        """As `IntraCodec.forward`, with a rate of zero."""
+        """Code a picture; see `IntraCodec.forward`.
+
+        Args:
+            x: Signal, [batch, npix, 3].
+            quality: Quality, 1 … 8.
+        Returns:
+            Reconstruction, and a rate of zero.
+        """
         gain = at_depth(self.gain(quality), self.pyramid, LATENT_DEPTH)
         symbols = (self.analysis(fold(x - _MID, self.pyramid)) * gain).round()
         x_hat = unfold(self.synthesis(symbols / gain), self.pyramid) + _MID

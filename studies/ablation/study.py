@@ -1,4 +1,4 @@
-"""A study as its file study.toml describes it, and the options of its command."""
+"""Description of a study in its file study.toml, and the options of its command."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ Json = dict[str, Any]
 
 
 class Variant(NamedTuple):
-    """One choice.
+    """One variant of a study.
 
     Attributes:
         name: Name in results.
         changes: Changes of the study's settings, in the same sections.
-        parts: Parts of the codec where it differs from the anchor.
+        parts: Parts of the codec that differ from the anchor.
     """
 
     name: str
@@ -29,7 +29,7 @@ class Variant(NamedTuple):
 
 
 class Films(NamedTuple):
-    """Folders of films to train on and to measure on, and frames that are kept of each film."""
+    """Folders of films to train on and to measure on, and numbers of frames used of each film."""
 
     train: str = "../shared/data/train"
     train_frames: int = 32
@@ -42,17 +42,17 @@ class Study(NamedTuple):
 
     Attributes:
         name: Name of the folder and of the results.
-        description: How the numbers were made, for the results.
+        description: Description of the method, for the results.
         anchor: Variant that the others are compared with.
-        variants: All variants, the anchor among them.
-        parts: Parts of the codec that are trained apart; each may have "steps", "seconds", and "settings" of its own.
+        variants: All variants including the anchor.
+        parts: Parts of the codec that are trained separately; each may have its own "steps", "seconds", and "settings".
         settings: Settings that all variants share.
-        seeds: Each variant is trained once with each.
-        jobs: Trainings side by side.
+        seeds: Seeds; each variant is trained once with each.
+        jobs: Number of parallel trainings.
         films: Films to train and to measure on.
         frames: Frames of a sample that P-frames are measured on; the first is the I-frame.
         qualities: Qualities of the points of a rate-distortion curve.
-        loss_qualities: Qualities of the held-out loss; without any, each moment has points in place of a loss.
+        loss_qualities: Qualities of the held-out loss; if empty, each moment has points in place of a loss.
         moments: Seconds of training after which a run is measured.
         rate_falls: Whether the learning rate falls to a hundredth before each moment.
         figure: File of the figure, "" for none.
@@ -76,7 +76,7 @@ class Study(NamedTuple):
 
     @property
     def by_name(self) -> dict[str, Variant]:
-        """The variants."""
+        """Variants by name."""
         return {variant.name: variant for variant in self.variants}
 
 
@@ -84,10 +84,12 @@ def load_study(path: Path, changes: Sequence[str] = ()) -> Study:
     """Read a study.
 
     Args:
-        path: The TOML file.
+        path: TOML file.
         changes: Changes of it, each a line of TOML such as "settings.train.batch = 2".
+    Returns:
+        Study.
     Raises:
-        UsageError: a change is no TOML, or there is no such key.
+        UsageError: a change is not valid TOML, or there is no such key.
     """
     table = tomllib.loads(path.read_text(encoding="utf-8"))
     try:
@@ -112,7 +114,14 @@ def _merge(table: Json, change: Json) -> None:
 
 
 def as_changes(settings: Mapping[str, Any], section: str = "") -> list[str]:
-    """Write settings as changes that `load_settings` takes, such as "train.batch=2"."""
+    """Format settings as changes for `load_settings`, such as "train.batch=2".
+
+    Args:
+        settings: Settings by key, nested by section.
+        section: Name of the section; empty at the top level.
+    Returns:
+        Changes.
+    """
     lines = []
     for key, value in settings.items():
         if isinstance(value, dict):
@@ -128,17 +137,17 @@ def read_arguments(
     arguments: Sequence[str] | None,
     add: Callable[[argparse.ArgumentParser], object] | None = None,
 ) -> tuple[Study, argparse.Namespace]:
-    """Read the study beside a script and the command line; options that are given take the place of the study's.
+    """Read the study beside a script and the command line; options override the study's values.
 
     Args:
-        script: The script, in the folder of the study.
+        script: Script in the folder of the study.
         about: First line of the help.
-        arguments: The command line; None for that of this process.
-        add: Adds options of this study's own.
+        arguments: Command line; None for that of this process.
+        add: Function that adds options specific to this study.
     Returns:
-        The study, with the chosen variants (the anchor is always one of them), seeds and steps; all options.
+        Study with the chosen variants (the anchor is always included), seeds and steps; all options.
     Raises:
-        UsageError: a number is not greater than 0, or --set is no change of the study.
+        UsageError: a number is not greater than 0, or --set is not a change of the study.
     """
     path = Path(script).parent / "study.toml"
     study = load_study(path)

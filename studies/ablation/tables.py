@@ -1,4 +1,4 @@
-"""Results of a study: runs by variant, BD-rates seed by seed, the file, and the table that its command prints."""
+"""Results of a study: runs by variant, BD-rates by seed, the file, and the table that its command prints."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Runs = dict[tuple[str, str], dict[int, Json]]
 
 
 def by_variant(runs: Iterable[Json]) -> Runs:
-    """Sort runs by part and variant, then by seed."""
+    """Group runs by part and variant, then by seed."""
     found: Runs = {}
     for run in sorted(runs, key=lambda run: run["seed"]):
         found.setdefault((run["part"], run["variant"]), {})[run["seed"]] = run
@@ -33,12 +33,14 @@ def by_variant(runs: Iterable[Json]) -> Runs:
 def bd_rates(
     anchors: Mapping[int, Sequence[Json]], others: Mapping[int, Sequence[Json]], decibels: str = "psnr"
 ) -> Json:
-    """Per cent more bits than the anchor at equal PSNR, by PCHIP: {"mean", "per_seed"}, null where there is none.
+    """Compute BD-rates at equal PSNR by PCHIP, in per cent.
 
     Args:
         anchors: Points of the anchor by seed.
-        others: Points of the other; only seeds that both have, with points, are compared.
-        decibels: Key of the points' quality of the picture.
+        others: Points of the other variant; only seeds for which both have points are compared.
+        decibels: Key of the points' PSNR.
+    Returns:
+        {"mean", "per_seed"}; null if there is none.
     """
     seeds = [seed for seed in others if anchors.get(seed) and others[seed]]
     per_seed = [bd_rate(_curve(anchors[seed], decibels), _curve(others[seed], decibels)).pchip for seed in seeds]
@@ -61,7 +63,15 @@ def in_percent(rates: Json) -> str:
 
 
 def shared_settings(study: Study, args: argparse.Namespace, part: str) -> Json:
-    """Return the settings that all variants of a part share, as results have them."""
+    """Return the settings that all variants of a part share, in the format of the results.
+
+    Args:
+        study: Study.
+        args: Options of `read_arguments`.
+        part: Part of the codec.
+    Returns:
+        Settings.
+    """
     settings = list_jobs(study, args, lambda *_: [1])[0]._replace(part=part).origin
     assert isinstance(settings.data, PatchSettings), "variants are of the sphere"
     return {
@@ -76,13 +86,25 @@ def shared_settings(study: Study, args: argparse.Namespace, part: str) -> Json:
 
 
 def whole(study: Study, **contents: object) -> Json:
-    """Return the results of a study, ready to be written."""
+    """Assemble the results of a study.
+
+    Args:
+        study: Study.
+        **contents: Values by key.
+    Returns:
+        Object to write.
+    """
     return {"name": study.name, "description": study.description, **contents, "environment": environment()}
 
 
 def read_results(path: Path, study: Study) -> Json:
     """Read the results of a study.
 
+    Args:
+        path: JSON file.
+        study: Study that the results belong to.
+    Returns:
+        Results.
     Raises:
         UsageError: the file cannot be read, or holds something else.
     """
@@ -93,7 +115,7 @@ def read_results(path: Path, study: Study) -> Json:
 
 
 def as_table(rows: Iterable[Mapping[str, str]]) -> str:
-    """Format rows of cells by column as text, with the first column to the left; cells that a row lacks are empty."""
+    """Format rows of cells by column as text, with the first column left-aligned; missing cells are empty."""
     table = pd.DataFrame.from_records(list(rows)).fillna("")
     first = table.columns[0]
     width = max(map(len, table[first]), default=0)

@@ -1,9 +1,9 @@
-"""Train the codec with each kind of convolution, alike, and compare what they save and the time they take.
+"""Train the codec with each kind of convolution, and compare BD-rates and the time of the transforms.
 
     python -m studies.convolutions [--minutes 100] [--jobs 2] [--seeds 1 2]
 
-Every choice is trained for I- and for P-frames, once for each seed, and measured after as many steps and after as much
-processor time on films that none of them sees. Run it again to go on where it was broken off.
+Every variant is trained for I- and for P-frames, once for each seed, and measured after equal steps and after equal
+processor time on held-out films. An interrupted run is continued by running it again.
 
     {"name": "convolutions", "description", "settings",
      "variants": [{"name", "config", "parameters": {part}, "milliseconds": {part},
@@ -12,7 +12,7 @@ processor time on films that none of them sees. Run it again to go on where it w
      "environment"}
 
 A part is "intra" or "inter", a moment "equal_steps" or "equal_time". A point has "quality", "bits_per_node" and "psnr"
-at least. A BD-rate that cannot be had is null.
+at least. An undefined BD-rate is null.
 """
 
 from __future__ import annotations
@@ -42,15 +42,17 @@ from studies.ablation.tables import as_table, bd_rates, by_variant, read_results
 ABOUT = "Compare convolutions: BD-rate, time and parameters."
 MOMENTS = {"equal_steps": "after equal steps", "equal_time": "after equal training time"}
 MINUTES = 100.0
-"""That the budgets of study.toml take on two cores."""
+"""Duration of the budgets in study.toml, minutes on two cores."""
 ROUNDS = 5
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this study."""
     parser.add_argument("--minutes", type=float, default=MINUTES, help="that two seeds take on two cores, about (100)")
 
 
 def main(arguments: list[str] | None = None) -> None:
+    """Run the study."""
     study, args = read_arguments(__file__, ABOUT, arguments, add_options)
     check_positive(args, "minutes")
     if not args.draw:
@@ -61,7 +63,14 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def ablate(study: Study, args: argparse.Namespace) -> Json:
-    """Return the results of the study."""
+    """Run the study and return its results.
+
+    Args:
+        study: Study.
+        args: Options of `read_arguments`.
+    Returns:
+        Results.
+    """
     prepare(study, args)
     budgets = {part: budget(study, args, part) for part in study.parts}
     costs = step_costs(args, list_jobs(study, args, lambda *_: [1]), {})
@@ -80,13 +89,21 @@ def ablate(study: Study, args: argparse.Namespace) -> Json:
 
 
 def budget(study: Study, args: argparse.Namespace, part: str) -> Json:
-    """Return the steps and the seconds of a run."""
+    """Compute the steps and the seconds of a run.
+
+    Args:
+        study: Study.
+        args: Options of `read_arguments`.
+        part: Part of the codec.
+    Returns:
+        Steps and seconds.
+    """
     scale, own = args.minutes / MINUTES, study.parts[part]
     return {"steps": args.steps or max(1, round(scale * own["steps"])), "seconds": scale * own["seconds"]}
 
 
 def describe(jobs: Iterable[Job]) -> list[Json]:
-    """Return the configuration, the parameters and the time of each variant, on the whole sphere."""
+    """List configuration, parameters and time of each variant, on the whole sphere."""
     settings = {job.variant.name: job.settings for job in jobs}
     networks = {
         name: SphereDVC(each.model, HealpixGrid.cached(each.data.nside)).eval() for name, each in settings.items()
@@ -105,11 +122,17 @@ def describe(jobs: Iterable[Job]) -> list[Json]:
 
 @torch.inference_mode()
 def measure_milliseconds(networks: Mapping[str, SphereDVC], rounds: int = ROUNDS) -> dict[str, Json]:
-    """Measure the time that the transforms take on one frame: {name: {"intra", "inter"}}, medians.
+    """Measure the time of the transforms for one frame; medians over rounds.
 
-    For an I-frame these are analysis and synthesis; for a P-frame prediction, analysis and synthesis. The search for
-    motion and the entropy coder are left out. It is the processor's time that counts, which is the clock's for one
-    thread that is let alone; the networks take turns, so that a busy machine slows them alike.
+    For an I-frame these are analysis and synthesis; for a P-frame prediction, analysis and synthesis. Motion search and
+    entropy coder are not included. Processor time is measured, which is real time for one undisturbed thread; the
+    networks take turns, so that other load affects all alike.
+
+    Args:
+        networks: Networks by name.
+        rounds: Number of rounds.
+    Returns:
+        Milliseconds, {name: {"intra", "inter"}}.
     """
     times: dict[str, dict[str, list[float]]] = {name: {part: [] for part in FRAMES} for name in networks}
     for turn in range(rounds + 1):
@@ -143,13 +166,15 @@ def _inter(network: SphereDVC, x: torch.Tensor) -> torch.Tensor:
 def bring_together(
     rows: Iterable[Json], runs: Iterable[Json], steps: Mapping[tuple[str, str], Mapping[str, int]], anchor: str
 ) -> list[Json]:
-    """Return the results of each variant.
+    """Combine the results of each variant.
 
     Args:
-        rows: {"name", "config", "parameters", "milliseconds"} of each.
+        rows: {"name", "config", "parameters", "milliseconds"} of each variant.
         runs: Runs of `run_job`.
         steps: Steps of each moment, by part and name.
-        anchor: Name of the variant that BD-rates are against, seed by seed.
+        anchor: Name of the variant that BD-rates refer to, seed by seed.
+    Returns:
+        Results of each variant.
     """
     found = by_variant(runs)
 
@@ -176,9 +201,13 @@ def _points(runs: Mapping[int, Json]) -> dict[int, list[Json]]:
 
 
 def plot(results: Json, path: str | Path) -> None:
-    """Draw BD-rate against milliseconds a frame: a row for I- and one for P-frames, a column for each moment.
+    """Draw BD-rate against milliseconds per frame: one row for I- and one for P-frames, one column for each moment.
 
-    A bar leads from the best seed to the worst.
+    A bar connects the best and the worst seed.
+
+    Args:
+        results: Results of the study.
+        path: File to write, ends in .svg or .png.
     """
     settings, seeds = results["settings"], len(results["variants"][0]["intra"]["equal_steps"])
     x_label = f"ms a frame, whole sphere at nside {settings['nside']}, one thread, no entropy coding"
@@ -195,7 +224,15 @@ def plot(results: Json, path: str | Path) -> None:
 
 
 def series(results: Json, part: str, moment: str) -> list[Series]:
-    """Make a point of each variant that has a BD-rate."""
+    """Make the points of the variants that have a BD-rate.
+
+    Args:
+        results: Results of the study.
+        part: Part of the codec.
+        moment: "equal_steps" or "equal_time".
+    Returns:
+        One series for each variant.
+    """
     rates = {row["name"]: (row, row[part][f"bd_rate_{moment}"]) for row in results["variants"]}
     return [
         Series(
@@ -207,7 +244,7 @@ def series(results: Json, part: str, moment: str) -> list[Series]:
 
 
 def table(results: Json) -> str:
-    """Format BD-rates, milliseconds and parameters, a line for each variant."""
+    """Format BD-rates, milliseconds and parameters, one line for each variant."""
     rows = []
     for variant in results["variants"]:
         row = {f"BD-rate against {results['settings']['anchor']}": variant["name"]}

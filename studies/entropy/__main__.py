@@ -1,10 +1,10 @@
-"""Measure what each part of a model's entropy parameters is worth, at equal picture.
+"""Measure the savings by each part of a model's entropy parameters, at equal picture quality.
 
     python -m studies.entropy [--model sphere-dvc] [--steps 3000] [--jobs 2] [--seeds 1 2]
 
-The model's latents of patches of films are recorded once. Then hyperpriors are trained on them from scratch, alike but
-for the part that each goes without, and compared on films that neither they nor the model have seen. Run it again to
-go on where it was broken off.
+The model's latents of patches of films are recorded once. Then hyperpriors, each without one part, are trained on them
+from scratch, and compared on films that are held out from their training and the model's. An interrupted run is
+continued by running it again.
 """
 
 from __future__ import annotations
@@ -31,10 +31,12 @@ ABOUT = "Bits that each part of the entropy parameters saves."
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this study."""
     parser.add_argument("--model", default=DEFAULT_MODEL, help="name or folder (sphere-dvc)")
 
 
 def main(arguments: list[str] | None = None) -> None:
+    """Run the study."""
     study, args = read_arguments(__file__, ABOUT, arguments, add_options)
     if not args.draw:
         prepare(study, args)
@@ -46,7 +48,14 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def make_plan(study: Study, args: argparse.Namespace) -> Plan:
-    """Describe model, samples and training."""
+    """Describe model, samples and training.
+
+    Args:
+        study: Study.
+        args: Options of `read_arguments`.
+    Returns:
+        Plan.
+    """
     model, settings = load_model(args.model), study.settings
     return Plan(
         model=args.model,
@@ -63,7 +72,14 @@ def make_plan(study: Study, args: argparse.Namespace) -> Plan:
 
 
 def list_jobs(study: Study, plan: Plan) -> list[Job]:
-    """Make the jobs, one seed after the other: the first results are whole at half of the time."""
+    """List the jobs, one seed after the other, so that the first seed is complete early.
+
+    Args:
+        study: Study.
+        plan: Model, samples and training.
+    Returns:
+        Jobs.
+    """
     return [
         Job(plan, variant, part, seed)
         for seed in study.seeds
@@ -74,7 +90,15 @@ def list_jobs(study: Study, plan: Plan) -> list[Job]:
 
 
 def bring_together(study: Study, plan: Plan, runs: Sequence[Json]) -> Json:
-    """Return the results, ready to be written."""
+    """Combine the results of all runs.
+
+    Args:
+        study: Study.
+        plan: Model, samples and training.
+        runs: Results of `run_job`.
+    Returns:
+        Object to write.
+    """
     found = {(each["variant"], each["seed"], each["part"]): each["points"] for each in runs}
     names = [variant.name for variant in study.variants if any(variant.name == name for name, _, _ in found)]
     seeds = sorted({seed for _, seed, _ in found})
@@ -89,7 +113,14 @@ def bring_together(study: Study, plan: Plan, runs: Sequence[Json]) -> Json:
 
 
 def savings(rows: Sequence[Json], anchor: str) -> Json:
-    """Compare each variant with the full one of the same seed at the same quality, by part."""
+    """Compare each variant with the full one of the same seed at the same quality, by part.
+
+    Args:
+        rows: Results of the runs.
+        anchor: Name of the full variant.
+    Returns:
+        Savings by part.
+    """
     points = pd.DataFrame(
         {"name": row["name"], "seed": row["seed"], "part": part, **point}
         for row in rows
@@ -110,10 +141,10 @@ def savings(rows: Sequence[Json], anchor: str) -> Json:
 
 
 def table(results: Json) -> str:
-    """Format bits of the model's own and of the full one, and what each other one spends more.
+    """Format the bits of the model's own and the full hyperprior, and the additional bits of the others.
 
-    Bits are per node, the mean over qualities and seeds; the others are per cent more (± half the range over seeds),
-    with the change of the latents' signal-to-noise ratio (0: equal picture).
+    Bits are per node, the mean over qualities and seeds; the others are in per cent (± half the range over seeds), with
+    the change of the latents' signal-to-noise ratio (0: equal picture).
     """
     parts = results["own"]["latents"]
     full = [row for row in results["variants"] if row["name"] not in results["savings"]]

@@ -1,6 +1,6 @@
-"""Hyperpriors that go without one part of the entropy parameters, trained alone on latents that were recorded.
+"""Hyperpriors without one part of the entropy parameters, trained separately on recorded latents.
 
-Each variant begins with the same weights, samples and noise.
+All variants begin with the same weights, samples and noise.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ _DEPTHS = range(LATENT_DEPTH, COARSEST_DEPTH + 1)
 
 
 class RelaxedConv(nn.Module):
-    """`ExactConv` in floating point: its parameters off the grid, its sums not rounded; its clamp stays.
+    """Floating-point version of `ExactConv`: parameters off the grid, sums without rounding, with the same clamp.
 
     Args:
-        conv: Gives parameters, padding and clamp.
+        conv: Convolution to copy parameters, padding and clamp from.
     """
 
     def __init__(self, conv: ExactConv) -> None:
@@ -52,24 +52,32 @@ class RelaxedConv(nn.Module):
         self.weight, self.bias = conv.weight, conv.bias
 
     def forward(self, a: Float[Tensor, "batch npix fin"]) -> Float[Tensor, "batch npix fout"]:
+        """Compute the convolution of activations, [batch, npix, fin], [batch, npix, fout]."""
         return self.activated(self.total(a))
 
     def total(self, a: Float[Tensor, "batch npix c"], first: int = 0) -> Float[Tensor, "batch npix fout"]:
-        """Return what some of the channels that go in add to the sums; see `ExactConv.total`."""
+        """Compute the contribution of some of the input channels to the sums; see `ExactConv.total`.
+
+        Args:
+            a: Activations of these channels, [batch, npix, c].
+            first: Number of the first of these channels.
+        Returns:
+            Partial sums, [batch, npix, fout].
+        """
         weight = self.weight[:, first : first + a.shape[-1]]
         if self.padding is None:
             return F.linear(a, weight[:, :, 0, 0])
         return self.padding.flatten(nine_taps(self.padding(a), weight))
 
     def activated(self, total: Float[Tensor, "batch n fout"]) -> Float[Tensor, "batch n fout"]:
-        """Return what comes out where sums over all channels are `total`; see `ExactConv.activated`."""
+        """Compute the output from the sums over all channels; see `ExactConv.activated`."""
         total = total + self.bias
         bounded = total.clamp(self.low, self.limit)
         return with_gradient_of(bounded, bounded + 0.01 * (total - bounded))
 
 
 def in_one_step(hyperprior: Hyperprior) -> None:
-    """Put all nodes in the first half: none sees latents of its own slice beside it."""
+    """Assign all nodes to the first half, so that no node has latents of its own slice as context."""
     hyperprior.anchors.fill_(True)
     hyperprior.hyper_anchors.fill_(True)
 
@@ -80,7 +88,7 @@ def in_three_steps(hyperprior: Hyperprior) -> None:
 
 
 def in_five_steps(hyperprior: Hyperprior) -> None:
-    """Code the first of these three steps in three steps of its own, which look at neighbours one parent away."""
+    """Split the first of the steps of `in_three_steps` into three, whose contexts are neighbours one parent away."""
     first, parents = hyperprior.slices[0], hyperprior.h_s[1]
     assert isinstance(first, SliceParameters) and isinstance(parents, ExactConv)
     hidden = first.around.weight.shape[0]
@@ -89,7 +97,7 @@ def in_five_steps(hyperprior: Hyperprior) -> None:
 
 
 def without_means(hyperprior: Hyperprior) -> None:
-    """Keep all means at zero, where nothing learns from them."""
+    """Fix all means at zero."""
     for part in (hyperprior.hyper, *hyperprior.slices):
         assert isinstance(part, SliceParameters)
         for p in part.mean.parameters():
@@ -97,14 +105,14 @@ def without_means(hyperprior: Hyperprior) -> None:
 
 
 def hyper_latents_alone(hyperprior: Hyperprior) -> None:
-    """Give each channel of the hyper-latents one distribution, without context or neighbours."""
+    """Give each channel of the hyper-latents a single distribution, without context or neighbours."""
     hyperprior.hyper_anchors.fill_(True)
     for p in hyperprior.up.parameters():
         p.requires_grad_(False).zero_()
 
 
 def relax(module: nn.Module) -> None:
-    """Put a `RelaxedConv` in place of every `ExactConv` inside."""
+    """Replace every `ExactConv` in a module by a `RelaxedConv`."""
     for name, child in list(module.named_children()):
         if isinstance(child, ExactConv):
             module.add_module(name, RelaxedConv(child))
@@ -119,12 +127,12 @@ CHANGES = {
 
 
 class Change(NamedTuple):
-    """Changes of one variant, as study.toml names them.
+    """Changes of one variant, with the keys of study.toml.
 
     Attributes:
-        change: Name of a function that changes a hyperprior before it is trained, "" for none.
-        left_out: Parts of the context that are zero: "last" (latents of the frame before), "older" (their activity,
-            and the I-frame's magnitudes), "motion" and "quality".
+        change: Name of a function that changes a hyperprior before training, "" for none.
+        left_out: Parts of the context that are set to zero: "last" (latents of the previous frame), "older" (their
+            activity, and the I-frame's magnitudes), "motion" and "quality".
         hidden: Width of the networks; None for the model's.
         shares: Shares of the slices in the channels.
     """
@@ -135,7 +143,14 @@ class Change(NamedTuple):
     shares: Sequence[float] = SLICES
 
     def remember(self, context: Tensor, channels: int) -> Tensor:
-        """Return a context without what is left out; `channels` are those of y."""
+        """Set the left-out parts of a context to zero.
+
+        Args:
+            context: Context, [n, latent, r].
+            channels: Number of channels of y.
+        Returns:
+            Context of the same shape.
+        """
         end = context.shape[-1]
         motion = max(0, end - 1 - MOTION_CHANNELS)  # an I-frame's context is the quality alone
         ends = {"last": (0, min(channels, motion)), "older": (min(channels, motion), motion)}
@@ -151,7 +166,7 @@ FULL = Change()
 
 
 class Site(NamedTuple):
-    """Block of the sphere, and the latents to train on or to measure at there."""
+    """Block of the sphere, and the latents recorded there."""
 
     block: PatchGrid
     latents: Latents
@@ -172,12 +187,12 @@ class Job(NamedTuple):
 
     @property
     def heading(self) -> Json:
-        """Beginning of the result; one with other settings is not this job's."""
+        """Beginning of the result; a result with other settings does not belong to this job."""
         settings = json.loads(json.dumps(self.plan.settings))
         return {"variant": self.variant.name, "part": self.part, "seed": self.seed, "settings": settings}
 
     def sites(self, role: str) -> list[Site]:
-        """Read the samples, with what this variant leaves of their contexts."""
+        """Read the samples of a role, with the contexts that this variant uses."""
         return [self._site(place.path) for place in places(self.plan) if place.role == role]
 
     def _site(self, path: Path) -> Site:
@@ -189,13 +204,15 @@ class Job(NamedTuple):
 
 
 def run_job(job: Job) -> Json:
-    """Train, measure, and write the result, unless it is there.
+    """Train, measure, and write the result, unless it exists.
 
+    Args:
+        job: Training.
     Returns:
         {"variant", "part", "seed", "settings", "points": [{"quality", "bits_per_node", "rounding_db"}]}.
     Raises:
         UsageError: the job ran before with other settings.
-        CodecError: the rate is no longer a number.
+        CodecError: the rate became NaN.
     """
     if found := kept_result(job):
         return found
@@ -209,7 +226,15 @@ def run_job(job: Job) -> Json:
 
 
 def build(config: ModelConfig, site: Site, change: Change = FULL) -> Hyperprior:
-    """Make a hyperprior like the model's but for what the variant changes, with weights to begin with."""
+    """Make a hyperprior with initial weights that equals the model's apart from the variant's changes.
+
+    Args:
+        config: Configuration of the model.
+        site: Block and latents, which give the sizes.
+        change: Changes of the variant.
+    Returns:
+        Hyperprior.
+    """
     at = Pyramid(site.block, config.neighbors).at
     channels, context = site.latents.y.shape[-1], site.latents.context.shape[-1]
     fine, middle, coarse = (at[depth] for depth in _DEPTHS)
@@ -222,7 +247,7 @@ def build(config: ModelConfig, site: Site, change: Change = FULL) -> Hyperprior:
 
 
 def measure_own(job: Job) -> list[Json]:
-    """Measure the model's own hyperprior at the same places: tells how far a training from scratch comes."""
+    """Measure the model's own hyperprior at the same positions, as a reference for training from scratch."""
     plan, sites = job.plan, job.sites("test")
     weights = weights_of(plan.model)
     hyperprior = build(plan.config, sites[0])
@@ -232,7 +257,15 @@ def measure_own(job: Job) -> list[Json]:
 
 
 def train(hyperprior: Hyperprior, job: Job, sites: Sequence[Site]) -> None:
-    """Train; a step sees samples of one site, and which these are, and the noise, follow from seed and step."""
+    """Train a hyperprior; each step uses samples of one site, and seed and step determine the samples and the noise.
+
+    Args:
+        hyperprior: Hyperprior to train.
+        job: Training.
+        sites: Samples.
+    Raises:
+        CodecError: the rate became NaN.
+    """
     plan, batch = job.plan, job.plan.training["batch"]
     learned = [p for p in hyperprior.parameters() if p.requires_grad]
     schedule = Schedule(optimizer="muon", rate=plan.training["rate"], rate_muon=plan.training["rate_muon"])
@@ -263,7 +296,16 @@ def _rate(plan: Plan, step: int) -> float:
 def coded(
     hyperprior: Hyperprior, config: ModelConfig, block: PatchGrid, latents: Latents
 ) -> tuple[Float[Tensor, "n latent m"], Tensor]:
-    """Return what is decoded, and the bits: of noisy latents in training, of rounded ones otherwise."""
+    """Code latents with a hyperprior: noisy latents in training, rounded ones otherwise.
+
+    Args:
+        hyperprior: Hyperprior.
+        config: Configuration of the model.
+        block: Block that the latents lie on.
+        latents: Samples.
+    Returns:
+        Decoded latents, [n, latent, m], and bits.
+    """
     for layer, laplacian in zip(hyperprior.h_a, _laplacians(block, config.neighbors), strict=True):
         layer.laplacian = laplacian
     y_hat, rate = hyperprior(latents.y, latents.context.float(), straight=not hyperprior.training)
@@ -278,9 +320,16 @@ def _laplacians(block: PatchGrid, neighbors: int) -> list[RescaledLaplacian]:
 
 @torch.no_grad()
 def measure(hyperprior: Hyperprior, config: ModelConfig, sites: Sequence[Site]) -> list[Json]:
-    """Measure bits per node of the signal and frame, and the signal-to-noise ratio of the latents, scaled back, in dB.
+    """Measure bits per node of the signal and frame, and the signal-to-noise ratio of the rescaled latents in dB.
 
-    The latter says how far rounding takes the synthesis' input from what the analysis gave; null where there is none.
+    The latter measures the change of the synthesis' input by rounding; null if there is none.
+
+    Args:
+        hyperprior: Hyperprior.
+        config: Configuration of the model.
+        sites: Samples.
+    Returns:
+        One point for each quality.
     """
     hyperprior.eval()
     points = []

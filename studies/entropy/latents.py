@@ -1,4 +1,4 @@
-"""Latents that a model makes of patches of films, recorded once, with what their entropy parameters are told."""
+"""Latents of a model on patches of films, recorded once, with the inputs of their entropy parameters."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ from studies.ablation.held_out import PLACES, held_out
 from studies.ablation.study import Json
 
 CODECS = {"intra": "intra.latents", "residual": "inter.residual_latents"}
-"""Where each part's latents are coded in a model."""
+"""Modules of a model that code each part's latents."""
 PARTS = tuple(CODECS)
-_SEED = 11  # of the patches that are trained on
-_AT_ONCE = 8  # chains that pass the model together
+_SEED = 11  # seed of the training patches
+_AT_ONCE = 8  # chains per batch
 
 
 class Plan(NamedTuple):
@@ -44,11 +44,14 @@ class Plan(NamedTuple):
 
     Attributes:
         model: Name or folder of the model.
-        name, weights_hash, config: Its name, weights and configuration.
-        films, clips: Prepared films to train on, and to measure on.
+        name: Name of the model.
+        weights_hash: Hash of its weights.
+        config: Its configuration.
+        films: Folder with prepared films to train on.
+        clips: Folder with prepared films to measure on.
         folder: Folder of latents and results.
-        data: Patches; its frames are those of a chain, an I-frame and the P-frames after it.
-        sampling: "places" of the sphere to train on; "chains" at each of them, and "singles", I-frames besides.
+        data: Settings of the patches; its frames are those of a chain, an I-frame and the P-frames after it.
+        sampling: "places" of the sphere to train on; "chains" at each of them, and "singles", additional I-frames.
         training: "steps", "batch", "rate" and "rate_muon" of a hyperprior; both learning rates fall along a cosine.
     """
 
@@ -65,24 +68,24 @@ class Plan(NamedTuple):
 
     @property
     def source(self) -> Json:
-        """Everything that the latents follow from."""
+        """Everything the latents depend on."""
         about = {"model": self.name, "weights_hash": self.weights_hash}
         return {**about, **asdict(self.data), **self.sampling, "qualities": list(CURVE_QUALITIES)}
 
     @property
     def settings(self) -> Json:
-        """Everything that the results follow from."""
+        """Everything the results depend on."""
         return {**self.source, **self.training}
 
 
 class Latents(NamedTuple):
-    """Samples of one part at one place.
+    """Samples of one part at one position.
 
     Attributes:
-        y: Times the gain, before rounding.
-        context: Input of the entropy parameters: frames before, the motion, the quality.
-        step: Size of one whole step of y when it is scaled back.
-        quality: Quality of the film.
+        y: Latents times the gain, before rounding, [n, latent, m].
+        context: Input of the entropy parameters, [n, latent, r]: previous frames, motion, quality.
+        step: Quantisation step of y after rescaling, [n, 1, m].
+        quality: Quality of the film, [n].
     """
 
     y: Float[Tensor, "n latent m"]
@@ -97,7 +100,15 @@ class Latents(NamedTuple):
 
 @torch.no_grad()
 def record(network: SphereDVC, x: Float[Tensor, "n frames npix 3"], quality: Float[Tensor, " n"]) -> dict[str, Latents]:
-    """Return all latents of chains of frames by part, those of P-frames one frame after the other."""
+    """Record all latents of chains of frames by part, those of P-frames one frame after the other.
+
+    Args:
+        network: Network.
+        x: Chains of frames, [n, frames, npix, 3].
+        quality: Quality of each chain, [n].
+    Returns:
+        Latents by part.
+    """
     heard: dict[str, list[Latents]] = {part: [] for part in PARTS}
 
     def listener(part: str) -> Callable[[nn.Module, tuple[Any, ...]], None]:
@@ -128,10 +139,12 @@ def _joined(found: Sequence[Latents]) -> Latents:
 
 
 class Place(NamedTuple):
-    """A block of the sphere, and the file of the latents there.
+    """Block of the sphere, and the file of the latents recorded there.
 
     Attributes:
+        plan: Model, samples and training.
         role: "train" or "test".
+        number: Number of the block.
     """
 
     plan: Plan
@@ -144,16 +157,16 @@ class Place(NamedTuple):
 
 
 def places(plan: Plan) -> list[Place]:
-    """List the places to train on and those to measure at."""
+    """List the blocks to train on and those to measure on."""
     counts = {"train": plan.sampling["places"], "test": PLACES}
     return [Place(plan, role, number) for role, count in counts.items() for number in range(count)]
 
 
 def collect(place: Place) -> Path:
-    """Record the latents at one place, unless they are there.
+    """Record the latents at one block, unless they exist.
 
     Raises:
-        UsageError: they are those of another model, or of other patches.
+        UsageError: existing latents are those of another model, or of other patches.
     """
     source = json.loads(json.dumps(place.plan.source))
     if place.path.exists():
@@ -177,7 +190,7 @@ def collect(place: Place) -> Path:
 
 
 def _seen(place: Place) -> tuple[PatchGrid, list[tuple[Tensor, Tensor]]]:
-    """Chains of P-frames, and I-frames without any, since these are cheaper and a chain has only one."""
+    """Chains of P-frames, and separate I-frames, since these are cheaper and a chain has only one."""
     plan, samples = place.plan, []
     for frames, count in ((plan.data.frames, plan.sampling["chains"]), (1, plan.sampling["singles"])):
         dataset = PatchDataset(plan.films, replace(plan.data, frames=frames), max(1, count), 1, _SEED)

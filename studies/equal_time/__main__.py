@@ -2,9 +2,9 @@
 
     python -m studies.equal_time [--parts intra inter] [--seeds 1]
 
-Every choice is trained from nothing on one thread and measured at each moment on films that none of them sees. Run it
-again to go on: what --out holds already stays there, and neither that nor a run that finished is repeated, so the
-choices may be trained at several times. --finished gathers what was measured, of unfinished runs as well.
+Every variant is trained from scratch on one thread and measured at each moment on held-out films. An interrupted run is
+continued by running it again: results in --out are kept, and neither these nor finished runs are repeated, so that
+variants may be trained at different times. --finished collects the measurements, also of unfinished runs.
 
     {"name": "equal_time", "description", "environment", "intra": PART, "inter": PART}
     PART: {"settings",
@@ -12,9 +12,9 @@ choices may be trained at several times. --finished gathers what was measured, o
                          "runs": [{"seed", "moments": [{"after", "steps", "seconds", "loss", "losses": []}],
                                    "points": [point]}]}]}
 
-A loss is that of held-out frames "after" so many seconds, steps times "seconds_per_step". A point is {"quality",
-"frame", "bits_per_node", "psnr", "ws_psnr"}, measured at the last moment; a run that was broken off has fewer moments
-and no points. A BD-rate is against the anchor, and null without points.
+A loss is that of held-out frames after "after" seconds, which are steps times "seconds_per_step". A point is
+{"quality", "frame", "bits_per_node", "psnr", "ws_psnr"}, measured at the last moment; an interrupted run has fewer
+moments and no points. BD-rates refer to the anchor, and are null without points.
 """
 
 from __future__ import annotations
@@ -51,10 +51,12 @@ PARTS = ("intra", "inter")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this study."""
     parser.add_argument("--parts", nargs="+", default=PARTS, choices=PARTS, help="I-frames, P- and B-frames (both)")
 
 
 def main(arguments: list[str] | None = None) -> None:
+    """Run the study."""
     study, args = read_arguments(__file__, ABOUT, arguments, add_options)
     if not args.draw:
         earlier = read_results(args.out, study) if args.out.exists() else {}
@@ -67,12 +69,14 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def compare(study: Study, args: argparse.Namespace, earlier: Mapping[str, Json | None]) -> Json:
-    """Return the results of all parts.
+    """Run the study and return the results of all parts.
 
     Args:
-        study: The study.
-        args: Options.
-        earlier: Results of the parts, which stay but for runs that are there anew; None for none.
+        study: Study.
+        args: Options of `read_arguments`.
+        earlier: Existing results of the parts, which are kept except for runs that were repeated; None for none.
+    Returns:
+        Results.
     Raises:
         UsageError: there is no run, or earlier ones had other settings.
     """
@@ -109,19 +113,41 @@ def compare(study: Study, args: argparse.Namespace, earlier: Mapping[str, Json |
 
 
 def shared(study: Study, args: argparse.Namespace, part: str) -> Json:
-    """Return the settings that all variants of a part share."""
+    """Return the settings that all variants of a part share.
+
+    Args:
+        study: Study.
+        args: Options of `read_arguments`.
+        part: Part of the codec.
+    Returns:
+        Settings.
+    """
     about = {"anchor": study.anchor.name, "moments": study.moments, "loss_qualities": study.loss_qualities}
     changes = as_changes(study.parts[part].get("settings", {}))
     return {**about, **shared_settings(study, args, part), "changes": changes}
 
 
 def moments(study: Study, cost: float) -> tuple[int, ...]:
-    """Return the steps of each moment."""
+    """Convert the moments of a study to steps.
+
+    Args:
+        study: Study.
+        cost: Seconds per step.
+    Returns:
+        Numbers of steps.
+    """
     return tuple(steps_after(seconds, cost) for seconds in study.moments)
 
 
 def describe(job: Job, costs: Mapping[str, Costs]) -> Json:
-    """Return the name, the changes, the parameters and the cost of a step of one variant."""
+    """Describe a variant by its name, changes, parameters and seconds per step.
+
+    Args:
+        job: Training of the variant.
+        costs: Seconds per step by part and variant.
+    Returns:
+        Description.
+    """
     network = SphereDVC(job.settings.model, HealpixGrid.cached(64))
     return {
         "name": job.variant.name,
@@ -132,13 +158,15 @@ def describe(job: Job, costs: Mapping[str, Costs]) -> Json:
 
 
 def bring_together(settings: Json, rows: Mapping[str, Json], runs: Runs, part: str) -> Json:
-    """Gather the runs of one part into its results.
+    """Combine the runs of one part.
 
     Args:
         settings: Settings that all variants share.
-        rows: Results of each variant, with the runs that were measured earlier, which stay but for those there anew.
+        rows: Results of each variant with earlier runs, which are kept except for those that were repeated.
         runs: Runs of `run_job`.
-        part: The part.
+        part: Part of the codec.
+    Returns:
+        Results of the part.
     """
     tables = []
     for name, row in rows.items():
@@ -156,7 +184,12 @@ def bring_together(settings: Json, rows: Mapping[str, Json], runs: Runs, part: s
 
 
 def plot(results: Json, path: str | Path) -> None:
-    """Draw the loss of held-out frames against seconds of training: a panel for each part, the mean over seeds."""
+    """Draw the loss of held-out frames against seconds of training, mean over seeds, one panel for each part.
+
+    Args:
+        results: Results of the study.
+        path: File to write, ends in .svg or .png.
+    """
     title = "{}: loss of patches of test clips"
     panels = [
         Panel(title.format(FRAMES[part]), "seconds of one core", series(results[part]))
@@ -167,7 +200,7 @@ def plot(results: Json, path: str | Path) -> None:
 
 
 def series(part: Json) -> list[Series]:
-    """Make the line of each variant, as far as all of its seeds came."""
+    """Make the line of each variant, up to the last moment that all of its seeds reached."""
     lines = []
     for row in part["variants"]:
         reached = list(zip(*(run["moments"] for run in row["runs"]), strict=False))
@@ -183,7 +216,7 @@ def series(part: Json) -> list[Series]:
 
 
 def table(part: Json) -> str:
-    """Format losses at each moment, steps, parameters and BD-rate, a line for each run."""
+    """Format losses at each moment, steps, parameters and BD-rate, one line for each run."""
     return as_table(
         {"held-out loss": row["name"]}
         | {f"{after:.0f} s": "" for after in part["settings"]["moments"]}

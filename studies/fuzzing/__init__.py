@@ -1,1 +1,1 @@
-"""Files that no encoder wrote, put to the decoder: it must end each one, soon, in little memory, and say why."""
+"""Fuzzing of the decoder: every file must be decoded or rejected with an error, in limited time and memory."""

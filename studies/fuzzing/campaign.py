@@ -1,4 +1,4 @@
-"""A run of fuzzing: workers one after the other, until all files are done; its figures."""
+"""Fuzzing run: workers one after the other until all files are done, and its results."""
 
 from __future__ import annotations
 
@@ -19,19 +19,21 @@ from studies.fuzzing.work import TALLY, WORKPLACE, keep_failure
 
 ENGINES = ("atheris", "random")
 WORKER = [sys.executable, "-m", "studies.fuzzing.worker"]
-_START = 300.0  # seconds until a worker must have begun
-_PATIENCE = 10  # times the seconds for a file, on the clock, until a worker counts as hanging
+_START = 300.0  # seconds within which a worker must begin
+_PATIENCE = 10  # multiple of the seconds per file, in real time, after which a worker counts as hanging
 _COVERAGE = re.compile(r"cov: (\d+) ft: (\d+) corp: (\d+)")
 
 OnProgress = Callable[[int, int], None]
 
 
 class Settings(NamedTuple):
-    """Of a run.
+    """Settings of a run.
 
     Attributes:
-        files: To decode.
-        seconds_each: Of the processor, for a file.
+        files: Number of files to decode.
+        seconds_each: Limit of processor time per file.
+        seed: Seed of the changes.
+        engine: "atheris" or "random".
         keep: Folder for files that failed.
     """
 
@@ -43,12 +45,15 @@ class Settings(NamedTuple):
 
 
 def run_campaign(settings: Settings, on_progress: OnProgress | None = None) -> dict[str, Any]:
-    """Decode files until there are so many; the figures, ready for JSON.
+    """Decode the given number of files.
 
     Args:
+        settings: Settings of the run.
         on_progress: Called with (files done, files in all).
+    Returns:
+        Results in JSON types.
     Raises:
-        UsageError: the engine is not installed, or a number is not positive, or a worker does not start.
+        UsageError: the engine is not installed, a number is not positive, or a worker does not start.
     """
     _check(settings)
     settings.keep.mkdir(parents=True, exist_ok=True)
@@ -80,7 +85,7 @@ def _check(settings: Settings) -> None:
 
 
 def _worker(settings: Settings, tally: Tally, lost: int, on_progress: OnProgress | None) -> tuple[int, int, int]:
-    """Let one work until it is done or lost; edges, features and files of its corpus."""
+    """Run one worker until it is done or lost; returns edges, features and files of its corpus."""
     numbers = [settings.files, settings.seconds_each, settings.seed + lost]
     command = [*WORKER, str(settings.keep), *map(str, numbers), settings.engine]
     shutil.rmtree(settings.keep / WORKPLACE, ignore_errors=True)
@@ -102,7 +107,7 @@ def _worker(settings: Settings, tally: Tally, lost: int, on_progress: OnProgress
 
 
 def _watch(process: subprocess.Popen, settings: Settings, tally: Tally, on_progress: OnProgress | None) -> bool:
-    """Until it ends, or hangs; whether it does."""
+    """Wait until the worker ends or hangs; returns whether it hangs."""
     seen, since = tally.begun, time.monotonic()
     patience = _START
     while True:

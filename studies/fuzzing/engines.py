@@ -1,4 +1,4 @@
-"""Where the files come from: by chance, or from libFuzzer, which keeps those that reach new lines of the decoder."""
+"""Sources of test files: random changes, or libFuzzer, which keeps files that reach new lines of the decoder."""
 
 from __future__ import annotations
 
@@ -12,17 +12,24 @@ from studies.fuzzing.films import NETWORKS, Seed
 from studies.fuzzing.mutate import LONGEST, mutated
 
 SLOW_SHARE = 0.2
-"""Of the files that a network decodes: 30 ms each, where the others take one or two."""
+"""Share of files that are decoded by a network: these take 30 ms each, the others one or two."""
 _FRESH, _DROPPED = 0.3, 0.6
-"""Share of files that are made of a sound one, whatever libFuzzer's corpus holds by then; and of its files for a
-network that quick ones take the place of, or they would take nine tenths of the time."""
-_HEADER = 200  # bytes, in which a model's name lies
+"""Share of files made from an undamaged file instead of libFuzzer's corpus; and share of the corpus's network files
+that are replaced by fast ones, since they would otherwise take nine tenths of the time.
+"""
+_HEADER = 200  # bytes that contain the model's name
 Put = Callable[[bytes], bool]
-"""Takes a file; whether more are wanted."""
+"""Function that receives a file and returns whether more are wanted."""
 
 
 def by_chance(seeds: list[Seed], seed: int, put: Put) -> None:
-    """Each file is a sound one, changed."""
+    """Generate files by random changes of undamaged ones.
+
+    Args:
+        seeds: Undamaged files.
+        seed: Seed of the changes.
+        put: Receives the files.
+    """
     dice = random.Random(seed)
     others = [each.data for each in seeds]
     while put(mutated(_chosen(seeds, dice).data, dice, others)):
@@ -30,10 +37,13 @@ def by_chance(seeds: list[Seed], seed: int, put: Put) -> None:
 
 
 def by_coverage(seeds: list[Seed], seed: int, put: Put, folder: Path) -> None:
-    """libFuzzer's choice of files, our changes and its own; does not return.
+    """Generate files by libFuzzer with this package's changes and its own; does not return.
 
     Args:
-        folder: For its corpus.
+        seeds: Undamaged files.
+        seed: Seed of the changes.
+        put: Receives the files.
+        folder: Folder for the corpus.
     """
     import atheris
 
@@ -43,7 +53,7 @@ def by_coverage(seeds: list[Seed], seed: int, put: Put, folder: Path) -> None:
     def test(data: bytes) -> None:
         if not put(data):
             sys.stderr.flush()
-            os._exit(0)  # libFuzzer takes an exception for a failure
+            os._exit(0)  # libFuzzer would treat an exception as a failure
 
     def change(data: bytes, size: int, number: int) -> bytes:
         dice = random.Random(number)

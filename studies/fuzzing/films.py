@@ -1,4 +1,4 @@
-"""What fuzzing begins with: small sound files, and the models that decode them in milliseconds."""
+"""Seeds of fuzzing: small undamaged files, and models that decode them in milliseconds."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ from deepsphere_codec.motion.tree import BLUR, FIRST, LAST, MEAN, MODE, WIDTHS, 
 from deepsphere_codec.video import AudioTrack, TrackPacket, Tracks, VideoInfo, pack_packets
 
 NSIDE = 64
-"""The least that a network works on; 10 ms for an I-frame, 30 for a P-frame."""
+"""Smallest resolution of a network; 10 ms for an I-frame, 30 for a P-frame."""
 PIXELS, LARGEST_NSIDE = 1 << 14, NSIDE
-"""Of what is decoded at most. A larger film is as sound, and takes its time and memory with full right."""
+"""Limits of the films that are decoded. Larger valid films are not errors, but take more time and memory."""
 _NARROW = ModelConfig(
     work_channels=8,
     middle_channels=8,
@@ -48,10 +48,11 @@ NETWORKS = {"sphere": _NARROW, "plane": replace(_NARROW, geometry="erp")}
 
 @dataclass(frozen=True)
 class Seed:
-    """A sound file.
+    """Undamaged file.
 
     Attributes:
-        quick: Whether it decodes in no time.
+        data: Contents.
+        quick: Whether it is decoded without a network.
     """
 
     data: bytes
@@ -69,7 +70,7 @@ class _ToyCoded(NamedTuple):
 
 
 class _ToyNetwork:
-    """A frame of one grey, which is what the bytes add up to; nearly all of the time is left for the file."""
+    """Network whose frames are a single grey, the sum of the bytes, so that most of the time is spent on the file."""
 
     def __init__(self, nside: int) -> None:
         self._npix = 12 * nside**2
@@ -97,7 +98,7 @@ class _ToyNetwork:
 
 
 class Toy:
-    """Stands where a LoadedModel stands."""
+    """Replacement of a LoadedModel with `_ToyNetwork`."""
 
     name = "toy"
     geometry = "healpix"
@@ -117,7 +118,7 @@ Models = dict[str, LoadedModel]
 
 
 def make_models(folder: Path) -> Models:
-    """By name: no network at all, and small ones with random weights, on the sphere and on the plane."""
+    """Make models by name: one without a network, and small ones with random weights, spherical and planar."""
     models = {"toy": cast(LoadedModel, Toy())}
     for name, config in NETWORKS.items():
         save_model(folder / name, name, _lively(config), {})
@@ -126,7 +127,7 @@ def make_models(folder: Path) -> Models:
 
 
 def make_seeds(models: Models) -> list[Seed]:
-    """Files of every kind: short and long GOPs, frames with times, records beside them, no end, no frames at all."""
+    """Make files of every kind: short and long GOPs, with times, with other records, without an end, without frames."""
     toy = _header(models["toy"], 16, 8, 4)
     plain, timed = _toy_film(models["toy"], toy), _toy_film(models["toy"], replace(toy, tick_num=1, tick_den=90000))
     later = replace(toy, version=toy.version + 1)
@@ -143,14 +144,14 @@ def make_seeds(models: Models) -> list[Seed]:
 
 
 def largest_seed(models: Models) -> bytes:
-    """A sound film of as many pixels as are decoded at most, whose memory is what others are compared with."""
+    """Make an undamaged film of the largest size, whose memory use is the reference for other files."""
     model = models["sphere"]
     header = _header(model, 256, 64, NSIDE)
     return _file(header, _checked(header, model, [("I", 1, _intra(model))]))
 
 
 def _lively(config: ModelConfig) -> SphereDVC:
-    """With nothing zero any more, as after training, and the same at each call."""
+    """Network without zero weights, as after training, the same at each call."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(7)
         network = SphereDVC(config, whole_grid(config.geometry, NSIDE)).eval().requires_grad_(False)
@@ -166,13 +167,13 @@ def _header(model: LoadedModel, width: int, height: int, nside: int) -> Header:
 
 
 def _toy_film(model: LoadedModel, header: Header) -> list[CodedFrame]:
-    """Three GOPs: one picture each, a group of four, groups of one and two."""
+    """Three GOPs: a single picture each, a group of four, groups of one and two."""
     kinds = [("I", 1), ("P", 1), ("I", 1), ("P", 4), *[("B", 1)] * 3, ("I", 1), ("P", 1), ("P", 2), ("B", 1)]
     return _checked(header, model, [(*kind, bytes([i + 1]) * (5 + i)) for i, kind in enumerate(kinds)])
 
 
 def _coded(model: LoadedModel) -> list[bytes]:
-    """Every kind of P-frame behind an I-frame, two of them in one file, and B-frames."""
+    """Every kind of P-frame after an I-frame, two of them in one file, and B-frames."""
     header = _header(model, 32, 16, NSIDE)
     films = ["coded"], ["still", "coded"], ["mapped"], ["coded", "coded"]
     kinds = [[("P", 1, parts) for parts in film] for film in films]
@@ -183,16 +184,16 @@ def _coded(model: LoadedModel) -> list[bytes]:
 
 
 def _intra(model: LoadedModel) -> bytes:
-    """An I-frame."""
+    """I-frame payload."""
     return model.network(NSIDE).encode_intra(_waves(model, 0.0), 4.0).payload
 
 
 def _payload(model: LoadedModel, header: Header, references: References, position: Position, parts: str) -> bytes:
-    """A P- or B-frame with a motion that nobody would search for, and a residual.
+    """P- or B-frame payload with artificial motion and a residual.
 
     Args:
         parts: "still" for a frame that repeats its reference, "mapped" for one with a quality map, "turned" for one
-            with a turn of the camera, "coded" for one with neither.
+            with a camera rotation, "coded" for one with neither.
     """
     if parts == "still":
         return Payload().pack()
@@ -215,7 +216,7 @@ def _some_map(blocks: int) -> QualityMap:
 
 
 def _some_tree(grid: BlockGrid, has_second: bool) -> MotionTree:
-    """Leaves of every level, blur and mode, with short vectors."""
+    """Tree with leaves of every level, blur and mode, and short vectors."""
     random = np.random.default_rng(9)
     shape = grid.shape(LAST)
     fields, level = np.zeros((*shape, 6), np.int16), np.zeros(shape, np.int8)
@@ -241,7 +242,7 @@ def _waves(model: LoadedModel, shift: float) -> Float[Tensor, "1 npix 3"]:
 
 @torch.no_grad()
 def _checked(header: Header, model: LoadedModel, coded: Sequence[tuple[str, int, bytes | str]]) -> list[CodedFrame]:
-    """Frames of kind, span and payload (or its parts), with the checks that the decoder comes to, and times."""
+    """Frames of given type, span and payload (or its parts), with the decoder's checks, and times."""
     network, frames, order, pictures = model.network(header.nside), [], PictureOrder(), ReferenceBuffer()
     for kind, span, payload in coded:
         position = order.next(kind, span)
@@ -260,7 +261,7 @@ def _checked(header: Header, model: LoadedModel, coded: Sequence[tuple[str, int,
 
 
 def _sound() -> list[Other]:
-    """Tags, a track of audio, and packets of it."""
+    """Tags, an audio track, and its packets."""
     track = AudioTrack("aac", b"\x11\x90", Fraction(1, 48000), 48000, 2, "stereo", True, {"language": "deu"})
     packets = [TrackPacket(0, 1024 * i, 1024 * i, 1024, True, bytes(20)) for i in range(3)]
     tracks = Tracks(tags={"title": "A"}, video_tags={"handler_name": "B"}, audio=(track,))

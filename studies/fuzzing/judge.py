@@ -1,4 +1,4 @@
-"""One file put to the decoder: how it ended, after how long, in how much memory."""
+"""Decoding of one file with a record of its outcome, time and memory."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ Decode = Callable[[bytes], str]
 
 
 class Verdict(NamedTuple):
-    """What came of a file.
+    """Outcome of decoding a file.
 
     Attributes:
-        ending: How it was decoded, or the name of the project's error; "" of a failure.
-        failure: What went wrong, and where; "" where nothing did.
-        seconds: Of the processor.
-        peak: Memory that the process took meanwhile, besides what it had before, bytes.
+        ending: How it was decoded, or the name of the project's error; "" for a failure.
+        failure: Cause and location of a failure; "" if there was none.
+        seconds: Processor time.
+        peak: Additional memory of the process while decoding, bytes.
     """
 
     ending: str
@@ -48,16 +48,16 @@ class Verdict(NamedTuple):
 
 
 class _TooLong(BaseException):
-    """Time is up; no `except Exception` keeps it."""
+    """Raised when the time is up; not caught by `except Exception`."""
 
 
 class Judge:
-    """Puts files to a decoder, within limits.
+    """Runs a decoder on files within limits.
 
     Args:
-        decode: Says how it ended, or raises.
-        seconds: Of the processor, for a file.
-        memory: Bytes that it may take besides what the process has; None for no limit.
+        decode: Decoder; returns how decoding ended, or raises.
+        seconds: Limit of processor time per file.
+        memory: Limit of additional memory, bytes; None for no limit.
     """
 
     def __init__(self, decode: Decode, seconds: float, memory: int | None = None) -> None:
@@ -85,11 +85,16 @@ class Judge:
 
 
 def decoder_of(models: Models, folder: Path) -> Decode:
-    """Decodes a file one of five ways, by its bytes: whole, into films past damages, bare and with audio, from a pipe,
-    and frame by frame without comparing checks, so that a payload that was changed is decoded to pictures, too.
+    """Make a decoder that uses one of five ways, chosen by the file's bytes.
+
+    The ways are: whole, to films past damaged parts, without and with audio, from a pipe, and frame by frame without
+    comparing checks, so that changed payloads are decoded to pictures too.
 
     Args:
-        folder: For the films.
+        models: Models by name.
+        folder: Folder for the films.
+    Returns:
+        Decoder.
     """
     ways = (_whole, _from_a_pipe, _unchecked, _film(folder / "film.y4m"), _film(folder / "film.mkv"))
 
@@ -105,7 +110,7 @@ def decoder_of(models: Models, folder: Path) -> Decode:
 
 @contextmanager
 def _memory_limit(room: int | None) -> Iterator[None]:
-    """No more than so many bytes of addresses beyond those taken: more is a MemoryError."""
+    """Limit additional address space; beyond the limit allocations raise MemoryError."""
     if room is None:
         yield
         return
@@ -132,7 +137,7 @@ def _shown(file: BinaryIO, model: LoadedModel | None) -> str:
 
 
 def _unchecked(data: bytes, model: LoadedModel | None) -> str:
-    """As a player that shows whatever comes."""
+    """Decode like a player that ignores wrong checks."""
     damages: list[DamagedStream] = []
     with StreamReader(io.BytesIO(data), strict=False) as stream:
         if model is None:
@@ -155,7 +160,7 @@ def _film(place: Path) -> Callable[[bytes, LoadedModel | None], str]:
 
 
 class _Pipe(io.RawIOBase):
-    """Gives bytes in order, and does not go back."""
+    """Stream that can be read in order only."""
 
     def __init__(self, data: bytes) -> None:
         self._file = io.BytesIO(data)
@@ -169,7 +174,7 @@ class _Pipe(io.RawIOBase):
 
 @contextmanager
 def _within(seconds: float) -> Iterator[None]:
-    """Raise _TooLong once the process has computed for so long."""
+    """Raise _TooLong after the given processor time."""
 
     def stop(number: int, frame: FrameType | None) -> NoReturn:
         raise _TooLong
@@ -184,15 +189,15 @@ def _within(seconds: float) -> Iterator[None]:
 
 
 def memory_now() -> int:
-    """Of the process, bytes; its peak is counted anew from here on."""
-    with suppress(OSError):  # not Linux, or not allowed: then it is that of the whole run
+    """Return the memory of the process in bytes and reset its peak."""
+    with suppress(OSError):  # not Linux, or not permitted: the peak is then that of the whole run
         _CLEAR.write_text("5")
         return _in_status("VmRSS")
     return peak_memory()
 
 
 def peak_memory() -> int:
-    """The most that it took since then, bytes."""
+    """Return the peak memory since `memory_now`, bytes."""
     try:
         return _in_status("VmHWM")
     except OSError:
@@ -200,6 +205,6 @@ def peak_memory() -> int:
 
 
 def _in_status(name: str) -> int:
-    """Bytes."""
+    """Value of the process status in bytes."""
     line = next(line for line in _STATUS.read_text().splitlines() if line.startswith(name))
     return int(line.split()[1]) * 1024

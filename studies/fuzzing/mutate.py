@@ -1,4 +1,4 @@
-"""Changes to a file: of any bytes, or of what its fields say and of its payloads, with right checksums."""
+"""Changes of a file: of any bytes, or of its fields and payloads with correct checksums."""
 
 from __future__ import annotations
 
@@ -14,20 +14,24 @@ from studies.fuzzing.parts import Parts, Record, put_together, take_apart, take_
 LONGEST = 1 << 14
 _POWERS = tuple(1 << n for n in (2, 4, 6, 7, 8, 13, 14, 15, 16, 28, 31, 32, 40, 63))
 _NUMBERS = (*range(4), *_POWERS, *(power - 1 for power in _POWERS), (1 << 64) - 1)
-"""The bounds of what fields hold, and of what their readers take."""
+"""Limits of the fields' types, and of the readers' ranges."""
 _DOUBLES = (0.0, -1.0, 1.0, 8.0, 1e-320, -1e308, 1e308, float("inf"), float("nan"))
-_FIELDS = tuple(range(0, 24, 4)) + (32, 36)  # of four bytes, in the header; the quality lies between
+_FIELDS = tuple(range(0, 24, 4)) + (32, 36)  # offsets of header fields of four bytes; the quality lies between them
 _QUALITY, _SMALL = 24, range(40, 46)
 
 
 def mutated(
     data: bytes, dice: random.Random, others: list[bytes], raw: Callable[[bytes], bytes] | None = None
 ) -> bytes:
-    """A file changed in one to four places, at one of the three levels.
+    """Change a file in one to four places, at one of three levels.
 
     Args:
-        others: Files whose parts may come into this one.
-        raw: What changes bytes without a thought; `scrambled` unless given.
+        data: File.
+        dice: Source of random numbers.
+        others: Files whose parts may be inserted.
+        raw: Function that changes bytes regardless of their meaning; None for `scrambled`.
+    Returns:
+        Changed file.
     """
     change_bytes = raw or (lambda each: scrambled(each, dice))
     parts = take_apart(data)
@@ -40,7 +44,14 @@ def mutated(
 
 
 def scrambled(data: bytes, dice: random.Random) -> bytes:
-    """Bytes changed, taken out, put in, doubled or cut off, at one to eight places."""
+    """Change, remove, insert, repeat or cut off bytes at one to eight places.
+
+    Args:
+        data: File.
+        dice: Source of random numbers.
+    Returns:
+        Changed file.
+    """
     found = bytearray(data)
     for _ in range(dice.choice((1, 1, 2, 3, 8))):
         at, n = dice.randrange(len(found) + 1), dice.choice((1, 1, 2, 4, 8, 16, 40))
@@ -74,7 +85,7 @@ def _pick(parts: Parts, dice: random.Random, kinds: bytes = bytes(range(256))) -
 
 
 def _field(parts: Parts, dice: random.Random, others: list[bytes]) -> Parts:
-    """A number of the header, at its bounds and beyond."""
+    """Change a number of the header to values at its limits and beyond."""
     header = bytearray(parts.header)
     what = dice.random()
     if what < 0.6:
@@ -106,7 +117,7 @@ def _kind(parts: Parts, dice: random.Random, others: list[bytes]) -> Parts:
 
 
 def _order(parts: Parts, dice: random.Random, others: list[bytes]) -> Parts:
-    """Records dropped, doubled, exchanged, taken from another file."""
+    """Remove, repeat, exchange records, or insert them from another file."""
     if (at := _pick(parts, dice)) is None:
         return parts
     record, what = parts.records[at], dice.randrange(4)
@@ -134,7 +145,7 @@ def _body(parts: Parts, dice: random.Random, others: list[bytes]) -> Parts:
 
 
 def _number(parts: Parts, dice: random.Random, others: list[bytes]) -> Parts:
-    """Another number in an I-frame, another span of a group."""
+    """Change the number of an I-frame, or the span of a group."""
     if (at := _pick(parts, dice, b"IA")) is None:
         return parts
     body = parts.records[at].body
@@ -162,7 +173,7 @@ def _place(parts: Parts, dice: random.Random, others: list[bytes]) -> Parts:
 
 
 def _end(parts: Parts, dice: random.Random, others: list[bytes]) -> Parts:
-    """Another end record: the numbers in it, its bytes, or none."""
+    """Change the end record: its numbers, its bytes, or remove it."""
     what = dice.randrange(5)
     if what == 0:
         return replace(parts, trailer=dice.choice((-1, -2)))
@@ -180,7 +191,7 @@ def _end(parts: Parts, dice: random.Random, others: list[bytes]) -> Parts:
 
 
 def _payload(parts: Parts, dice: random.Random, others: list[bytes]) -> Parts:
-    """Bytes of a frame behind its number and its check: what the entropy coder reads."""
+    """Change bytes of a frame after its number and check, which the entropy coder reads."""
     if (at := _pick(parts, dice, b"IPAB")) is None:
         return parts
     record = parts.records[at]

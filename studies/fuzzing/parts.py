@@ -1,4 +1,4 @@
-"""A file taken apart and put together again, every checksum right for what it lies over, whatever that says."""
+"""Splitting of a file into parts and assembly, with correct checksums for any contents."""
 
 from __future__ import annotations
 
@@ -20,11 +20,13 @@ from deepsphere_codec.bitstream.records import End, Gop, pack_end
 
 @dataclass(frozen=True)
 class Record:
-    """As it lies in a file, without its checksum.
+    """Record of a file, without its checksum.
 
     Attributes:
-        length: As it is written; the body's unless given.
-        shift: Of its place, which is right where this is 0.
+        kind: Kind of the record.
+        body: Contents.
+        length: Length field; None for the body's length.
+        shift: Error of its position field; 0 for the correct position.
     """
 
     kind: int
@@ -35,11 +37,15 @@ class Record:
 
 @dataclass(frozen=True)
 class Parts:
-    """A file taken apart.
+    """Parts of a file.
 
     Attributes:
-        end: Body of the end record; one that fits unless given.
-        trailer: Offset that it tells; the right one unless given. -1 leaves it out, -2 the end record as well.
+        version: Version of the format.
+        header: Body of the header.
+        records: Records.
+        end: Body of the end record; None for a correct one.
+        trailer: Offset in the trailer; None for the correct one, -1 for no trailer, -2 for no end record either.
+        tail: Bytes after the end.
     """
 
     version: int
@@ -51,7 +57,7 @@ class Parts:
 
 
 def take_apart(data: bytes) -> Parts | None:
-    """The parts of a file, as far as it can be told where they lie; None where not even the header can."""
+    """Split a file into its parts, as far as their positions are known; None if the header cannot be read."""
     if len(data) < PROLOGUE.size or not data.startswith(MAGIC):
         return None
     _, version, length = PROLOGUE.unpack_from(data)
@@ -71,7 +77,7 @@ def take_apart(data: bytes) -> Parts | None:
 
 
 def put_together(parts: Parts) -> bytes:
-    """The file, every checksum right for what it lies over."""
+    """Assemble a file, with the correct checksum for each part."""
     front = PROLOGUE.pack(MAGIC, parts.version, len(parts.header)) + parts.header
     seed = zlib.crc32(front)
     pieces, offset = [front + CRC.pack(seed)], len(front) + CRC.size
@@ -101,7 +107,7 @@ def _sealed(record: Record, seed: int, place: int) -> bytes:
 
 
 def take_end(data: bytes) -> bytes:
-    """The body of a sound file's end record."""
+    """Return the body of an undamaged file's end record."""
     (offset, _, _) = TRAILER.unpack(data[-TRAILER.size :])
     cursor = Cursor(data[offset + 1 : -TRAILER.size])
     length = cursor.varint()

@@ -1,4 +1,4 @@
-"""What a run of fuzzing counts, where it outlives the process that counts it."""
+"""Counters of a fuzzing run that outlive the process that counts."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ _ROOM = 1 << 20
 
 
 class Tally:
-    """Counts in a file that two processes have in memory: whoever looks on sees them when the other one has ended.
+    """Counters in a memory-mapped file, which another process can read after the counting process has ended.
 
     Args:
-        path: Made where it is missing.
+        path: File, created if missing.
     Attributes:
-        begun, done: Files put to the decoder, and those that it came back from.
-        failures: Of them.
-        slowest: Seconds.
-        peak: Of memory, bytes.
-        room: Memory that a file may take, bytes.
-        endings: How often each of `ENDINGS` came.
+        begun: Number of files whose decoding began.
+        done: Number of files whose decoding ended.
+        failures: Number of failures.
+        slowest: Longest time, seconds.
+        peak: Largest memory, bytes.
+        room: Memory limit per file, bytes.
+        endings: Number of files for each of `ENDINGS`.
     """
 
     def __init__(self, path: Path) -> None:
@@ -35,18 +36,19 @@ class Tally:
         self.read()
 
     def read(self) -> None:
-        """What the other process has counted."""
+        """Read the counters of the other process."""
         numbers = _NUMBERS.unpack_from(self._memory)
         self.begun, self.done, self.failures, self.slowest, self.peak, self.room, *ends = numbers
         self.endings = dict(zip(ENDINGS, ends, strict=True))
 
     def begin(self, data: bytes) -> None:
-        """A file is about to be decoded."""
+        """Record that decoding of a file begins."""
         self.begun += 1
         self._memory[_NUMBERS.size : _NUMBERS.size + 4 + len(data)] = struct.pack("<I", len(data)) + data
         self._write()
 
     def end(self, verdict: Verdict) -> None:
+        """Record the outcome of a file."""
         self.done += 1
         self.slowest, self.peak = max(self.slowest, verdict.seconds), max(self.peak, verdict.peak)
         if verdict.failure:
@@ -56,7 +58,7 @@ class Tally:
         self._write()
 
     def lost(self) -> bytes:
-        """The file that the other process did not come back from; it counts as a failure."""
+        """Return the file at which the other process was lost; it counts as a failure."""
         (length,) = struct.unpack_from("<I", self._memory, _NUMBERS.size)
         self.done, self.failures = self.begun, self.failures + 1
         self._write()

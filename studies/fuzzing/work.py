@@ -1,4 +1,4 @@
-"""What the worker does once everything is imported."""
+"""Work of the worker process after its imports."""
 
 from __future__ import annotations
 
@@ -16,14 +16,22 @@ from studies.fuzzing.judge import Decode, Judge, decoder_of, memory_now, peak_me
 from studies.fuzzing.tally import Tally
 
 WORKPLACE, TALLY = "work", "tally"
-"""In the folder: what the worker needs, and may leave; and its counts."""
-_TRIM = 100  # files
+"""Names in the folder: working files of the worker, and its counters."""
+_TRIM = 100  # files between releases of freed memory
 MEMORY_FACTOR = 2
-"""Times what a sound film of the largest size takes besides the interpreter, model and all: no file may take more."""
+"""Memory limit of a file as a multiple of that of the largest undamaged film, apart from interpreter and models."""
 
 
 def work(folder: Path, files: int, seconds: float, seed: int, engine: str) -> None:
-    """Decode files until the tally of the folder counts so many; failures go into the folder."""
+    """Decode files until the folder's tally reaches the given number; failures are written to the folder.
+
+    Args:
+        folder: Folder with the tally.
+        files: Number of files.
+        seconds: Limit of processor time per file.
+        seed: Seed of the changes.
+        engine: "atheris" or "random".
+    """
     torch.set_num_threads(1)
     place = folder / WORKPLACE
     (place / "corpus").mkdir(parents=True)
@@ -42,7 +50,7 @@ def work(folder: Path, files: int, seconds: float, seed: int, engine: str) -> No
 
 
 def _sound_peak(models: Models, decode: Decode) -> int:
-    """Memory, in bytes, with a sound film of the largest size."""
+    """Memory for an undamaged film of the largest size, bytes."""
     verdict = Judge(decode, 100)(largest_seed(models))
     assert not verdict.failure, verdict.failure
     return peak_memory()
@@ -53,7 +61,7 @@ def _putting(judge: Judge, tally: Tally, files: int, folder: Path) -> Put:
         tally.begin(data)
         verdict = judge(data)
         tally.end(verdict)
-        gc.collect()  # errors hold the frames that they came through: their memory is not the next file's
+        gc.collect()  # exceptions keep stack frames alive, whose memory must not count for the next file
         if tally.done % _TRIM == 0:
             _give_back()
         if verdict.failure:
@@ -64,12 +72,19 @@ def _putting(judge: Judge, tally: Tally, files: int, folder: Path) -> Put:
 
 
 def _give_back() -> None:
-    """To the system, what the C library keeps of memory that was freed: over hours it would add up."""
+    """Return freed memory from the C library to the system; over hours it would accumulate."""
     with suppress(OSError, AttributeError):  # another C library
         ctypes.CDLL(None).malloc_trim(0)
 
 
 def keep_failure(folder: Path, number: int, data: bytes, what: str) -> None:
-    """The file, and beside it what went wrong."""
+    """Write a failed file, and a text with its cause.
+
+    Args:
+        folder: Folder to write to.
+        number: Number of the failure.
+        data: File.
+        what: Cause.
+    """
     (folder / f"{number}.dsc").write_bytes(data)
     (folder / f"{number}.txt").write_text(what)

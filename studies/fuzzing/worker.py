@@ -1,4 +1,4 @@
-"""The process that decodes the files: it may be lost at any of them, and `campaign` starts another one.
+"""Process that decodes the files; if it is lost at one of them, `campaign` starts another one.
 
 python -m studies.fuzzing.worker FOLDER FILES SECONDS SEED ENGINE
 """
@@ -11,11 +11,13 @@ from pathlib import Path
 
 
 def main(folder: Path, files: int, seconds: float, seed: int, engine: str) -> None:
-    """Decode until so many files are done, as the tally in the folder counts them.
+    """Decode until the folder's tally reaches the given number of files.
 
     Args:
-        folder: Has the tally; failures go there.
-        seconds: For a file.
+        folder: Folder with the tally; failures are written there.
+        files: Number of files.
+        seconds: Limit of processor time per file.
+        seed: Seed of the changes.
         engine: "atheris" or "random".
     """
     faulthandler.enable((folder / "worker.log").open("a"))
@@ -31,7 +33,7 @@ def main(folder: Path, files: int, seconds: float, seed: int, engine: str) -> No
 
 
 def _import() -> None:
-    """All that decoding needs: what is imported within `instrument_imports` reports the lines that it reaches."""
+    """Import everything that decoding needs; imports within `instrument_imports` report the lines that are reached."""
     import studies.fuzzing.films
     import studies.fuzzing.judge  # noqa: F401
 

@@ -1,7 +1,7 @@
-"""At which quality which resolution codes best: `python -m studies.resolution results/resolution/*.json`.
+"""Best resolution for each quality: `python -m studies.resolution results/resolution/*.json`.
 
-The files hold one model on the same training films, measured with `scripts/evaluate.py … --nside N`. It prints
-the constants of `deepsphere_codec/models/resolution.py`, which a test compares with these results.
+The files hold results of one model on the same training films, measured with `scripts/evaluate.py … --nside N`. The
+command prints the constants of `deepsphere_codec/models/resolution.py`, which a test compares with these results.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from studies.resolution.ladder import Ladder, fit_ladder
 
 
 def ladder_of(paths: list[Path]) -> Ladder:
-    """Of results files, one for each resolution.
+    """Fit the ladder to results files, one for each resolution.
 
     Raises:
-        UsageError: a file says no resolution, or there are too few.
+        UsageError: a file has no resolution, or there are too few files.
     """
     found = {}
     for path in paths:

@@ -1,4 +1,4 @@
-"""At which quality which resolution codes best: the constants of `resolution`, from points of training films."""
+"""Best resolution for each quality: the constants of `resolution`, from points of training films."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from deepsphere_codec.evaluation.results import Point, Results
 
 
 class Ladder(NamedTuple):
-    """What `resolution` holds.
+    """Constants of `resolution`.
 
     Attributes:
-        bounds: Asked qualities above which the next resolution is better, lowest resolution first.
-        steepness: Qualities that go with half of the resolution at equal rate.
+        bounds: Requested qualities above which the next resolution is better, lowest resolution first.
+        steepness: Difference in quality that corresponds to half of the resolution at equal rate.
     """
 
     bounds: tuple[float, ...]
@@ -28,7 +28,9 @@ def fit_ladder(results: Mapping[int, Results]) -> Ladder:
     """Compare mean curves of one model on the same films at several resolutions.
 
     Args:
-        results: By nside; the largest is the full resolution, whose qualities are those that are asked for.
+        results: Results by nside; the largest is the full resolution, whose qualities are the requested ones.
+    Returns:
+        Constants.
     Raises:
         UsageError: fewer than two resolutions, or one with fewer than two qualities.
     """
@@ -48,7 +50,7 @@ def fit_ladder(results: Mapping[int, Results]) -> Ladder:
 
 
 def _crossing(low: Sequence[Point], high: Sequence[Point]) -> float:
-    """The rate, its logarithm, above which the higher resolution is better; or an end of what both reach."""
+    """Logarithm of the rate above which the higher resolution is better; or an end of the common range of rates."""
     first, last = max(_rates(low)[0], _rates(high)[0]), min(_rates(low)[-1], _rates(high)[-1])
     places = np.linspace(first, last, 1001)
     ahead = _decibels(high, places) > _decibels(low, places)
@@ -72,7 +74,7 @@ def _quality_of(point: Point, curve: Sequence[Point]) -> float:
 
 
 def _quality_at(rate: float, curve: Sequence[Point]) -> float:
-    """The quality that comes to a rate; the curve's slope goes on beyond its ends."""
+    """Quality for a rate; beyond its ends the curve is extrapolated with the same slope."""
     rates, qualities = _rates(curve), [point.quality for point in curve]
     place = min(max(int(np.searchsorted(rates, rate)) - 1, 0), len(rates) - 2)
     slope = (qualities[place + 1] - qualities[place]) / (rates[place + 1] - rates[place])

@@ -1,11 +1,11 @@
-"""Measure how much codecs care which way is up.
+"""Measure the sensitivity of codecs to the orientation of a film.
 
     python -m studies.rotation --codec sphere-dvc x265 --clips CLIP.mp4 --figure docs/rotation.svg
 
-Each clip is turned on the sphere, coded, decoded and turned back, under 24 rotations, and compared with the same film
-turned and turned back without coding. Prints the spreads. A codec is a model (its name or folder), a classical codec,
-or `planar-ssf2020` with the weights in a folder (--weights). Run it again to go on where it was broken off; without
---clips it measures nothing, and prints and draws what OUT holds.
+Each clip is rotated on the sphere, coded, decoded and rotated back, under 24 rotations, and compared with the same film
+rotated and rotated back without coding. The spreads are printed. A codec is a model (its name or folder), a classical
+codec, or `planar-ssf2020` with the weights in a folder (--weights). An interrupted run is continued by running it
+again; without --clips nothing is measured, and the results in OUT are printed and drawn.
 """
 
 from __future__ import annotations
@@ -58,6 +58,14 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 def make_codec(name: str, args: argparse.Namespace) -> FilmCodec:
+    """Make a codec from its name on the command line.
+
+    Args:
+        name: Name of the codec.
+        args: Options.
+    Returns:
+        Codec.
+    """
     if name in ANCHORS:
         return AnchorCodec(name, args.frames)
     if name == SsfCodec.codec:
@@ -67,10 +75,15 @@ def make_codec(name: str, args: argparse.Namespace) -> FilmCodec:
 
 
 def qualities(codecs: Mapping[str, FilmCodec], wanted: list[str]) -> dict[str, float]:
-    """Of each codec, by the name it was asked for with.
+    """Choose the quality of each codec.
 
+    Args:
+        codecs: Codecs by their names on the command line.
+        wanted: Values of --quality, NAME=NUMBER each.
+    Returns:
+        Qualities by name.
     Raises:
-        UsageError: one of them is no NAME=NUMBER, belongs to no codec, or no quality of its codec.
+        UsageError: a value is not NAME=NUMBER, belongs to no codec, or is not a quality of its codec.
     """
     found = {name: default_quality(codec) for name, codec in codecs.items()}
     for text in wanted:
@@ -92,7 +105,14 @@ def default_quality(codec: FilmCodec) -> float:
 
 
 def check(codec: FilmCodec, quality: float) -> None:
-    """Raise UsageError where the codec has no such quality."""
+    """Check that a codec has a quality.
+
+    Args:
+        codec: Codec.
+        quality: Quality on its own scale.
+    Raises:
+        UsageError: it has no such quality.
+    """
     if isinstance(codec, SsfCodec):
         codec.weights_of(quality)
     elif codec.codec not in ANCHORS:
@@ -100,6 +120,7 @@ def check(codec: FilmCodec, quality: float) -> None:
 
 
 def measure(args: argparse.Namespace) -> None:
+    """Measure the codecs on the command line and write the results."""
     clips = clips_of(args.clips)
     if args.frames < 1:
         raise UsageError(f"--frames {args.frames} holds no frame; take at least 1")
@@ -118,6 +139,7 @@ def measure(args: argparse.Namespace) -> None:
 
 
 def main() -> None:
+    """Run the study."""
     args = parse()
     if args.clips:
         measure(args)

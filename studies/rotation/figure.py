@@ -1,4 +1,4 @@
-"""The figure of what rotations do to codecs, from the results alone. SVG or PNG by suffix."""
+"""Figure of the effect of rotations on codecs, from the results alone; SVG or PNG by suffix."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from studies.rotation.results import ClipRotations, CodecRotations, RotationResu
 from studies.rotation.set import POLES, SLIGHT
 from studies.rotation.summary import RotationPoint, Spreads, equal_rate
 
-ROW_FILL = 0.62  # of a row's height, for its dots
+ROW_FILL = 0.62  # share of a row's height for its dots
 
 
 class Mark(NamedTuple):
     name: str
     marker: str
-    size: float  # across, in points
+    size: float  # diameter in points
     edge: float  # line width
     hollow: bool
     order: int
@@ -40,14 +40,14 @@ MARKS = (PLAIN, WHOLE, POLE)
 
 class Dot(NamedTuple):
     mark: Mark
-    change: float  # from the rotation compared with
+    change: float  # difference from the reference rotation
 
 
 class Panel(NamedTuple):
     title: str
     axis: str
     values: Callable[[ClipRotations], Sequence[float]]
-    note: Callable[[Spreads], str]  # the spread, in words
+    note: Callable[[Spreads], str]  # text of the spread
 
 
 def _decibels(clip: ClipRotations) -> list[float]:
@@ -63,7 +63,7 @@ def _at_equal_rate(clip: ClipRotations) -> list[float]:
 
 
 def _base(clip: ClipRotations) -> int:
-    """The rotation that the others are compared with: the slight turn, which resamples as they do, or the first."""
+    """Index of the reference rotation: the slight rotation, which involves resampling like the others, or the first."""
     labels = [each.label for each in clip.rotations]
     return labels.index(SLIGHT) if SLIGHT in labels else 0
 
@@ -81,13 +81,16 @@ PANELS = (
 
 
 def plot_rotations(results: RotationResults, path: str | Path) -> None:
-    """A row for each codec, a dot for each rotation of each clip: how far it is from the slight turn of the same clip.
+    """Plot one row for each codec, with one dot for each rotation of each clip: the change from the slight rotation.
 
-    Dots of a row are sorted and rise from the smallest to the largest. The spreads are those of the rotations that
-    resample. A rotation that does not is no measure for them: its film keeps the finest detail, and is harder to code.
+    Dots of a row are sorted in increasing order. The spreads are those of rotations with resampling. Rotations without
+    resampling are not comparable: their films keep the finest detail, and are harder to code.
 
+    Args:
+        results: Results of the study.
+        path: File to write, ends in .svg or .png.
     Raises:
-        UsageError: the ending is neither .svg nor .png, or there is nothing to draw.
+        UsageError: the file has another ending, or there is nothing to draw.
     """
     path = figure_path(path)
     codecs = {name: codec for name, codec in results.codecs.items() if _clips(codec)}
@@ -122,7 +125,7 @@ def _draw_row(axes: Axes, row: int, codec: CodecRotations, panel: Panel, colour:
 
 
 def _note_spread(axes: Axes, row: int, codec: CodecRotations, panel: Panel) -> None:
-    """In the corner that rising dots leave free, above or below them: the one that is farther from zero."""
+    """Write the spread in the free corner above or below increasing dots: the one farther from zero."""
     spreads = codec.summary.resampled
     if spreads is None or not any(dots_of(clip, panel) for clip in _clips(codec)):
         return
@@ -143,7 +146,14 @@ def _note_spread(axes: Axes, row: int, codec: CodecRotations, panel: Panel) -> N
 
 
 def dots_of(clip: ClipRotations, panel: Panel) -> list[Dot]:
-    """What a panel shows of one clip, in the order of its rotations; nothing of the one that is compared with."""
+    """List the dots of one clip in a panel, in the order of its rotations, without the reference rotation.
+
+    Args:
+        clip: Results of one codec on one clip.
+        panel: Panel.
+    Returns:
+        Dots.
+    """
     values, base = panel.values(clip), _base(clip)
     points = clip.rotations if values else ()
     return [
@@ -160,7 +170,7 @@ def _mark(point: RotationPoint) -> Mark:
 
 
 def _clips(codec: CodecRotations) -> list[ClipRotations]:
-    """Those with something to compare."""
+    """Clips with two or more rotations to compare."""
     return [clip for clip in codec.clips.values() if len(clip.rotations) > 1]
 
 

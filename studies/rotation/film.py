@@ -1,10 +1,10 @@
-"""Turn a film on the sphere: ERP to ERP, 8-bit 4:2:0, of the same size.
+"""Rotation of a film on the sphere: ERP to ERP, 8-bit 4:2:0, of the same size.
 
-Each plane is an ERP picture of its own, as chroma sits in the middle of its 2 x 2 pixels. Values between pixels are
-those of the quintic B-spline through the picture, whose response is near that of an ideal filter up to fine detail: a
-softer kernel would make turned films cheaper to code, and smooth away coding errors on the way back. There and back,
-with the rounding to 8 bits in between, it leaves 45.0 to 51.0 dB WS-PSNR-YUV on frames of three test clips; the cubic
-B-spline 44.0 to 49.0, Keys' cubic kernel 42.9 to 47.2.
+Each plane is resampled as a separate ERP picture, since chroma is located in the middle of its 2 x 2 pixels. Values
+between pixels are those of the quintic B-spline through the picture, whose response is close to an ideal filter's up to
+fine detail: a softer kernel would make rotated films cheaper to code, and smooth coding errors on the way back. The
+rotation there and back, with rounding to 8 bits in between, preserves 45.0 to 51.0 dB WS-PSNR-YUV on frames of three
+test clips; the cubic B-spline 44.0 to 49.0, Keys' cubic kernel 42.9 to 47.2.
 """
 
 from __future__ import annotations
@@ -21,15 +21,16 @@ from deepsphere_codec.video import YuvFrame, create_video, open_video
 
 KERNEL = "quintic B-spline"
 _ORDER = 5
-_BORDER = 16  # pixels beyond each edge; the spline's recursion has forgotten the end of them by a factor of 1e-6
+_BORDER = 16  # pixels beyond each edge; over them the effect of the border on the spline decays to 1e-6
 
 
 class FrameRotation:
-    """Turns frames of one size: what is seen in direction d comes to R d.
+    """Rotation of frames of one size: direction d is mapped to R d.
 
     Args:
-        height, width: Of the luma plane, both even.
-        rotation: R, float64.
+        height: Height of the luma plane, even.
+        width: Width of the luma plane, even.
+        rotation: R, [3, 3], float64.
     """
 
     def __init__(self, height: int, width: int, rotation: Float64[Tensor, "3 3"]) -> None:
@@ -37,14 +38,21 @@ class FrameRotation:
         self._chroma = _source_positions(height // 2, width // 2, rotation)
 
     def apply(self, frame: YuvFrame) -> YuvFrame:
-        """The turned frame, rounded to 8 bits."""
+        """Rotate a frame and round it to 8 bits."""
         y = _to_uint8(_sample(frame.y, self._luma))
         u, v = (_to_uint8(_sample(plane, self._chroma)) for plane in (frame.u, frame.v))
         return YuvFrame(y, u, v)
 
 
 def rotate_plane(plane: Float[np.ndarray, "h w"], rotation: Float64[Tensor, "3 3"]) -> Float32[np.ndarray, "h w"]:
-    """One ERP plane turned by R, neither clipped nor rounded; w is even."""
+    """Rotate one ERP plane by R, without clipping or rounding.
+
+    Args:
+        plane: Plane, [h, w] with even w.
+        rotation: R, [3, 3], float64.
+    Returns:
+        Rotated plane, [h, w].
+    """
     height, width = plane.shape
     return _sample(plane, _source_positions(height, width, rotation))
 
@@ -52,13 +60,13 @@ def rotate_plane(plane: Float[np.ndarray, "h w"], rotation: Float64[Tensor, "3 3
 def rotate_film(
     source: str | Path, target: str | Path, rotation: Float64[Tensor, "3 3"], frames: int | None = None
 ) -> None:
-    """Turn a film frame by frame, in constant memory.
+    """Rotate a film frame by frame, in constant memory.
 
     Args:
-        source: Anything `open_video` reads.
-        target: What `create_video` writes; `.mkv` is lossless.
-        rotation: R; what is seen in direction d comes to R d.
-        frames: How many, from the first; all unless given.
+        source: Film in a format that `open_video` reads.
+        target: Film in a format that `create_video` writes; `.mkv` is lossless.
+        rotation: R, [3, 3]; direction d is mapped to R d.
+        frames: Number of frames from the first; None for all.
     Raises:
         UsageError: the source cannot be read, or the target cannot be written.
     """
@@ -69,7 +77,7 @@ def rotate_film(
 
 
 def _source_positions(height: int, width: int, rotation: Float64[Tensor, "3 3"]) -> Float64[np.ndarray, "2 h w"]:
-    """(row, column) in the source of each target pixel: where R^-1 takes its direction."""
+    """Position (row, column) in the source of each target pixel: its direction rotated by R^-1."""
     rows, columns = erp_positions(erp_directions(height, width) @ rotation.numpy(), height, width)
     return np.stack([rows, columns])
 
@@ -82,7 +90,7 @@ def _sample(plane: np.ndarray, positions: Float64[np.ndarray, "2 h w"]) -> Float
 
 
 def _with_border(plane: Float32[np.ndarray, "h w"], border: int) -> Float32[np.ndarray, "h2 w2"]:
-    """More pixels on each side: over a pole lies the same row, half a turn further."""
+    """Extend a picture on each side; beyond a pole the rows repeat, shifted by half a turn."""
     opposite = np.roll(plane, plane.shape[1] // 2, axis=1)
     tall = np.concatenate([opposite[:border][::-1], plane, opposite[-border:][::-1]])
     return np.concatenate([tall[:, -border:], tall, tall[:, :border]], axis=1)

@@ -1,11 +1,11 @@
-"""How much a codec cares which way is up: a film turned, coded, decoded, turned back, and compared.
+"""Sensitivity of codecs to the orientation: a film is rotated, coded, decoded, rotated back, and compared.
 
-For each rotation, each a lossless film of 8 bits:
+For each rotation, all films being lossless with 8 bits:
 
     source ── turn ──> turned ── encode, decode ──> decoded ── turn back ──┐
                          └─────────────── turn back ─────────> reference ──┴─> WS-PSNR
 
-A run that was broken off goes on where it was.
+An interrupted run can be continued.
 """
 
 from __future__ import annotations
@@ -45,27 +45,39 @@ from studies.rotation.set import (
 )
 from studies.rotation.summary import Neighbour, RotationPoint
 
-CRF_STEP, QUALITY_STEP = 3.0, 1.0  # to the neighbouring qualities that the slope is taken from
+CRF_STEP, QUALITY_STEP = 3.0, 1.0  # distance of the neighbouring qualities that determine the slope
 
 
 class FilmCodec(Protocol):
-    """A codec that can leave the decoded film: `AnchorCodec`, `ModelCodec`, `SsfCodec`."""
+    """Codec that can keep the decoded film: `AnchorCodec`, `ModelCodec`, `SsfCodec`."""
 
     codec: str
     name: str
     settings: dict[str, Any]
 
-    def measure(self, clip: Path, quality: float, *, keep: Path | None = None) -> Point: ...
+    def measure(self, clip: Path, quality: float, *, keep: Path | None = None) -> Point:
+        """Measure one clip at one quality.
+
+        Args:
+            clip: Film to code.
+            quality: Quality on the codec's own scale.
+            keep: File for the decoded film; None to discard it.
+        Returns:
+            Rate and metrics.
+        """
+        ...
 
 
 class RotationOptions(NamedTuple):
+    """Frames of each clip, number of rotations, and seed of the rotations."""
+
     frames: int | None = 8
     rotations: int = 24
     seed: int = 0
 
 
 class TurnedFilms(NamedTuple):
-    """What all codecs share of one rotation of a clip."""
+    """Films of one rotation of a clip, which all codecs share."""
 
     turned: Path
     reference: Path
@@ -73,10 +85,10 @@ class TurnedFilms(NamedTuple):
 
 
 def clips_of(paths: Sequence[str | Path]) -> list[Path]:
-    """Films, and those in folders.
+    """List films, and the films in folders.
 
     Raises:
-        UsageError: one is missing, a folder holds no film, or two films have one name.
+        UsageError: a path does not exist, a folder holds no film, or two films have the same name.
     """
     clips: list[Path] = []
     for path in map(Path, paths):
@@ -98,16 +110,18 @@ def measure_rotations(
     *,
     on_point: OnPoint | None = None,
 ) -> RotationResults:
-    """Measure codecs under rotations of clips, and write the JSON after each rotation.
+    """Measure codecs under rotations of clips, and write the JSON file after each rotation.
 
     Args:
-        codecs: Each with its quality, by name.
-        clips: Films, known by their file names.
-        out: The JSON file; what it already holds of the same codecs with the same settings is kept.
+        codecs: Codecs by name, each with its quality.
+        clips: Films, identified by their file names.
+        out: JSON file; existing results of the same codecs with the same settings are reused.
         options: Frames of each clip, number of rotations, seed.
         on_point: Called after each rotation, and after each quality measured for the slope.
+    Returns:
+        Results.
     Raises:
-        UsageError: OUT is of other settings (other weights of a model aside), or a clip cannot be measured.
+        UsageError: `out` has other settings (apart from weights of a model), or a clip cannot be measured.
     """
     options = options or RotationOptions()
     results = _results_to_go_on_with(codecs, out, options)
@@ -123,8 +137,15 @@ def measure_rotations(
 
 
 def neighbours_of(codec: FilmCodec, quality: float) -> tuple[float, float]:
-    """The two qualities on either side, on the codec's own scale; at an end of it, the quality itself."""
-    if isinstance(codec, SsfCodec):  # it has weights of its own for each, and not for all
+    """Return the next lower and higher qualities of a codec.
+
+    Args:
+        codec: Codec.
+        quality: Quality on the codec's own scale.
+    Returns:
+        Both qualities; at an end of the scale, the quality itself.
+    """
+    if isinstance(codec, SsfCodec):  # it has separate weights for some qualities only
         below, above = ([q for q in codec.qualities if side * (q - quality) > 0] for side in (-1, 1))
         return max(below, default=quality), min(above, default=quality)
     if codec.codec in ANCHORS:
@@ -133,7 +154,7 @@ def neighbours_of(codec: FilmCodec, quality: float) -> tuple[float, float]:
 
 
 class _Run:
-    """Results that grow, and are written as they do."""
+    """Results that are extended and written after each measurement."""
 
     def __init__(
         self,
@@ -149,12 +170,19 @@ class _Run:
         self._regions = {clip: lon_lat_deg(direction) for clip, direction in regions.items()}
 
     def missing(self, clip: Path, turns: Sequence[Turn]) -> int:
-        """How many points there are to measure."""
+        """Count the points to measure.
+
+        Args:
+            clip: Film.
+            turns: Rotations.
+        Returns:
+            Number of missing points.
+        """
         neighbours = sum(len(self._neighbours_missing(codec, clip)) for codec in self._codecs)
         return neighbours + sum(len(self._codecs_missing(clip, turn)) for turn in turns)
 
     def neighbours(self, clip: Path) -> None:
-        """Measure the neighbouring qualities, of the film as it is."""
+        """Measure the neighbouring qualities on the original film."""
         for name, (codec, _) in self._codecs.items():
             for quality in self._neighbours_missing(name, clip):
                 point = codec.measure(clip, quality)
@@ -164,7 +192,13 @@ class _Run:
                 self._keep(name, clip, changed, "neighbour for the slope", point)
 
     def turn(self, clip: Path, turn: Turn, frames: int | None) -> None:
-        """Measure one rotation with the codecs that lack it."""
+        """Measure one rotation with the codecs that lack it.
+
+        Args:
+            clip: Film.
+            turn: Rotation.
+            frames: Number of frames; None for all.
+        """
         names = self._codecs_missing(clip, turn)
         if not names:
             return
@@ -189,7 +223,7 @@ class _Run:
         return [name for name in self._codecs if turn.label not in there[name]]
 
     def _at(self, name: str, clip: Path) -> ClipRotations:
-        """What is there of this clip; nothing, where another film of its name is busiest elsewhere."""
+        """Existing results for a clip; none if they belong to a film of the same name with another busiest region."""
         nothing = ClipRotations(self._regions[clip.name])
         there = self.results.codecs[name].clips.get(clip.name, nothing)
         return there if there.busiest == nothing.busiest else nothing
@@ -248,7 +282,7 @@ def _rotation_point(turn: Turn, bpp: float, point: Point, films: TurnedFilms, de
     with open_video(films.reference) as reference, open_video(decoded) as film:
         back = FrameRotation(film.info.height, film.info.width, turn.rotation.T)
         mean = compare_frames(_pairs(reference, film, back.apply), measure=measure_quick).mean
-    assert point.ws_psnr_y is not None  # every codec measures it
+    assert point.ws_psnr_y is not None  # measured by every codec
     return RotationPoint(
         label=turn.label,
         quaternion=quaternion_of(turn.rotation),

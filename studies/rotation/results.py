@@ -1,4 +1,4 @@
-"""What rotations do to codecs, and the JSON file it lives in.
+"""Results of codecs under rotations, and their JSON file.
 
     {"name": "rotation", "description", "settings",
      "codecs": {codec: {"name", "quality", "settings",
@@ -6,7 +6,7 @@
                         "summary"}},
      "environment"}
 
-The slopes and summaries follow from the rest. There is no "clips" on top, so nobody takes it for a results file.
+Slopes and summaries are computed from the rest. There is no "clips" at the top level, which marks results files.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ Record = TypeVar("Record", Neighbour, RotationPoint)
 
 @dataclass(frozen=True)
 class ClipRotations:
-    """One codec on one clip."""
+    """Results of one codec on one clip."""
 
     busiest: tuple[float, float]  # longitude and latitude, degrees
     neighbours: tuple[Neighbour, ...] = ()
@@ -51,20 +51,22 @@ class ClipRotations:
 
     @property
     def slope(self) -> float | None:
+        """Slope in dB per doubling of the rate; None if unknown."""
         return slope_of(self.neighbours)
 
     @property
     def summary(self) -> Summary:
+        """Spreads of the clip."""
         return summarise(self.rotations, self.slope)
 
 
 @dataclass(frozen=True)
 class CodecRotations:
-    """One codec at one quality."""
+    """Results of one codec at one quality."""
 
     name: str
     quality: float
-    settings: Mapping[str, Any]  # JSON's own types only
+    settings: Mapping[str, Any]  # JSON types only
     clips: Mapping[str, ClipRotations] = field(default_factory=dict)
 
     @property
@@ -75,32 +77,47 @@ class CodecRotations:
 
 @dataclass(frozen=True)
 class RotationResults:
+    """Results of all codecs."""
+
     settings: Mapping[str, Any]
     codecs: Mapping[str, CodecRotations] = field(default_factory=dict)
     environment: Mapping[str, Any] = field(default_factory=dict)
 
     def with_clip(self, codec: str, clip: str, rotations: ClipRotations) -> RotationResults:
-        """A copy with what one codec did on one clip."""
+        """Return a copy with the results of one codec on one clip.
+
+        Args:
+            codec: Name of the codec.
+            clip: Name of the clip.
+            rotations: Results.
+        Returns:
+            Copy.
+        """
         changed = replace(self.codecs[codec], clips={**self.codecs[codec].clips, clip: rotations})
         return replace(self, codecs={**self.codecs, codec: changed})
 
 
 def write_rotations(path: str | Path, results: RotationResults) -> None:
-    """Write the file, whole or not at all."""
+    """Write results to a JSON file atomically.
+
+    Args:
+        path: File to write.
+        results: Results.
+    """
     write_json(path, rotations_to_json(results))
 
 
 def read_rotations(path: str | Path) -> RotationResults:
-    """Read such a file.
+    """Read results from a JSON file.
 
     Raises:
-        UsageError: it cannot be read, or something in it is missing or of the wrong kind; says where.
+        UsageError: it cannot be read, or a value is missing or of the wrong type; says where.
     """
     return rotations_from_json(read_json(path), str(path))
 
 
 def rotations_to_json(results: RotationResults) -> dict[str, Any]:
-    """The object that the file holds."""
+    """Convert results to the object that the file holds."""
     return {
         "name": NAME,
         "description": DESCRIPTION,
@@ -111,10 +128,15 @@ def rotations_to_json(results: RotationResults) -> dict[str, Any]:
 
 
 def rotations_from_json(data: Any, where: str = "rotations") -> RotationResults:
-    """Check such an object and read it; what follows from the rest is made anew.
+    """Check an object and convert it to results; derived values are computed again.
 
+    Args:
+        data: Object.
+        where: Name of the object, for messages.
+    Returns:
+        Results.
     Raises:
-        UsageError: something is missing or of the wrong kind; says where.
+        UsageError: a value is missing or of the wrong type; says where.
     """
     if not isinstance(data, dict) or data.get("name") != NAME:
         raise UsageError(f"{where}: its name is not {NAME!r}; python -m studies.rotation makes such a file")

@@ -1,4 +1,4 @@
-"""Which rotations a film is coded under: some that mean something, the rest spread evenly over SO(3)."""
+"""Rotations that a film is coded under: some special ones, the rest evenly distributed over SO(3)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NORTH, SOUTH = "busiest region to the north pole", "busiest region to the south 
 POLES = (NORTH, SOUTH)
 SLIGHT = "slight turn, 1°"
 REGION_NSIDE = 4  # cells of 14.7°
-FINEST = 64  # nodes across such a cell; for films wider than 1024 pixels more would only cost memory
+FINEST = 64  # nodes along the edge of a cell; more, for films wider than 1024 pixels, would only cost memory
 
 PSI = 1.533751168755204288118041  # psi^4 = psi + 4
 
@@ -41,18 +41,19 @@ class Turn(NamedTuple):
 
 
 def rotation_set(count: int, busiest: Direction, *, seed: int = 0) -> list[Turn]:
-    """The rotations, always the same ones for the same arguments; fewer of them are not the first ones of more.
+    """Make the rotations; equal arguments give equal rotations, but a smaller set is not a prefix of a larger one.
 
-    Six mean something: none at all; one degree about an axis askew, which leaves the layout as it is, so that what it
-    changes is what resampling alone does (a film without its finest detail is easier to code: on one clip x265 gains
-    0.1 dB and the first released model 0.4 dB); the busiest region to either pole; a quarter turn about the axis, which
-    only moves columns; and 47° about it. The others are a super-Fibonacci set, turned as a whole by a rotation drawn
-    with the seed.
+    Six are special: the identity; one degree about a tilted axis, which hardly changes the layout, so that its effect
+    is that of resampling alone (a film without its finest detail is easier to code: on one clip x265 gains 0.1 dB and
+    the first released model 0.4 dB); the busiest region to either pole; a quarter turn about the vertical axis, which
+    only moves columns; and 47° about it. The others are a super-Fibonacci set, rotated as a whole by a random rotation.
 
     Args:
-        count: How many in all.
-        busiest: A direction, see `busiest_direction`.
-        seed: Of the rotation that the even set is turned by.
+        count: Number of rotations.
+        busiest: Unit vector of the busiest region, see `busiest_direction`.
+        seed: Seed of the rotation of the super-Fibonacci set.
+    Returns:
+        Rotations with labels.
     Raises:
         UsageError: count is below 1.
     """
@@ -73,7 +74,7 @@ def rotation_set(count: int, busiest: Direction, *, seed: int = 0) -> list[Turn]
 
 
 def super_fibonacci(count: int) -> list[Float64[Tensor, "3 3"]]:
-    """Rotations spread evenly over SO(3).
+    """Make rotations that are evenly distributed over SO(3), [3, 3] each.
 
     Source: Alexa, Super-Fibonacci Spirals, CVPR 2022.
     """
@@ -87,14 +88,16 @@ def super_fibonacci(count: int) -> list[Float64[Tensor, "3 3"]]:
 
 
 def busiest_direction(frames: Iterable[YuvFrame]) -> Direction:
-    """The middle of the region where most goes on, in space and in time together.
+    """Find the centre of the region with the most detail in space and time.
 
-    Luma is read at HEALPix nodes about as fine as the pixels, which all stand for the same solid angle; each counts its
-    mean absolute difference from its eight neighbours plus that from the frame before. Of the cells of nside 4 the one
-    with the largest mean is the busiest.
+    Luma is sampled at HEALPix nodes about as dense as the pixels, which all have the same solid angle; each counts its
+    mean absolute difference from its eight neighbours plus that from the previous frame. The busiest of the cells of
+    nside 4 is the one with the largest mean.
 
     Args:
-        frames: At least one, of one size.
+        frames: One frame or more, of the same size.
+    Returns:
+        Unit vector, [3].
     """
     frames = iter(frames)
     first = next(frames)
@@ -114,13 +117,13 @@ def busiest_direction(frames: Iterable[YuvFrame]) -> Direction:
 
 
 def lon_lat_deg(direction: Direction) -> tuple[float, float]:
-    """Longitude and latitude in degrees."""
+    """Compute longitude and latitude in degrees."""
     x, y, z = direction
     return math.degrees(math.atan2(y, x)), math.degrees(math.atan2(z, math.hypot(x, y)))
 
 
 def quaternion_of(rotation: Float64[Tensor, "3 3"]) -> tuple[float, float, float, float]:
-    """(w, x, y, z) of unit length, w not negative; `rotation_from_quaternion` leads back."""
+    """Convert a rotation to a unit quaternion (w, x, y, z) with w >= 0; inverse of `rotation_from_quaternion`."""
     vector = vector_from_rotation(rotation)
     half = vector.norm() / 2
     x, y, z = (vector / 2 * torch.sinc(half / math.pi)).tolist()

@@ -1,4 +1,4 @@
-"""How far a codec's figures lie apart under rotations."""
+"""Spreads of a codec's rate and quality under rotations."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from studies.rotation.set import IDENTITY
 
 @dataclass(frozen=True)
 class Neighbour:
-    """A quality next to the one measured, at the identity."""
+    """Point at a neighbouring quality, at the identity."""
 
     quality: float
     bpp: float
@@ -23,22 +23,24 @@ class Neighbour:
 
 @dataclass(frozen=True)
 class RotationPoint:
-    """One rotation; decibels are means over frames."""
+    """Point at one rotation; decibels are means over frames."""
 
     label: str
     quaternion: tuple[float, ...]  # (w, x, y, z)
     bpp: float
-    ws_psnr_yuv: float  # decoded and turned back, against the source turned there and back without coding
+    ws_psnr_yuv: float  # decoded and rotated back, against the source rotated there and back without coding
     ws_psnr_y: float
-    rotated_ws_psnr_yuv: float  # decoded against its source, both turned
+    rotated_ws_psnr_yuv: float  # decoded against its source, both rotated
     rotated_ws_psnr_y: float
-    resampling_ws_psnr_yuv: float  # turned there and back without coding, against the source
+    resampling_ws_psnr_yuv: float  # rotated there and back without coding, against the source
 
 
 @dataclass(frozen=True)
 class Spreads:
-    """Spread is the largest less the smallest, std the standard deviation of a sample; those of bpp are in parts of its
-    mean. Without a slope there are no figures at equal rate."""
+    """Spread (largest minus smallest value) and std (standard deviation of a sample) over rotations.
+
+    Those of bpp are relative to its mean. Without a slope there are no values at equal rate.
+    """
 
     count: float
     ws_psnr_yuv_mean: float
@@ -54,14 +56,14 @@ class Spreads:
 
 
 class Summary(NamedTuple):
-    """None where there are no such rotations."""
+    """Spreads over all rotations, and over those with resampling; None if there are no such rotations."""
 
     all: Spreads | None
-    resampled: Spreads | None  # without those that only move whole columns: they spare the film the resampling
+    resampled: Spreads | None  # without rotations that only move whole columns, which need no resampling
 
 
 def slope_of(neighbours: Sequence[Neighbour]) -> float | None:
-    """dB per doubling of the rate between the outermost of them; None where that cannot be said."""
+    """Compute the slope in dB per doubling of the rate between the outermost points; None if it is undefined."""
     by_rate = sorted(neighbours, key=lambda each: each.bpp)
     if len(by_rate) < 2 or not 0 < by_rate[0].bpp < by_rate[-1].bpp:
         return None
@@ -70,23 +72,37 @@ def slope_of(neighbours: Sequence[Neighbour]) -> float | None:
 
 
 def equal_rate(points: Sequence[RotationPoint], slope: float) -> list[float]:
-    """The decibels that the codec would reach at the bits it takes for the identity, or for the first where none is.
+    """Compute the decibels that the codec would reach at the rate of the identity (or of the first point without one).
 
-    To first order: WS-PSNR-YUV less slope * log2(bpp / bpp of the identity); one slope serves all rotations.
+    The approximation is of first order: WS-PSNR-YUV minus slope * log2(bpp / bpp of the identity), with the same slope
+    for all rotations.
+
+    Args:
+        points: Points.
+        slope: Slope, dB per doubling of the rate.
+    Returns:
+        WS-PSNR-YUV of each point, dB.
     """
     (bpp,) = [each.bpp for each in points if each.label == IDENTITY] or [points[0].bpp]
     return [each.ws_psnr_yuv - slope * math.log2(each.bpp / bpp) for each in points]
 
 
 def summarise(points: Sequence[RotationPoint], slope: float | None) -> Summary:
-    """The spreads over all rotations, and over those that resample the film."""
+    """Compute the spreads over all rotations, and over those that resample the film.
+
+    Args:
+        points: Points.
+        slope: Slope, dB per doubling of the rate; None if unknown.
+    Returns:
+        Spreads.
+    """
     return Summary(
         _spreads(points, slope), _spreads([each for each in points if each.resampling_ws_psnr_yuv < MAX_DB], slope)
     )
 
 
 def mean_summary(summaries: Sequence[Summary]) -> Summary:
-    """Means over clips of the clips' own figures."""
+    """Compute means of the clips' values over clips."""
     return Summary(
         _mean([each.all for each in summaries if each.all]),
         _mean([each.resampled for each in summaries if each.resampled]),
@@ -94,7 +110,7 @@ def mean_summary(summaries: Sequence[Summary]) -> Summary:
 
 
 def spread_table(summaries: Mapping[str, Summary]) -> str:
-    """The spreads of each codec as text, a line for all rotations and one for those that resample."""
+    """Format the spreads of each codec, one line for all rotations and one for those that resample."""
     width = max([len(name) for name in summaries] + [len("codec")])
     lines = [
         "Spread (max - min) / standard deviation over rotations, mean over clips: WS-PSNR-YUV in dB, bpp of its mean",

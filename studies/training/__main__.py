@@ -1,9 +1,9 @@
-"""Train the codec with one choice of training changed at a time, for as many steps, and compare what they save.
+"""Train the codec with one training setting changed at a time, for equal steps, and compare BD-rates.
 
     python -m studies.training [--steps 500] [--jobs 2] [--seeds 1 2]
 
-All is measured on the same films, which none of the runs sees, both over nodes and over ERP pixels weighted by area, as
-WS-PSNR is. Run it again to go on where it was broken off.
+All runs are measured on the same held-out films, over nodes and over ERP pixels weighted by area as in WS-PSNR. An
+interrupted run is continued by running it again.
 
     {"name": "training", "description", "settings",
      "variants": [{"name", "changes": [],
@@ -11,8 +11,8 @@ WS-PSNR is. Run it again to go on where it was broken off.
                           "bd_rate": {measure: {"mean", "per_seed": []}}}}],
      "environment"}
 
-A part is "intra" or "inter"; a variant has those where it is another than the anchor. A point is {"quality", "frame",
-"bits_per_node", "psnr", "ws_psnr"}. A BD-rate that cannot be had is null.
+A part is "intra" or "inter"; a variant has the parts that differ from the anchor. A point is {"quality", "frame",
+"bits_per_node", "psnr", "ws_psnr"}. An undefined BD-rate is null.
 """
 
 from __future__ import annotations
@@ -35,10 +35,11 @@ YARDSTICKS = {
     "intra": {"nodes": (0, "psnr"), "erp": (0, "ws_psnr")},
     "inter": {"nodes": (1, "psnr"), "erp": (1, "ws_psnr"), "second": (2, "psnr")},
 }
-"""For each BD-rate, the number of the frame (0 for the I-frame) and the key of its decibels."""
+"""Number of the frame (0 for the I-frame) and key of its decibels, for each BD-rate."""
 
 
 def main(arguments: list[str] | None = None) -> None:
+    """Run the study."""
     study, args = read_arguments(__file__, ABOUT, arguments)
     if not args.draw:
         prepare(study, args)
@@ -52,7 +53,14 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def bring_together(study: Study, runs: Iterable[Json]) -> list[Json]:
-    """Return the results of each variant; runs of seeds that the anchor lacks are left aside."""
+    """Combine the results of each variant; runs with seeds that the anchor lacks are ignored.
+
+    Args:
+        study: Study.
+        runs: Runs of `run_job`.
+    Returns:
+        Results of each variant.
+    """
     found, rows = by_variant(runs), []
     for variant in study.variants:
         row: Json = {"name": variant.name, "changes": as_changes(variant.changes)}
@@ -83,7 +91,7 @@ def _compared(part: str, anchors: Mapping[int, Json], own: Mapping[int, Json]) -
 
 
 def table(results: Json) -> str:
-    """Format BD-rates and seconds a step, a line for each variant."""
+    """Format BD-rates and seconds per step, one line for each variant."""
     rows = []
     for variant in results["variants"]:
         row = {f"BD-rate against the {results['settings']['anchor']}": variant["name"]}

@@ -1,7 +1,7 @@
 """Classical codecs on the same clips: through PyAV, on ERP or the cubemap, or as programs; a closed GOP of 32 frames.
 
-Bits are the packets', without a container and without parameter sets, per pixel of the ERP source. Where the number of
-threads changes the bits it is fixed, so that the points come out the same on any machine.
+Bits are counted over the packets, without container and parameter sets, per pixel of the ERP source. The number of
+threads is fixed if it changes the bits, so that the points are the same on any machine.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ X264_OPTIONS = {
     "x264-params": "open-gop=0",
 }
 X264_ZEROLATENCY_OPTIONS = {"tune": "zerolatency"} | {key: X264_OPTIONS[key] for key in X264_OPTIONS if key != "bf"}
-# One pass: PyAV has no way to hand a first pass's statistics over, and without them libvpx codes no alternate reference
-# frames, whatever lag-in-frames is (the bits are the same). Saying so keeps the order of decoding that of display.
+# One pass: PyAV cannot pass on a first pass's statistics, and without them libvpx codes no alternate reference
+# frames, for any lag-in-frames (the bits are the same). These options keep the decoding order equal to display order.
 VP9_OPTIONS = {
     "b": "0",  # crf alone
     "g": str(GOP),
@@ -47,18 +47,45 @@ VP9_OPTIONS = {
 
 
 class Coder(Protocol):
-    """Makes packets of frames, and frames of packets."""
+    """Encoder and decoder of frames."""
 
-    how: str  # for the description
-    settings: dict[str, Any]  # all that the packets depend on, in JSON's types
+    how: str  # text for the description
+    settings: dict[str, Any]  # everything the packets depend on, in JSON types
 
-    def encode(self, frames: Iterable[YuvFrame], info: VideoInfo, quality: float) -> AnchorStream: ...
+    def encode(self, frames: Iterable[YuvFrame], info: VideoInfo, quality: float) -> AnchorStream:
+        """Encode frames to packets.
 
-    def decode(self, stream: AnchorStream, info: VideoInfo) -> Iterator[YuvFrame]: ...
+        Args:
+            frames: Frames in order of display.
+            info: Size, rate and colours of the film.
+            quality: Quality on the encoder's own scale (crf or QP); smaller is better.
+        Returns:
+            Packets in order of decoding, one per frame.
+        Raises:
+            UsageError: the encoder fails.
+        """
+        ...
+
+    def decode(self, stream: AnchorStream, info: VideoInfo) -> Iterator[YuvFrame]:
+        """Decode packets to frames.
+
+        Args:
+            stream: Result of `encode`.
+            info: Size, rate and colours of the film.
+        Returns:
+            Iterator over the frames in order of display.
+        Raises:
+            UsageError: the decoder fails.
+        """
+        ...
 
 
 class PyAvCoder:
-    """One of FFmpeg's encoders at a crf."""
+    """One of FFmpeg's encoders with a constant rate factor (crf).
+
+    Args:
+        settings: Encoder and options.
+    """
 
     how = "through PyAV, crf"
 
@@ -71,17 +98,36 @@ class PyAvCoder:
         }
 
     def encode(self, frames: Iterable[YuvFrame], info: VideoInfo, quality: float) -> AnchorStream:
-        """Packets in order of decoding, one per frame; quality is the crf."""
+        """Encode frames to packets in order of decoding.
+
+        Args:
+            frames: Frames in order of display.
+            info: Size, rate and colours of the film.
+            quality: Constant rate factor.
+        Returns:
+            Packets, one per frame.
+        """
         options = {**self._settings.options, "crf": f"{quality:g}"}
         return encode_anchor(frames, info, self._settings._replace(options=options))
 
     def decode(self, stream: AnchorStream, info: VideoInfo) -> Iterator[YuvFrame]:
-        """Frames in order of display."""
+        """Decode packets to frames in order of display.
+
+        Args:
+            stream: Result of `encode`.
+            info: Size, rate and colours of the film.
+        Returns:
+            Iterator over the frames.
+        """
         return decode_anchor(stream)
 
 
 class ErpProjection:
-    """Frames as they are, where `CubemapProjection` would convert them."""
+    """Identity in place of `CubemapProjection`: frames stay ERP pictures.
+
+    Args:
+        info: Size, rate and colours of the ERP film.
+    """
 
     settings: Mapping[str, Any] = {}
 
@@ -89,15 +135,19 @@ class ErpProjection:
         self.info = info
 
     def forward(self, frame: YuvFrame) -> YuvFrame:
+        """Return the frame unchanged."""
         return frame
 
     def backward(self, frame: YuvFrame) -> YuvFrame:
+        """Return the frame unchanged."""
         return frame
 
 
 class Anchor(NamedTuple):
+    """Classical codec with its default qualities and projection."""
+
     name: str
-    coder: Callable[[], Coder]  # raises UsageError where a program is absent
+    coder: Callable[[], Coder]  # raises UsageError if a program is absent
     qualities: tuple[float, ...]  # crf or QP, smaller is better
     projection: type[ErpProjection] | type[CubemapProjection] = ErpProjection
 
@@ -112,7 +162,7 @@ QP = (22.0, 27.0, 32.0, 37.0, 42.0)
 X265_MEDIUM = _pyav("libx265", "hevc", {"preset": "medium", "x265-params": X265})
 ANCHORS = {
     "x264": Anchor("x264 medium", _pyav("libx264", "h264", X264_OPTIONS, threads=2), CRF),
-    "x264-zerolatency": Anchor(  # of one thread: with this tune each thread codes a slice of its own
+    "x264-zerolatency": Anchor(  # one thread: with this tune each thread codes its own slice
         "x264 zerolatency", _pyav("libx264", "h264", X264_ZEROLATENCY_OPTIONS, threads=1), CRF
     ),
     "x265": Anchor("x265 medium", X265_MEDIUM, CRF),
@@ -134,11 +184,11 @@ ANCHORS = {
 
 
 class AnchorCodec:
-    """A classical codec, measured.
+    """Classical codec that can be measured on clips.
 
     Args:
-        codec: A key of ANCHORS.
-        frames: How many frames of each clip, from its first; all unless given.
+        codec: Key of ANCHORS.
+        frames: Number of frames of each clip, from its first; None for all.
     Raises:
         UsageError: there is no such anchor, or a program that it needs is absent.
     """
@@ -154,10 +204,14 @@ class AnchorCodec:
         self.settings: dict[str, Any] = {**self._coder.settings, **self._projection.settings, "frames": frames}
 
     def measure(self, clip: Path, quality: float, *, keep: Path | None = None) -> Point:
-        """Encode, decode and compare one clip; quality is the crf, or the QP.
+        """Encode, decode and compare one clip.
 
         Args:
-            keep: Where to leave the decoded film (`.mkv`), ERP; nowhere unless given.
+            clip: Film to code.
+            quality: Constant rate factor, or QP.
+            keep: File for the decoded ERP film (`.mkv`); None to discard it.
+        Returns:
+            Rate, metrics and seconds.
         Raises:
             UsageError: the clip cannot be read or converted, a program fails, or the decoded film cannot be written.
         """
@@ -182,7 +236,7 @@ class AnchorCodec:
 
 
 class _Timed(Iterator[YuvFrame]):
-    """Frames, and the seconds spent on waiting for them."""
+    """Iterator over frames that measures the seconds spent on waiting for them."""
 
     def __init__(self, frames: Iterator[YuvFrame]) -> None:
         self._frames = frames
@@ -197,7 +251,7 @@ class _Timed(Iterator[YuvFrame]):
 
 
 def _kept(frames: Iterator[YuvFrame], info: VideoInfo, path: Path | None) -> Iterator[YuvFrame]:
-    """The frames, written to a film on the way where there is a path."""
+    """Yield frames, and write them to a film if a path is given."""
     if path is None:
         yield from frames
         return

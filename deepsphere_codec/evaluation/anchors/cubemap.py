@@ -1,16 +1,18 @@
-"""The cubemap: ERP to six faces in a 3 x 2 picture and back, so that a flat codec can be tried on it.
+"""Conversion from ERP to a cubemap of six faces in a 3 x 2 picture and back, to try planar codecs on cubemaps.
 
 Faces and their places are those of JVET's CMP 3 x 2: left, front, right above; bottom, back, top below, with the back
-face turned by 90 degrees clockwise. Within a row the picture goes on across the faces' edges; between rows it jumps.
+face rotated by 90 degrees clockwise. Within a row the picture is continuous across the faces' edges; between the rows
+it is not.
 
-Each plane is resampled on its own, as chroma sits in the middle of its 2 x 2 pixels. Values between pixels are those of
-the quintic B-spline through the picture (as in `rotation_film`); on the way back each face is first continued beyond
-its edges by what its neighbours show there, so that no seam appears.
+Each plane is resampled on its own, since chroma is located in the middle of its 2 x 2 pixels. Values between pixels are
+those of the quintic B-spline through the picture (as in `rotation_film`); for the conversion back, each face is first
+extended beyond its edges with pixels of its neighbours, so that no seam appears.
 
-Faces of W / 4 hold less than the ERP in their middles (0.79 of its samples per radian), and that is what is lost. A
-least-squares fit of the faces to the source keeps more where nothing is coded (0.8 to 1.5 dB of luma on four clips with
-a Lanczos kernel of six taps), but it keeps fine detail, which costs bits: on 8 frames of overpass_clip01 x265 gained by
-it at 40 dB and lost at 36 dB, with a BD-rate of +0.1 % between the two. So there is none, as in JVET's converter.
+Faces of width W / 4 sample the middle of a face less densely than ERP does (0.79 of its samples per radian), which is
+where detail is lost. A least-squares fit of the faces to the source preserves more without coding (0.8 to 1.5 dB of
+luma on four clips with a Lanczos kernel of six taps), but it preserves fine detail, which costs bits: on 8 frames of
+overpass_clip01 x265 gained at 40 dB and lost at 36 dB, with a BD-rate of +0.1 % between the two. Therefore no fit is
+used, as in JVET's converter.
 """
 
 from __future__ import annotations
@@ -32,13 +34,13 @@ from deepsphere_codec.video import VideoInfo, YuvFrame, open_video
 
 KERNEL = "quintic B-spline"
 ARRANGEMENT = "JVET CMP 3x2"
-FACE_DIVISOR = 4  # faces of W / 4, the usual choice: 3/4 of the ERP's pixels
+FACE_DIVISOR = 4  # faces of width W / 4, the usual choice: 3/4 of the ERP's pixels
 _ORDER = 5
-_BORDER = 16  # pixels beyond each edge; the spline's recursion has forgotten the end of them by a factor of 1e-6
+_BORDER = 16  # pixels beyond each edge; over them the effect of the border on the spline decays to 1e-6
 _COLUMNS, _ROWS = 3, 2
 
 _X, _Y, _Z = np.eye(3)  # front, east, up
-# Centre of each face, and where its columns and rows lead in the packed picture; row by row.
+# Centre of each face, and directions of its columns and rows in the packed picture; row by row.
 FACES = (
     (-_Y, _X, -_Z),  # left
     (_X, _Y, -_Z),  # front
@@ -51,18 +53,19 @@ _CENTRES, _ACROSS, _DOWN = (np.stack(axes) for axes in zip(*FACES, strict=True))
 
 
 class FacePlaces(NamedTuple):
-    """Places on the faces, whole numbers being pixel centres."""
+    """Positions on the faces; whole numbers are pixel centres."""
 
     face: Int[np.ndarray, " n"]
     positions: Float64[np.ndarray, "2 n"]  # (row, column)
 
 
 class PlaneCubemap:
-    """Both ways between an ERP plane and its cubemap.
+    """Conversion between an ERP plane and its cubemap in both directions.
 
     Args:
-        height, width: Of the ERP plane; width even.
-        side: Of a face, in pixels.
+        height: Height of the ERP plane in pixels.
+        width: Width of the ERP plane in pixels, even.
+        side: Width of a face in pixels.
     """
 
     def __init__(self, height: int, width: int, side: int) -> None:
@@ -74,27 +77,27 @@ class PlaneCubemap:
         self._back = face_places(erp_directions(height, width).reshape(-1, 3), side)
 
     def to_cubemap(self, plane: UInt8[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h2 w2"]:
-        """The packed faces, [2 side, 3 side], rounded to 8 bits."""
+        """Convert an ERP plane, [height, width], to packed faces, [2 side, 3 side], rounded to 8 bits."""
         return _packed(_to_uint8(_between(_erp_bordered(plane, self._border), self._seen + self._border)))
 
     def to_erp(self, cubemap: UInt8[np.ndarray, "h2 w2"]) -> UInt8[np.ndarray, "h w"]:
-        """The ERP plane, [height, width], rounded to 8 bits."""
+        """Convert packed faces, [2 side, 3 side], to an ERP plane, [height, width], rounded to 8 bits."""
         places = self._back._replace(positions=self._back.positions + _BORDER)
         return _to_uint8(_gathered(self._continued(_unpacked(cubemap)), places)).reshape(self._shape)
 
     def _continued(self, faces: Float32[np.ndarray, "6 n n"]) -> Float32[np.ndarray, "6 m m"]:
-        """Each face with its neighbours' pixels around it, in its own plane."""
+        """Each face, extended in its own plane with its neighbours' pixels."""
         continued = np.pad(faces, ((0, 0), (_BORDER, _BORDER), (_BORDER, _BORDER)))
         continued[:, self._ring] = _gathered(faces, self._beyond).reshape(len(faces), -1)
         return continued
 
 
 class CubemapProjection:
-    """Films as cubemaps, and back.
+    """Conversion of ERP frames to cubemap frames and back.
 
     Args:
-        info: Of the ERP film.
-        divisor: The faces are W / divisor wide, rounded to an even number of pixels.
+        info: Size, rate and colours of the ERP film.
+        divisor: Faces are W / divisor wide, rounded to an even number of pixels.
     Raises:
         UsageError: the film is not 2:1 and even, or too small for faces of at least 4 pixels.
     """
@@ -108,26 +111,26 @@ class CubemapProjection:
                 f"a film of {width}x{height} has no cubemap with faces of {side}; "
                 f"give one of at least 16x8 whose width is twice its height, both even"
             )
-        self.info = info._replace(width=_COLUMNS * side, height=_ROWS * side)  # of the cubemap
+        self.info = info._replace(width=_COLUMNS * side, height=_ROWS * side)  # info of the cubemap
         self._luma = PlaneCubemap(height, width, side)
         self._chroma = PlaneCubemap(height // 2, width // 2, side // 2)
 
     def forward(self, frame: YuvFrame) -> YuvFrame:
-        """A frame of the ERP film as a cubemap."""
+        """Convert a frame of the ERP film to a cubemap."""
         u, v = (self._chroma.to_cubemap(plane) for plane in (frame.u, frame.v))
         return YuvFrame(self._luma.to_cubemap(frame.y), u, v)
 
     def backward(self, frame: YuvFrame) -> YuvFrame:
-        """A cubemap as a frame of the ERP film."""
+        """Convert a cubemap to a frame of the ERP film."""
         u, v = (self._chroma.to_erp(plane) for plane in (frame.u, frame.v))
         return YuvFrame(self._luma.to_erp(frame.y), u, v)
 
 
 class CubemapCeiling:
-    """What the way to the cubemap and back leaves, with nothing coded: no codec on the cubemap can pass it.
+    """Loss of the conversion to the cubemap and back without coding: an upper bound for every codec on the cubemap.
 
     Args:
-        frames: How many frames of each clip, from its first; all unless given.
+        frames: Number of frames of each clip, from its first; None for all.
     """
 
     codec = "cubemap-ceiling"
@@ -140,10 +143,15 @@ class CubemapCeiling:
         self._frames = (0, frames)
 
     def measure(self, clip: Path, quality: float) -> Point:
-        """Convert one clip there and back; quality is W / face. The point has no bpp.
+        """Convert one clip to the cubemap and back; the point has no bpp.
 
+        Args:
+            clip: Film to convert.
+            quality: Width of the film over the width of a face.
+        Returns:
+            Metrics of the converted film.
         Raises:
-            UsageError: the clip cannot be read, or has no such cubemap.
+            UsageError: the clip cannot be read, or cannot be converted to such a cubemap.
         """
         seconds = [0.0, 0.0]
         with open_video(clip, frames=self._frames) as source:
@@ -155,9 +163,15 @@ class CubemapCeiling:
 
 
 def face_directions(side: int, border: int = 0) -> Float64[np.ndarray, "6 m m 3"]:
-    """Where the faces' pixels look, with `border` more pixels on each side; not of unit length.
+    """Compute the directions of the faces' pixels; they are not of unit length.
 
-    Source: JVET's 360Lib, CMP packed as "2 3 4 0 0 0 5 0 3 180 1 270 2 0"; a face reaches from -1 to 1 at distance 1.
+    Source: JVET's 360Lib, CMP packed as "2 3 4 0 0 0 5 0 3 180 1 270 2 0"; a face extends from -1 to 1 at distance 1.
+
+    Args:
+        side: Width of a face in pixels.
+        border: Number of additional pixels on each side.
+    Returns:
+        Directions, [6, side + 2 border, side + 2 border, 3].
     """
     steps = (2 * np.arange(-border, side + border) + 1) / side - 1
     down, across = np.meshgrid(steps, steps, indexing="ij")
@@ -165,7 +179,14 @@ def face_directions(side: int, border: int = 0) -> Float64[np.ndarray, "6 m m 3"
 
 
 def face_places(dirs: Float64[np.ndarray, "n 3"], side: int) -> FacePlaces:
-    """The face that each direction meets, and where on it."""
+    """Find the face that each direction meets, and the position on it.
+
+    Args:
+        dirs: Directions, [n, 3], of any length.
+        side: Width of a face in pixels.
+    Returns:
+        Face, [n], and (row, column), [2, n], of each direction.
+    """
     face = np.argmax(dirs @ _CENTRES.T, axis=1)
     depth = (dirs * _CENTRES[face]).sum(axis=1)
     row, column = ((dirs * axis[face]).sum(axis=1) / depth for axis in (_DOWN, _ACROSS))
@@ -173,14 +194,14 @@ def face_places(dirs: Float64[np.ndarray, "n 3"], side: int) -> FacePlaces:
 
 
 def _outside(side: int) -> np.ndarray:
-    """Which pixels of a continued face lie outside the face itself."""
+    """Mask of the pixels of an extended face that lie outside the face itself."""
     outside = np.ones((side + 2 * _BORDER, side + 2 * _BORDER), bool)
     outside[_BORDER:-_BORDER, _BORDER:-_BORDER] = False
     return outside
 
 
 def _gathered(faces: Float32[np.ndarray, "6 m m"], places: FacePlaces) -> Float32[np.ndarray, " n"]:
-    """Values at places on the faces."""
+    """Values at positions on the faces."""
     values = np.empty(len(places.face), np.float32)
     for number, face in enumerate(faces):
         here = places.face == number
@@ -189,13 +210,13 @@ def _gathered(faces: Float32[np.ndarray, "6 m m"], places: FacePlaces) -> Float3
 
 
 def _between(picture: Float32[np.ndarray, "h w"], positions: Float64[np.ndarray, "2 ..."]) -> np.ndarray:
-    """Values of the spline through a picture, at (row, column)."""
+    """Values of the spline through a picture at (row, column)."""
     coefficients = ndimage.spline_filter(picture, _ORDER, output=np.float32, mode="mirror")
     return ndimage.map_coordinates(coefficients, positions, order=_ORDER, prefilter=False, mode="mirror")
 
 
 def _erp_bordered(plane: np.ndarray, border: int) -> Float32[np.ndarray, "h2 w2"]:
-    """More pixels on each side: over a pole lies the same row, half a turn further."""
+    """Extend a picture on each side; beyond a pole the rows repeat, shifted by half a turn."""
     opposite = np.roll(plane, plane.shape[1] // 2, axis=1)
     tall = np.concatenate([opposite[:border][::-1], plane, opposite[-border:][::-1]])
     return np.concatenate([tall[:, -border:], tall, tall[:, :border]], axis=1).astype(np.float32)

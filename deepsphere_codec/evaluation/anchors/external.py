@@ -1,9 +1,9 @@
-"""Encoders that are programs of their own: VVenC, and the VVC test model (VTM), where PATH has them.
+"""Encoders that are separate programs: VVenC, and the VVC test model (VTM), if they are in PATH.
 
-A program gets the frames as raw .yuv, 8 bit 4:2:0. Its stream is cut into pictures, so that bits count as those of the
-other anchors do, without parameter sets; the decoder gets what was counted, with the parameter sets before it. Inside,
-both work on 10 bits, as in JVET's test conditions; what they decode is rounded to 8. Seconds are those of the whole
-program, its reading and writing included.
+A program reads the frames as raw .yuv, 8 bit 4:2:0. Its stream is split into pictures, so that bits are counted as for
+the other anchors, without parameter sets; the decoder reads the counted pictures with the parameter sets before them.
+Internally both use 10 bits, as in JVET's test conditions; decoded frames are rounded to 8 bits. Seconds are those of
+the whole program, including its input and output.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ VTM_CONFIG = "encoder_randomaccess_vtm.cfg"
 VTM_CONFIG_VARIABLE = "DEEPSPHERE_VTM_CFG"
 
 # Types of NAL units: H.266, table 5
-_LAST_SLICE, _KEY_SLICES = 11, {7, 8, 9}  # IDR_W_RADL, IDR_N_LP, CRA
-_PARAMETER_SETS = {12, 13, 14, 15, 16}  # OPI, DCI, VPS, SPS, PPS; an APS is a picture's own
+_LAST_SLICE, _KEY_SLICES = 11, {7, 8, 9}  # key slices: IDR_W_RADL, IDR_N_LP, CRA
+_PARAMETER_SETS = {12, 13, 14, 15, 16}  # OPI, DCI, VPS, SPS, PPS; an APS belongs to a picture
 _PICTURE_HEADER, _DELIMITER = 19, 20
 _SUFFIXES = {18, 21, 22, 24}  # APS and SEI after the slices, end of sequence, end of stream
 _START_CODE = re.compile(rb"\x00?\x00\x00\x01")
 
 
 class EncoderJob(NamedTuple):
-    """What an encoder is told."""
+    """Files and parameters of one encoder run."""
 
     yuv: Path
     info: VideoInfo
@@ -49,12 +49,12 @@ class EncoderJob(NamedTuple):
 
 
 class Program(NamedTuple):
-    """An encoder and its decoder; of several names the first that PATH has is taken."""
+    """An encoder and its decoder; of several names the first one in PATH is used."""
 
     title: str
     encoders: tuple[str, ...]
     decoders: tuple[str, ...]
-    options: Mapping[str, str]  # of the encoder, all but files, sizes and the QP
+    options: Mapping[str, str]  # options of the encoder other than files, sizes and the QP
     installed: Callable[[Path], list[str]]  # arguments that name other files of the encoder's installation
     encode: Callable[[EncoderJob, Mapping[str, str]], list[str]]  # arguments
     decode: Callable[[Path, Path], list[str]]
@@ -67,13 +67,15 @@ class _Unit(NamedTuple):
 
     @property
     def begins_picture(self) -> bool:
-        """A picture header of its own, or one inside the picture's only slice (the slice's first bit)."""
+        """Whether the unit is a picture header, or a slice that contains one (the slice's first bit)."""
         return self.kind == _PICTURE_HEADER or (self.kind <= _LAST_SLICE and self.payload[2] >= 0x80)
 
 
 class ExternalCoder:
-    """Packets of frames and frames of packets, through programs that PATH has.
+    """Encoder and decoder that run programs in PATH.
 
+    Args:
+        program: Description of the programs.
     Raises:
         UsageError: a program is absent, or a file that it needs; says which.
     """
@@ -94,8 +96,12 @@ class ExternalCoder:
     def encode(self, frames: Iterable[YuvFrame], info: VideoInfo, quality: float) -> AnchorStream:
         """Encode frames at a QP.
 
+        Args:
+            frames: Frames in order of display.
+            info: Size, rate and colours of the film.
+            quality: QP.
         Returns:
-            The packets in order of decoding, one per frame.
+            Packets in order of decoding, one per frame.
         Raises:
             UsageError: the encoder fails, or writes another number of pictures.
         """
@@ -112,10 +118,15 @@ class ExternalCoder:
         return AnchorStream(settings, header, tuple(packets), seconds)
 
     def decode(self, stream: AnchorStream, info: VideoInfo) -> Iterator[YuvFrame]:
-        """Decode the packets; yields frames in order of display.
+        """Decode packets to frames in order of display.
 
+        Args:
+            stream: Result of `encode`.
+            info: Size, rate and colours of the film.
+        Returns:
+            Iterator over the frames.
         Raises:
-            UsageError: the decoder fails, or what it writes are not so many frames of 8 or of 10 bits.
+            UsageError: the decoder fails, or does not write as many frames of 8 or 10 bits as expected.
         """
         with TemporaryDirectory() as folder:
             path, yuv = Path(folder, "stream.266"), Path(folder, "decoded.yuv")
@@ -130,12 +141,15 @@ class ExternalCoder:
 
 
 def split_pictures(stream: bytes) -> tuple[bytes, list[AnchorPacket]]:
-    """Cut an H.266 byte stream (annex B) into its parameter sets and its pictures.
+    """Split an H.266 byte stream (annex B) into its parameter sets and its pictures.
 
-    Returns:
-        The parameter sets before the first picture, and the pictures in order of decoding with all else that belongs
-        to them. Delimiters, and parameter sets that only repeat others, are left out: a container would drop them.
     Source: ITU-T H.266, 7.4.2.4 (order of NAL units).
+
+    Args:
+        stream: Byte stream.
+    Returns:
+        The parameter sets before the first picture, and the pictures in order of decoding with all other units that
+        belong to them. Delimiters and repeated parameter sets are left out, since a container would drop them.
     """
     header, waiting, known = b"", b"", set()
     pictures: list[AnchorPacket] = []
@@ -154,7 +168,7 @@ def split_pictures(stream: bytes) -> tuple[bytes, list[AnchorPacket]]:
             pictures[-1] = AnchorPacket(data + waiting + unit.data, is_keyframe or unit.kind in _KEY_SLICES)
             waiting = b""
         else:
-            waiting += unit.data  # belongs to what comes next
+            waiting += unit.data  # belongs to the next picture
     return header, pictures
 
 
@@ -175,7 +189,7 @@ def _find(title: str, names: Sequence[str]) -> Path:
 
 
 def _run(program: Path, arguments: Sequence[str], output: Path) -> None:
-    """Run a program that is to write a file."""
+    """Run a program and check that it wrote its output file."""
     done = subprocess.run(
         [str(program), *arguments], stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace"
     )
@@ -185,7 +199,7 @@ def _run(program: Path, arguments: Sequence[str], output: Path) -> None:
 
 
 def _write_yuv(path: Path, frames: Iterable[YuvFrame]) -> int:
-    """Planes one after the other; returns the number of frames."""
+    """Write the planes of all frames one after the other; returns the number of frames."""
     count = 0
     with path.open("wb") as file:
         for count, frame in enumerate(frames, 1):  # noqa: B007
@@ -234,12 +248,12 @@ def _vtm_arguments(job: EncoderJob, options: Mapping[str, str]) -> list[str]:
 
 
 def _whole_rate(info: VideoInfo) -> str:
-    """Both take a whole number; at a constant QP it changes no bit of a picture."""
+    """Frame rate as a whole number, which both programs require; with a constant QP it does not affect pictures."""
     return str(max(round(info.fps), 1))
 
 
 def _vtm_config(encoder: Path) -> list[str]:
-    """`-c` and VTM's random access configuration: of VTM's own folder, or where the environment says."""
+    """`-c` and VTM's random access configuration, from VTM's own folder or the environment variable's."""
     folders = [parent / "cfg" for parent in encoder.resolve().parents]
     places = [Path(os.environ.get(VTM_CONFIG_VARIABLE, "")), *(folder / VTM_CONFIG for folder in folders)]
     for place in places:

@@ -1,1 +1,1 @@
-"""Diagnosis of where a model's bits go, beside what classical encoders need for the same pictures."""
+"""Analysis of a model's bits by part, compared with the bits that classical encoders need for the same pictures."""

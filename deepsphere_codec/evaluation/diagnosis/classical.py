@@ -1,4 +1,4 @@
-"""Classical encoders on single frames: how many bits they need for a WS-PSNR that another codec has reached."""
+"""Classical encoders on single frames: number of bits for the WS-PSNR of another codec."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from deepsphere_codec.video import VideoInfo, YuvFrame
 from deepsphere_codec.video.anchor import AnchorPacket, AnchorSettings, decode_anchor, encode_anchor
 
 PLAIN = "ref=1:psy-rd=0:psy-rdoq=0:aq-mode=0:weightp=0"
-"""x265 for PSNR alone, with one reference: no psychovisual terms and no adaptive quantisation."""
+"""Options of x265 for PSNR alone, with one reference: no psychovisual terms and no adaptive quantisation."""
 REFERENCE_QP = 1
-"""QP of the references, whose own loss must not count: at 1 they keep 70 dB and more."""
-_GREY = 128  # of a residual of zero
+"""QP of the references, low enough that their own loss is negligible: their PSNR is 70 dB or more."""
+_GREY = 128  # value of a zero residual
 
 
 class RatePoint(NamedTuple):
@@ -35,17 +35,18 @@ class RatePoint(NamedTuple):
 
 
 Encode = Callable[[float], RatePoint]
-"""Encodes a frame at a level of the encoder's own scale (QP or crf: smaller is better)."""
+"""Function that encodes a frame at a level of the encoder's own scale (QP or crf: smaller is better)."""
 
 
 class Levels(NamedTuple):
-    """Levels of an encoder's own scale to search in; smaller is better.
+    """Range of levels on an encoder's own scale to search in; smaller is better.
 
     Attributes:
         first: Level to begin with.
-        stride: Distance between levels until two of them enclose what is looked for.
-        step: Distance that such two levels are brought down to by halving.
-        finest, coarsest: Ends of the scale.
+        stride: Distance between levels until two of them enclose the target.
+        step: Distance at which halving the interval between two such levels stops.
+        finest: Best level of the scale.
+        coarsest: Worst level of the scale.
     """
 
     first: int
@@ -55,19 +56,19 @@ class Levels(NamedTuple):
     coarsest: int
 
 
-# Interpolation adds to the bits of overpass_clip01's I-frame: x265 up to 0.7 % with a step of 2, SVT-AV1 2.5 %.
+# Interpolation overestimates the bits of overpass_clip01's I-frame: x265 up to 0.7 % with step 2, SVT-AV1 2.5 %.
 QP = Levels(first=30, stride=8, step=2, finest=1, coarsest=51)
 AV1_CRF = Levels(first=40, stride=8, step=1, finest=1, coarsest=63)
 
 
 def bits_at(points: Iterable[RatePoint], decibels: float) -> float | None:
-    """Bits at a WS-PSNR, interpolated between the two nearest points: the logarithm of the bits is linear in dB.
+    """Interpolate the bits at a WS-PSNR between the two nearest points: the logarithm of the bits is linear in dB.
 
     Args:
         points: Encodings of one frame, in any order.
-        decibels: WS-PSNR-YUV to reach.
+        decibels: Target WS-PSNR-YUV, dB.
     Returns:
-        Bits; None where the points do not reach from below this PSNR to above it.
+        Bits; None if the points do not enclose the target.
     """
     ordered = sorted(points, key=lambda point: point.decibels)
     for low, high in pairwise(ordered):
@@ -80,14 +81,14 @@ def bits_at(points: Iterable[RatePoint], decibels: float) -> float | None:
 
 
 def points_around(encode: Encode, decibels: float, levels: Levels) -> list[RatePoint]:
-    """Encode at levels that close in on a WS-PSNR.
+    """Encode at levels that converge to a target WS-PSNR.
 
     Args:
         encode: Encoder of one frame.
-        decibels: WS-PSNR-YUV to reach.
-        levels: Levels to search in.
+        decibels: Target WS-PSNR-YUV, dB.
+        levels: Range of levels.
     Returns:
-        All encodings made, in order; the last of them lie on one side of the WS-PSNR where the scale ends first.
+        All encodings in order; they may all lie on one side of the target if the scale ends first.
     """
     points = {levels.first: encode(levels.first)}
     inside, outside = levels.first, _next(levels.first, points[levels.first], decibels, levels)
@@ -105,13 +106,13 @@ def points_around(encode: Encode, decibels: float, levels: Levels) -> list[RateP
 
 
 def _next(level: int, point: RatePoint, decibels: float, levels: Levels) -> int:
-    """One stride towards a WS-PSNR, within the scale."""
+    """Move one stride towards the target WS-PSNR, within the scale."""
     moved = level + levels.stride if point.decibels > decibels else level - levels.stride
     return min(max(moved, levels.finest), levels.coarsest)
 
 
 def encode_from_references(source: YuvFrame, references: Sequence[YuvFrame], info: VideoInfo, qp: float) -> RatePoint:
-    """Encode a frame with x265 medium from given references, which are coded nearly without loss and do not count.
+    """Encode a frame with x265 medium from given references, which are coded nearly losslessly and are not counted.
 
     With one reference the frame is a P-frame that follows it. With two it is a B-frame between them.
 
@@ -123,7 +124,7 @@ def encode_from_references(source: YuvFrame, references: Sequence[YuvFrame], inf
     Returns:
         Bits of the frame's packet alone, and its WS-PSNR.
     Raises:
-        ValueError: there are neither one nor two references.
+        ValueError: the number of references is neither one nor two.
     """
     if len(references) not in (1, 2):
         raise ValueError(f"x265 got {len(references)} references; give one or two")
@@ -135,19 +136,19 @@ def encode_from_references(source: YuvFrame, references: Sequence[YuvFrame], inf
     else:
         kind = f"bframes=0:qp={qp:g}:ipratio={ratio:.6f}"
     packets, decoded = _code([before, source, *after], info, _x265(f"{kind}:{PLAIN}"))
-    return _point(packets[-1], source, decoded[1])  # in order of decoding the frame comes last
+    return _point(packets[-1], source, decoded[1])  # the frame is the last in order of decoding
 
 
 def encode_residual(source: YuvFrame, prediction: YuvFrame, info: VideoInfo, qp: float) -> RatePoint:
-    """Encode the residual of a prediction as a picture of its own, with x265 medium's intra coding.
+    """Encode the residual of a prediction as a separate picture, with x265 medium's intra coding.
 
     Args:
         source: Frame to encode.
-        prediction: Picture of its size, which is taken away before coding and added after it.
+        prediction: Picture of its size, subtracted before coding and added after it.
         info: Size and rate of the film.
         qp: QP, 1 ... 51.
     Returns:
-        Bits of the residual's packet, and the WS-PSNR of prediction and decoded residual together.
+        Bits of the residual's packet, and the WS-PSNR of prediction plus decoded residual.
     """
     residual = YuvFrame(*(_clipped(_wide(x) - x_pred + _GREY) for x, x_pred in zip(source, prediction, strict=True)))
     packets, (decoded,) = _code([residual], info, _x265(f"qp={qp:g}:ipratio=1:{PLAIN}"))
@@ -156,7 +157,7 @@ def encode_residual(source: YuvFrame, prediction: YuvFrame, info: VideoInfo, qp:
 
 
 def encode_intra(source: YuvFrame, info: VideoInfo, anchor: str, crf: float) -> RatePoint:
-    """Encode one frame alone, as a classical anchor encodes films.
+    """Encode one frame alone with the settings of a classical anchor.
 
     Args:
         source: Frame to encode.
@@ -164,7 +165,7 @@ def encode_intra(source: YuvFrame, info: VideoInfo, anchor: str, crf: float) -> 
         anchor: Key of ANCHORS.
         crf: Level of the anchor's own scale.
     Returns:
-        Bits of its only packet, and its WS-PSNR.
+        Bits of its packet, and its WS-PSNR.
     """
     coder = ANCHORS[anchor].coder()
     stream = coder.encode([source], info, crf)
@@ -173,7 +174,14 @@ def encode_intra(source: YuvFrame, info: VideoInfo, anchor: str, crf: float) -> 
 
 
 def frame_psnr(source: YuvFrame, decoded: YuvFrame) -> float:
-    """WS-PSNR-YUV of an ERP picture, dB, at most 100."""
+    """Compute the WS-PSNR-YUV of an ERP picture.
+
+    Args:
+        source: Source.
+        decoded: Decoded picture of the same size.
+    Returns:
+        WS-PSNR-YUV in dB, at most 100.
+    """
     return min(MAX_DB, float(ws_psnr_yuv(Planes(*source), Planes(*decoded))))
 
 

@@ -1,4 +1,4 @@
-"""A diagnosis as a figure: a row for each clip and quality; bits of inter frames, the prediction, bits of I-frames."""
+"""Figure of a diagnosis: one row per clip and quality; bits of inter frames, PSNR of predictions, bits of I-frames."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ with optional_imports():
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_ROW, _TITLE, _LEGEND = 0.34, 0.4, 1.75  # inches: of a clip at a quality, above the panels, and below them
+_ROW, _TITLE, _LEGEND = 0.34, 0.4, 1.75  # inches per row, above the panels, and below them
 _OTHER = "#c9a9a6"
 PART_COLOURS = {
     "residual": MODEL_COLOURS[0],
@@ -37,17 +37,17 @@ MARKS = {
     "svtav1-intra": ("s", ANCHOR_COLOURS["svtav1"]),
 }
 _SHADES = ("#c3cad3", "#e3a21a", "#1fa187", "#d1495b")
-"""From the reference to the reconstruction; further stages between them take the third."""
+"""Colours from the reference to the reconstruction; all additional stages between them use the third."""
 
 
 def plot_diagnosis(diagnosis: Diagnosis, path: str | Path) -> None:
-    """Draw a diagnosis into a file.
+    """Draw a diagnosis to a file.
 
     Args:
-        diagnosis: What was measured.
+        diagnosis: Measurements.
         path: File to write, ends in .svg or .png.
     Raises:
-        UsageError: another ending, or nothing to draw.
+        UsageError: the file has another ending, or there is nothing to draw.
     """
     path = figure_path(path)
     with matplotlib.rc_context({**STYLE, "svg.hashsalt": "bits"}):
@@ -55,14 +55,14 @@ def plot_diagnosis(diagnosis: Diagnosis, path: str | Path) -> None:
 
 
 def diagnosis_figure(diagnosis: Diagnosis) -> Figure:
-    """Draw a diagnosis: three panels whose rows are clips and qualities.
+    """Draw a diagnosis as three panels whose rows are clips and qualities.
 
     Args:
-        diagnosis: What was measured.
+        diagnosis: Measurements.
     Returns:
-        The figure; the caller sets the style.
+        Figure; the caller sets the style.
     Raises:
-        UsageError: nothing was measured.
+        UsageError: there are no measurements.
     """
     rows = list(diagnosis.measured)
     if not rows:
@@ -84,7 +84,7 @@ def diagnosis_figure(diagnosis: Diagnosis) -> Figure:
 
 
 def _draw_bits(axes: Axes, rows: Sequence[Sequence[FrameDiagnosis]], encoders: Mapping[str, str]) -> None:
-    """Stacked bars of a model's parts, and a mark for each classical encoder at the same PSNR."""
+    """Stacked bars of the model's parts, and a mark for each classical encoder at the same PSNR."""
     left = [0.0] * len(rows)
     for name in part_names(frame for frames in rows for frame in frames):
         width = [fmean(f.parts.get(name, 0) for f in frames) / 1000 if frames else 0.0 for frames in rows]
@@ -109,7 +109,7 @@ def _draw_bits(axes: Axes, rows: Sequence[Sequence[FrameDiagnosis]], encoders: M
 
 
 def _draw_prediction(axes: Axes, rows: Sequence[ClipDiagnosis]) -> None:
-    """PSNR of luma of each picture along the prediction, joined by a line."""
+    """PSNR of luma at each stage of the prediction, connected by a line."""
     stages = list(dict.fromkeys(name for clip in rows for frame in clip.inter for name in frame.prediction))
     for n, clip in enumerate(rows):
         found = [
@@ -132,12 +132,12 @@ def _shade(place: int, count: int) -> str:
 
 
 def _size(place: int) -> float:
-    """Smaller from stage to stage, so that two that hardly differ are both seen."""
+    """Marker size, decreasing from stage to stage so that nearly equal points are all visible."""
     return max(4.5, 9.5 - 1.5 * place)
 
 
 def _dress(axes: Axes, title: str, unit: str, inches: float) -> None:
-    """Title, axis and grid; the legend lies below the axis, which is `inches` high."""
+    """Set title, axis and grid; the legend lies below the axis, which is `inches` high."""
     axes.set_title(title, loc="left", fontsize=10.5, fontweight="bold")
     axes.set_xlabel(unit)
     axes.grid(True, axis="x", color=GRID, linewidth=0.8)

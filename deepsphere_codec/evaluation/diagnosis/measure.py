@@ -1,4 +1,4 @@
-"""Diagnosis of a model on clips: its frames are coded and traced, then classical encoders code the same pictures."""
+"""Diagnosis of a model on clips: frames are coded and traced, then classical encoders code the same pictures."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Options(NamedTuple):
     Attributes:
         qualities: Qualities, 1 ... 8.
         frames: Number of frames from the first of the clip on, one GOP.
-        nside: Resolution; chosen by quality, as the command does, unless given.
+        nside: Resolution; None to choose it by quality, as the command does.
     """
 
     qualities: Sequence[float]
@@ -60,12 +60,13 @@ class Options(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """One clip that has been measured at one quality.
+    """Progress of a diagnosis: one more clip measured at one quality.
 
     Attributes:
-        diagnosis: All that has been measured so far.
-        clip: The latest.
-        done, total: How many of how many.
+        diagnosis: All measurements so far.
+        clip: Latest measurement.
+        done: Number of measurements done.
+        total: Number of measurements in all.
     """
 
     diagnosis: Diagnosis
@@ -75,11 +76,11 @@ class Progress(NamedTuple):
 
 
 class ClipGeometry(NamedTuple):
-    """How a clip's frames lie on nodes.
+    """Relation of a clip's pictures to the nodes.
 
     Attributes:
         info: Size and rate of the film.
-        resampler: Way from pictures to nodes and back.
+        resampler: Resampling from pictures to nodes and back.
         areas: Area of each node relative to their mean, [npix].
     """
 
@@ -88,7 +89,7 @@ class ClipGeometry(NamedTuple):
     areas: Float[np.ndarray, " npix"]
 
     def picture(self, x: Signal) -> YuvFrame:
-        """ERP picture of a signal, 8 bits."""
+        """Convert a signal, [1, npix, 3], to an ERP picture of 8 bits."""
         return frame_from_signal(x, self.resampler)
 
 
@@ -104,8 +105,8 @@ def diagnose(
     Args:
         model: Model to measure.
         clips: Films.
-        options: What is coded.
-        before: Earlier measurements with the same settings, which are kept and not made again.
+        options: Frames and settings to code.
+        before: Earlier measurements with the same settings, which are not repeated.
         on_progress: Called after each clip and quality.
     Returns:
         Earlier and new measurements.
@@ -139,9 +140,11 @@ def diagnose_clip(
         clip: Film.
         quality: Quality, 1 ... 8.
         frames: Number of frames from the first on, one GOP.
-        nside: Resolution; chosen by quality unless given.
+        nside: Resolution; None to choose it by quality.
+    Returns:
+        Measurement of the clip.
     Raises:
-        UsageError: the clip cannot be read, or nside is none that the model takes.
+        UsageError: the clip cannot be read, or the model does not support this nside.
     """
     with open_video(clip, frames=(0, frames)) as source:
         info, pictures = source.info, list(source)
@@ -163,9 +166,11 @@ def diagnose_frame(traced: TracedFrame, source: YuvFrame, x: Signal, view: ClipG
 
     Args:
         traced: Record of the coded frame.
-        source: Its source, ERP.
-        x: Its source on the nodes, [1, npix, 3].
-        view: How frames lie on the nodes.
+        source: Source, ERP.
+        x: Source on the nodes, [1, npix, 3].
+        view: Relation of the pictures to the nodes.
+    Returns:
+        Measurement of the frame.
     """
     decibels = frame_psnr(source, view.picture(traced.x_hat))
     pictures = {**traced.prediction, RECONSTRUCTION: traced.x_hat}

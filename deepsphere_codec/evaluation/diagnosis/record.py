@@ -30,15 +30,15 @@ DESCRIPTION = (
 
 
 class FrameDiagnosis(NamedTuple):
-    """Bits of one frame, part by part.
+    """Bits of one frame by part.
 
     Attributes:
         number: Position in order of display, from 0.
         frame_type: "I", "P" or "B".
         parts: Bits of each part of the payload, by name.
-        prediction: PSNR over nodes of each picture along the prediction, by name in order; last the reconstruction.
+        prediction: PSNR over nodes of each stage of the prediction, by name in order; the reconstruction last.
         ws_psnr_yuv: WS-PSNR of the decoded ERP picture, dB.
-        classical: Bits that each classical encoder needs for this WS-PSNR, by name; None where it does not reach it.
+        classical: Bits that each classical encoder needs for this WS-PSNR, by name; None if it does not reach it.
     """
 
     number: int
@@ -55,7 +55,7 @@ class FrameDiagnosis(NamedTuple):
 
     @property
     def is_repeated(self) -> bool:
-        """Whether the frame repeats its reference: nothing but the overhead has bits."""
+        """Whether the frame repeats its reference: only the overhead has bits."""
         return self.bits == self.parts.get("overhead", 0)
 
 
@@ -64,10 +64,10 @@ class ClipDiagnosis(NamedTuple):
 
     Attributes:
         clip: Name of the file.
-        quality: Quality that was asked for.
+        quality: Requested quality.
         nside: Resolution that it was coded at.
-        worked_at: Quality that the network was given for it.
-        frames: One record a frame, in order of display.
+        worked_at: Quality passed to the network.
+        frames: One record per frame, in order of display.
     """
 
     clip: str
@@ -78,12 +78,12 @@ class ClipDiagnosis(NamedTuple):
 
     @property
     def intra(self) -> list[FrameDiagnosis]:
-        """I-frames."""
+        """Records of the I-frames."""
         return [frame for frame in self.frames if frame.frame_type == "I"]
 
     @property
     def inter(self) -> list[FrameDiagnosis]:
-        """P- and B-frames."""
+        """Records of the P- and B-frames."""
         return [frame for frame in self.frames if frame.frame_type != "I"]
 
 
@@ -92,7 +92,7 @@ class Diagnosis:
     """Diagnoses of one model.
 
     Attributes:
-        settings: What the measurements depend on, in JSON's own types; "name" is the model's.
+        settings: Everything the measurements depend on, in JSON types; "name" is the model's.
         measured: One record for each clip and quality, sorted by both.
         environment: Machine and versions.
     """
@@ -102,17 +102,24 @@ class Diagnosis:
     environment: Mapping[str, Any] = field(default_factory=dict)
 
     def with_clip(self, clip: ClipDiagnosis) -> Diagnosis:
-        """Copy with this record in place of any other of its clip and quality."""
+        """Return a copy with this record in place of any other of its clip and quality."""
         others = [each for each in self.measured if (each.clip, each.quality) != (clip.clip, clip.quality)]
         return replace(self, measured=sorted([*others, clip], key=lambda each: (each.clip, each.quality)))
 
     def has(self, clip: str, quality: float) -> bool:
-        """Whether a clip has been measured at a quality."""
+        """Check whether a clip has been measured at a quality.
+
+        Args:
+            clip: Name of the file.
+            quality: Requested quality.
+        Returns:
+            Whether there is such a record.
+        """
         return any((each.clip, each.quality) == (clip, quality) for each in self.measured)
 
 
 def part_names(frames: Iterable[FrameDiagnosis]) -> list[str]:
-    """Names of all parts that have bits in some frame, in the order of the payloads."""
+    """List the names of all parts that have bits in some frame, in the order of the payloads."""
     bits: dict[str, int] = {}
     for frame in frames:
         for name, count in frame.parts.items():
@@ -121,7 +128,14 @@ def part_names(frames: Iterable[FrameDiagnosis]) -> list[str]:
 
 
 def write_diagnosis(path: str | Path, diagnosis: Diagnosis) -> None:
-    """Write a diagnosis to a JSON file, whole or not at all."""
+    """Write a diagnosis to a JSON file atomically.
+
+    Args:
+        path: File to write.
+        diagnosis: Diagnosis.
+    Raises:
+        UsageError: the file cannot be written.
+    """
     measured = [
         {**clip._asdict(), "frames": [_frame_to_json(frame) for frame in clip.frames]} for clip in diagnosis.measured
     ]
@@ -130,7 +144,7 @@ def write_diagnosis(path: str | Path, diagnosis: Diagnosis) -> None:
 
 
 def is_diagnosis_file(path: str | Path) -> bool:
-    """Whether a JSON file holds a diagnosis.
+    """Check whether a JSON file holds a diagnosis.
 
     Raises:
         UsageError: the file cannot be read.
@@ -143,7 +157,7 @@ def read_diagnosis(path: str | Path) -> Diagnosis:
     """Read a diagnosis from a JSON file.
 
     Raises:
-        UsageError: the file cannot be read, a newer version wrote it, or something is missing or of the wrong kind.
+        UsageError: the file cannot be read, a newer version wrote it, or a value is missing or of the wrong type.
     """
     if not is_diagnosis_file(path):
         raise UsageError(f"{path} holds no diagnosis; scripts/diagnose_bits.py writes such a file")

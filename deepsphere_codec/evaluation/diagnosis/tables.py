@@ -1,4 +1,4 @@
-"""Diagnoses as tables: of inter frames, of the PSNR along the prediction, and of I-frames."""
+"""Tables of a diagnosis: bits of inter frames, PSNR along the prediction, and bits of I-frames."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ INTRA_COLUMNS = {"x265-intra": "x265 intra", "svtav1-intra": "SVT-AV1 intra"}
 
 
 class DiagnosisTable(NamedTuple):
-    """Cells as text.
+    """Table with cells as text.
 
     Attributes:
-        caption: What the table shows, with units.
+        caption: Contents of the table, with units.
         head: Names of the columns.
-        rows: As many cells each; the first is the row's name.
+        rows: Rows with one cell per column; the first cell is the row's name.
     """
 
     caption: str
@@ -36,11 +36,11 @@ class DiagnosisTable(NamedTuple):
 
 
 class Rival(NamedTuple):
-    """Bits of the model and of a classical encoder, means over the frames where the encoder reaches the PSNR.
+    """Bits of the model and of a classical encoder, means over the frames for which the encoder reaches the PSNR.
 
     Attributes:
-        ours: Bits a frame of the model; None where there is no such frame.
-        bits: Bits a frame of the encoder, at the same PSNR.
+        ours: Bits per frame of the model; None if there is no such frame.
+        bits: Bits per frame of the encoder, at the same PSNR.
     """
 
     ours: float | None
@@ -48,7 +48,7 @@ class Rival(NamedTuple):
 
     @property
     def ratio(self) -> float | None:
-        """How many times the encoder's bits the model takes."""
+        """Bits of the model divided by those of the encoder."""
         return self.ours / self.bits if self.ours is not None and self.bits else None
 
 
@@ -58,19 +58,21 @@ def rival(frames: Sequence[FrameDiagnosis], name: str) -> Rival:
     Args:
         frames: Frames of one clip.
         name: Key of the encoder in `FrameDiagnosis.classical`.
+    Returns:
+        Mean bits of both.
     """
     pairs = [(frame.bits, bits) for frame in frames if (bits := frame.classical.get(name)) is not None]
     return Rival(fmean(ours for ours, _ in pairs), fmean(bits for _, bits in pairs)) if pairs else Rival(None, None)
 
 
 def diagnosis_tables(diagnosis: Diagnosis) -> list[DiagnosisTable]:
-    """Tables of a diagnosis; those without rows are left out."""
+    """Make all tables of a diagnosis, except those without rows."""
     tables = (inter_table(diagnosis), prediction_table(diagnosis), intra_table(diagnosis))
     return [table for table in tables if table.rows]
 
 
 def inter_table(diagnosis: Diagnosis) -> DiagnosisTable:
-    """Bits of the parts of P- and B-frames, beside classical encoders' at equal WS-PSNR-YUV."""
+    """Make the table of the bits of P- and B-frames by part, with classical encoders at equal WS-PSNR-YUV."""
     names = part_names(frame for clip in diagnosis.measured for frame in clip.inter)
     head = ["clip, quality", "frames", *names, "all", *INTER_COLUMNS.values(), "ratio to the first"]
     rows = []
@@ -84,7 +86,7 @@ def inter_table(diagnosis: Diagnosis) -> DiagnosisTable:
 
 
 def prediction_table(diagnosis: Diagnosis) -> DiagnosisTable:
-    """PSNR of luma along the prediction, means over P- and B-frames, and of all planes at its end."""
+    """Make the table of the PSNR of luma along the prediction, means over P- and B-frames, and of all planes last."""
     inter = [frame for clip in diagnosis.measured for frame in clip.inter]
     stages = list(dict.fromkeys(name for frame in inter for name in frame.prediction))
     rows = []
@@ -98,7 +100,7 @@ def prediction_table(diagnosis: Diagnosis) -> DiagnosisTable:
 
 
 def intra_table(diagnosis: Diagnosis) -> DiagnosisTable:
-    """Bits of I-frames, beside classical encoders' at equal WS-PSNR-YUV."""
+    """Make the table of the bits of I-frames, with classical encoders at equal WS-PSNR-YUV."""
     head = ["clip, quality", "WS-PSNR-YUV, dB", "kbit"]
     for name in INTRA_COLUMNS.values():
         head += [f"{name}, kbit", f"against {name}"]
@@ -114,7 +116,7 @@ def intra_table(diagnosis: Diagnosis) -> DiagnosisTable:
 
 
 def table_text(table: DiagnosisTable) -> str:
-    """A table as lines of text, its columns aligned."""
+    """Format a table as lines of text with aligned columns."""
     lines = [table.head, *table.rows]
     widths = [max(len(line[column]) for line in lines) for column in range(len(table.head))]
     text = [
@@ -143,14 +145,16 @@ def _mean_psnr(frames: Sequence[FrameDiagnosis], stage: str, planes: str = "y") 
 
 
 def first_p_table(diagnosis: Diagnosis, path: Path) -> DiagnosisTable:
-    """First P-frames against those of another model, at equal WS-PSNR-YUV over the nodes.
+    """Compare the first P-frames with those of another model, at equal WS-PSNR-YUV over the nodes.
 
     Args:
-        diagnosis: Clips at several qualities; the bits in between are interpolated, in logarithms.
-        path: JSON as results/first-p-0.1.json, each clip's points from the lowest quality up; the one in the middle
-            counts.
+        diagnosis: Clips at several qualities; bits in between are interpolated logarithmically.
+        path: JSON file in the format of results/first-p-0.1.json, each clip's points in order of quality; the middle
+            one is compared.
+    Returns:
+        Table.
     Raises:
-        UsageError: no such file.
+        UsageError: there is no such file.
     """
     rows = []
     for clip, points in read_json(path)["films"].items():

@@ -1,4 +1,4 @@
-"""Coding frames with a network and recording each step: the one module of the diagnosis that knows the network."""
+"""Coding of frames with a record of each step: the only module of the diagnosis that depends on the network."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from deepsphere_codec.motion.prediction import Motion
 
 @torch.inference_mode()
 def trace(network: SphereDVC, frames: Sequence[Signal], quality: float) -> list[TracedFrame]:
-    """Code frames as one GOP of P-frames, in order of display, and record where the bits go.
+    """Code frames as one GOP of P-frames, in order of display, and record the bits of each part.
 
-    The payloads are those that `SphereDVC` writes, with its decisions; the pictures along the prediction are made
-    again from the payloads, as a decoder makes them.
+    The payloads are those that `SphereDVC` writes, with its decisions; the stages of the prediction are reconstructed
+    from the payloads, as in a decoder.
 
     Args:
-        network: At the frames' resolution.
+        network: Network at the frames' resolution.
         frames: Sources in order of display, each [1, npix, 3], on the network's device.
         quality: Quality that the network works at, 1 ... 8.
     Returns:
@@ -44,13 +44,13 @@ def trace(network: SphereDVC, frames: Sequence[Signal], quality: float) -> list[
 
 
 def _part_bits(payload: Payload, size: int) -> dict[str, int]:
-    """Bits of each part of a P-frame's payload of `size` bytes; the overhead is what separates the parts."""
+    """Bits of each part of a P-frame's payload of `size` bytes; the overhead consists of the parts' separators."""
     parts = {"residual" if name == "latents" else name: 8 * count for name, count in payload.sizes.items()}
     return {**parts, "overhead": 8 * size - sum(parts.values())}
 
 
 def _prediction(network: SphereDVC, payload: Payload, references: References) -> dict[str, Signal]:
-    """Pictures from the decoded reference to the prediction; a repeated frame keeps its reference throughout."""
+    """Pictures from the decoded reference to the prediction; for a repeated frame all are the reference."""
     inter, reference = network.inter, references.first.x_hat
     if payload.motion is None:
         return dict.fromkeys(("reference", "moved", "overlapped"), reference)

@@ -1,4 +1,4 @@
-"""A coded frame as the diagnosis sees it, and the PSNR of signals on nodes. Nothing here depends on a network."""
+"""Record of a coded frame for the diagnosis, and the PSNR of signals on nodes, independent of a network."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ Signal = Float[Tensor, "1 npix 3"]
 
 
 class TracedFrame(NamedTuple):
-    """One coded frame: the bits of its parts, and the pictures on the way to its reconstruction.
+    """Coded frame: the bits of its parts, and the intermediate pictures of its reconstruction.
 
-    Signals are Y, Cb, Cr over 255 on the model's nodes, on the CPU.
+    Signals are Y, Cb, Cr over 255 on the model's nodes, [1, npix, 3], on the CPU.
 
     Attributes:
         number: Position in order of display, from 0.
@@ -27,7 +27,7 @@ class TracedFrame(NamedTuple):
         parts: Bits of each part of the payload, by name, "overhead" last; they sum to the payload's bits.
         prediction: Pictures along the prediction, by name in order: "reference", "moved", "overlapped"; empty for an
             I-frame.
-        references: Decoded reference frames, the one that is displayed first before the other; empty for an I-frame.
+        references: Decoded reference frames in order of display; empty for an I-frame.
         x_hat: Reconstruction.
     """
 
@@ -40,11 +40,11 @@ class TracedFrame(NamedTuple):
 
 
 class NodePsnr(NamedTuple):
-    """PSNR over nodes, weighted by the nodes' areas, in dB of at most 100.
+    """PSNR over nodes, weighted by the nodes' areas, in dB, at most 100.
 
     Attributes:
-        y: Luma.
-        yuv: Y, Cb and Cr in decibels, weighted 6:1:1.
+        y: PSNR of luma.
+        yuv: PSNR of Y, Cb and Cr, averaged in decibels with weights 6:1:1.
     """
 
     y: float
@@ -52,13 +52,13 @@ class NodePsnr(NamedTuple):
 
 
 def node_psnr(x: Signal, x_hat: Signal, areas: Float[np.ndarray, " npix"]) -> NodePsnr:
-    """WS-PSNR of a signal on nodes.
+    """Compute the WS-PSNR of a signal on nodes.
 
     On HEALPix all areas are equal, so that WS-PSNR is plain PSNR over the nodes.
 
     Args:
         x: Source, [1, npix, 3], values in [0, 1].
-        x_hat: Picture to compare, same shape; clipped to [0, 1] first, as it is when it is shown.
+        x_hat: Picture to compare, same shape; clipped to [0, 1] first, as for display.
         areas: Area of each node relative to their mean, [npix].
     Returns:
         PSNR of luma and of all planes.

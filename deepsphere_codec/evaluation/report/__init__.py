@@ -1,4 +1,4 @@
-"""The comparison as one HTML file that needs nothing else, and its figures as SVG and PNG."""
+"""Comparison report as a single self-contained HTML file, with its figures as SVG and PNG."""
 
 from deepsphere_codec.runtime.extras import optional_imports
 

@@ -1,4 +1,4 @@
-"""BD-rates of a report: one row for each codec, all metrics, and the figure of the first."""
+"""BD-rates of a report: one row for each codec with all metrics, and a figure of the first metric."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from deepsphere_codec.evaluation.results import Results
 from deepsphere_codec.figures.style import GRID, INK, SOFT
 
 TICKS = (-90, -80, -70, -50, -30, 0, 50, 100, 200, 400, 900, 1900)  # per cent
-DOUBLINGS = (-94, -88, -75, -50, 0, 100, 300, 700, 1500, 3100)  # per cent, where TICKS would stand too close
+DOUBLINGS = (-94, -88, -75, -50, 0, 100, 300, 700, 1500, 3100)  # per cent, if TICKS would be too close
 WIDE = 4.0  # doublings
 
 
@@ -28,9 +28,9 @@ class BdTable(NamedTuple):
     """BD-rates against one codec.
 
     Attributes:
-        anchor: Its name.
-        metrics: Those that have a BD-rate.
-        rows: For each other codec, its BD-rates by metric.
+        anchor: Name of the codec to compare with.
+        metrics: Metrics that have a BD-rate.
+        rows: BD-rates of each other codec by metric.
     """
 
     anchor: str
@@ -38,12 +38,20 @@ class BdTable(NamedTuple):
     rows: dict[str, dict[str, BdIntervals]]
 
     def main(self, name: str) -> BdIntervals:
-        """Of a codec, in the first metric."""
+        """Return the BD-rates of a codec in the first metric."""
         return self.rows[name][self.metrics[0].field]
 
 
 def bd_table(gathered: Gathered, metrics: Sequence[Metric], anchor: str) -> BdTable | None:
-    """All codecs against the one called `anchor` on the command line; None where that one or any other is absent."""
+    """Compute BD-rates of all codecs against the anchor.
+
+    Args:
+        gathered: All results.
+        metrics: Metrics to compare in.
+        anchor: Name of the anchor on the command line.
+    Returns:
+        BD-rates; None if the anchor is missing or there is no other codec.
+    """
     compared = gathered.codec(anchor)
     others = [each for each in gathered.codecs if each is not compared]
     if compared is None or not others:
@@ -57,12 +65,12 @@ def _row(anchor: Results, test: Results, metrics: Sequence[Metric]) -> dict[str,
 
 
 def percent(value: float | None) -> str:
-    """With its sign."""
+    """Format a percentage with its sign."""
     return "–" if value is None else f"{value:+.1f} %".replace("-", "−")
 
 
 def interval_text(interval: Interval | None) -> tuple[str, str]:
-    """The estimate, and its interval in brackets."""
+    """Format an interval as the estimate, and the range in brackets."""
     if interval is None:
         return "–", ""
     ends = "" if interval.low is None else f"[{interval.low:+.0f}, {interval.high:+.0f}]".replace("-", "−")
@@ -70,12 +78,19 @@ def interval_text(interval: Interval | None) -> tuple[str, str]:
 
 
 def is_partial(row: BdIntervals) -> bool:
-    """Whether the curves share so little that the figure speaks for a part of them."""
+    """Check whether the curves overlap so little that the BD-rate covers only a part of them."""
     return row.mean_curve.overlap < MIN_OVERLAP
 
 
 def bd_figure(table: BdTable, looks: Mapping[str, CurveStyle]) -> Figure | None:
-    """Each codec's BD-rate with its interval, and its clips as dots; None where no codec has one."""
+    """Plot each codec's BD-rate with its interval, and those of its clips as dots.
+
+    Args:
+        table: BD-rates.
+        looks: Styles of the codecs by name.
+    Returns:
+        Figure; None if no codec has a BD-rate.
+    """
     found = {name: table.main(name) for name in table.rows}
     rows = [(name, row) for name, row in found.items() if row.mean_of_clips.pchip is not None]
     if not rows:
@@ -119,7 +134,7 @@ def _draw_row(axes: Axes, place: int, row: BdIntervals, look: CurveStyle) -> Non
 
 
 def _position(value: float) -> float:
-    """Twice and half the bits lie equally far from none more."""
+    """Position on a logarithmic axis, on which double and half the bits are equally far from equality."""
     return math.log2(max(1 + value / 100, 1e-3))
 
 

@@ -1,4 +1,4 @@
-"""Section of a report that shows where the bits of models go."""
+"""Section of a report on how a model's bits are distributed over the parts of its stream."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ CAPTION = (
 
 
 class BitsPart(NamedTuple):
-    """Bits of one model: its figure and tables.
+    """Bits of one model: figure and tables.
 
     Attributes:
         name: Name of the model.
         figure: Bits and prediction of all clips.
-        tables: The same in numbers.
+        tables: The same data in numbers.
     """
 
     name: str
@@ -32,11 +32,13 @@ class BitsPart(NamedTuple):
 
 
 def bits_parts(diagnoses: Sequence[Diagnosis], figures: FigureFolder) -> list[BitsPart]:
-    """Draw diagnoses; those that measured nothing are left out.
+    """Draw diagnoses; those without measurements are left out.
 
     Args:
-        diagnoses: One a model.
-        figures: Folder that the figures go to.
+        diagnoses: Diagnoses, one per model.
+        figures: Folder that the figures are written to.
+    Returns:
+        Figure and tables of each model.
     """
     parts = []
     for number, diagnosis in enumerate(each for each in diagnoses if each.measured):

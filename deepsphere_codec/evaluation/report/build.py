@@ -1,4 +1,4 @@
-"""A report, from results and a clip to the page."""
+"""Building of a report: from results and a clip to the page."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ FRAMES = 16
 
 
 class Request(NamedTuple):
-    """What a report is made of.
+    """Inputs and outputs of a report.
 
     Attributes:
         results: Results files and diagnoses.
-        out: The page; its folder gets figures/ and scene/ as well.
+        out: Page to write; its folder also gets figures/ and scene/.
         clips: Folder of films; without it the report has no scene.
-        scene: Name of the clip to look at, with or without its ending; unless given, the first that all codecs have.
-        frames: Of the scene; as many as were measured, but at most 16, unless given.
-        expected: Codecs that should be there.
-        anchor: Codec that BD-rates are against.
+        scene: Name of the clip of the scene, with or without its ending; None for the first that all codecs have.
+        frames: Number of frames of the scene; None for as many as were measured, but at most 16.
+        expected: Codecs that should be included.
+        anchor: Codec that BD-rates refer to.
         models: Folder of models that do not come with the package.
         default: Codec that the summary compares with each of the others.
-        command: What to type to have the report again.
-        summary: Where its figures go as JSON; beside the page unless given.
+        command: Command line that makes the report again.
+        summary: JSON file for the summary; None for one beside the page.
     """
 
     results: Sequence[Path]
@@ -65,10 +65,13 @@ class Request(NamedTuple):
 def make_report(request: Request, on_coded: OnCoded | None = None) -> list[Gap]:
     """Write the page and its figures.
 
+    Args:
+        request: Inputs and outputs.
+        on_coded: Called with a line before each codec codes the scene.
     Returns:
-        What should be in it and could not be; the page names it, and is complete but for that.
+        Data that the report lacks; the page lists it, and is complete otherwise.
     Raises:
-        UsageError: results or the clip to look at cannot be read, or there is nothing to report.
+        UsageError: results or the clip of the scene cannot be read, or there is nothing to report.
     """
     gathered = gather(request.results, request.expected)
     folder = request.out.parent
@@ -112,7 +115,7 @@ def _shown(figures: FigureFolder, name: str, figure: Figure | None, caption: str
 def _rd_figures(
     gathered: Gathered, looks: Mapping[str, CurveStyle], metrics: Sequence[Metric], figures: FigureFolder
 ) -> list[PageFigure]:
-    """One for each metric that has a mean curve."""
+    """Rate-distortion figures, one for each metric that has a mean curve."""
     found = []
     for metric in metrics:
         name = f"rd-{metric.key}"
@@ -133,7 +136,7 @@ def _scene(request: Request, gathered: Gathered, on_coded: OnCoded | None) -> Sc
 
 
 def _chosen(name: str | None, gathered: Gathered) -> str:
-    """The clip to look at, as results call it.
+    """Name of the scene's clip in the results.
 
     Raises:
         UsageError: no results have it.
@@ -147,7 +150,7 @@ def _chosen(name: str | None, gathered: Gathered) -> str:
 
 
 def _cards(gathered: Gathered, models: Path | None) -> dict[str, Mapping[str, Any]]:
-    """Of the models that are installed."""
+    """Cards of the installed models."""
     cards: dict[str, Mapping[str, Any]] = {}
     for codec in {each.codec for each in gathered.codecs if each.codec not in ANCHORS}:
         try:
@@ -158,10 +161,10 @@ def _cards(gathered: Gathered, models: Path | None) -> dict[str, Mapping[str, An
 
 
 def _costs(gathered: Gathered, models: Path | None) -> Mapping[str, Complexity]:
-    """Of the planar baseline, and of the models that are installed, with any weights: they do not matter.
+    """Complexity of the planar baseline, and of the installed models with any weights, on which it does not depend.
 
     Returns:
-        By the first name that results give the codec.
+        Complexity by the first name that results give the codec.
     """
     first: dict[str, str] = {}
     for each in gathered.codecs:
@@ -173,5 +176,5 @@ def _costs(gathered: Gathered, models: Path | None) -> Mapping[str, Complexity]:
         try:
             costs[name] = complexity_of(codec if codec == ssf2020.NAME else place_of(codec, models))
         except CodecError:
-            continue  # the scene has said so, where there is one
+            continue  # already reported by the scene, if there is one
     return costs

@@ -1,4 +1,4 @@
-"""One clip, coded by one codec, for a report to look at: its film, what each frame cost, and how good it is."""
+"""Coding of one clip by one codec for a report's scene: decoded film, bytes of each frame, and quality."""
 
 from __future__ import annotations
 
@@ -20,15 +20,16 @@ FILM, RECORD = "decoded.mkv", "coded.json"
 
 
 class CodingJob(NamedTuple):
-    """What to code, and all that the outcome depends on.
+    """Clip and codec of a coding, with everything that the result depends on.
 
     Attributes:
-        codec: As on the command line.
-        model: The name or folder to code with; empty for a classical codec.
+        codec: Name on the command line.
+        model: Name or folder of the model; empty for a classical codec.
         weights: Hash of the model's weights.
-        clip: Path of the film, and its size in bytes, which tells it from another of this name.
-        quality: On the codec's own scale.
-        frames: From the first.
+        clip: Path of the film.
+        clip_bytes: Size of the film's file, which distinguishes it from others of this name.
+        quality: Quality on the codec's own scale.
+        frames: Number of frames from the first.
     """
 
     codec: str
@@ -41,19 +42,20 @@ class CodingJob(NamedTuple):
 
     @property
     def stream(self) -> str:
-        """Name of a model's file."""
+        """File name of a model's stream."""
         return "coded.ssf" if self.codec == ssf2020.NAME else "coded.dsc"
 
 
 class CodedClip(NamedTuple):
-    """What came of it.
+    """Result of a coding.
 
     Attributes:
-        folder: Holds the decoded film, and a model's stream.
-        bpp: Of all bytes of a model's file, or of a classical codec's packets, per ERP pixel.
-        kinds: I or P of each frame, in order of coding; P is any frame that is predicted.
-        frame_bytes: Of each frame, in order of coding.
-        ws_psnr_yuv: Of each frame, in order of display.
+        folder: Folder with the decoded film, and a model's stream.
+        job: Clip and codec.
+        bpp: Bits of a model's file, or of a classical codec's packets, per ERP pixel.
+        kinds: Type of each frame, I or P, in order of coding; P stands for all predicted frames.
+        frame_bytes: Bytes of each frame, in order of coding.
+        ws_psnr_yuv: WS-PSNR-YUV of each frame in dB, in order of display.
     """
 
     folder: Path
@@ -65,24 +67,31 @@ class CodedClip(NamedTuple):
 
     @property
     def film(self) -> Path:
+        """Path of the decoded film."""
         return self.folder / FILM
 
     @property
     def stream(self) -> Path:
+        """Path of a model's stream."""
         return self.folder / self.job.stream
 
     @property
     def mean(self) -> float:
-        """WS-PSNR-YUV, mean over frames."""
+        """Mean of WS-PSNR-YUV over frames, dB."""
         return sum(self.ws_psnr_yuv) / len(self.ws_psnr_yuv)
 
 
 def code(job: CodingJob, folder: Path) -> CodedClip:
-    """Code, decode and compare; what lies in the folder of the same job is taken as it is.
+    """Code, decode and compare a clip; an existing result of the same job in the folder is reused.
 
-    A model's file is encoded by the command and decoded by it in another process. A classical codec's packets go
-    through memory to FFmpeg's decoder, or to the codec's own program.
+    A model's file is encoded by the command and decoded by it in another process. A classical codec's packets are
+    decoded from memory by FFmpeg's decoder, or by the codec's own program.
 
+    Args:
+        job: Clip and codec.
+        folder: Folder for the result.
+    Returns:
+        Result.
     Raises:
         CodecError: the codec fails on the clip, or is not installed.
     """
@@ -106,12 +115,12 @@ def _read(job: CodingJob, folder: Path) -> CodedClip | None:
         if CodingJob(**kept.pop("job")) != job or not (folder / FILM).exists():
             return None
         return CodedClip(**{**kept, "folder": folder, "job": job})
-    except (OSError, ValueError, TypeError):  # there is none, or one of another version
+    except (OSError, ValueError, TypeError):  # there is no result, or one of another version
         return None
 
 
 def _code(job: CodingJob, folder: Path) -> tuple[int, str, list[int]]:
-    """Bytes of the file, and kind and bytes of each frame."""
+    """Bytes of the file, and type and bytes of each frame."""
     if job.codec in ANCHORS:
         return _code_anchor(job, folder)
     return _code_planar(job, folder) if job.codec == ssf2020.NAME else _code_model(job, folder)

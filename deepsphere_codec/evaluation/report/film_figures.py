@@ -1,4 +1,4 @@
-"""Figures of the scene: what each frame costs, where errors lie, and the views side by side."""
+"""Figures of the scene: bits of each frame, distribution of errors, and views side by side."""
 
 from __future__ import annotations
 
@@ -18,14 +18,21 @@ from deepsphere_codec.evaluation.report.views import SOURCE, FilmFrames, Picture
 from deepsphere_codec.figures.style import GRID, SOFT
 from deepsphere_codec.metrics.psnr import MAX_DB
 
-BANDS = 18  # of latitude
+BANDS = 18  # bands of latitude
 GAP = 0.02  # inches around views side by side
-BEYOND_NOTICE = 60.0  # decibels: a black patch that comes out exact does not squeeze the rest
+BEYOND_NOTICE = 60.0  # decibels, so that an exactly coded black patch does not compress the other values
 BAND_CENTRES = (np.arange(BANDS) + 0.5) * 180 / BANDS - 90  # degrees
 
 
 def cost_figure(coded: Mapping[str, CodedClip], looks: Mapping[str, CurveStyle]) -> Figure:
-    """Kilobits of each frame, and its quality, over time."""
+    """Plot kilobits of each frame, and its quality, over time.
+
+    Args:
+        coded: Coded clips by name of the codec.
+        looks: Styles of the codecs by name.
+    Returns:
+        Figure.
+    """
     with style():
         figure = Figure(figsize=(10.4, 4.0))
         figure.subplots_adjust(left=0.075, right=0.83, bottom=0.14, top=0.92, wspace=0.17)
@@ -51,7 +58,7 @@ def cost_figure(coded: Mapping[str, CodedClip], looks: Mapping[str, CurveStyle])
 
 
 def latitude_errors(films: Mapping[str, FilmFrames]) -> dict[str, Float[np.ndarray, " bands"]]:
-    """PSNR of luma in bands of latitude, south to north, over the frames shown; by film, the source's left out."""
+    """Compute the PSNR of luma in bands of latitude, south to north, over the selected frames, for decoded films."""
     source = films[SOURCE]
     found = {}
     for name, film in films.items():
@@ -63,12 +70,19 @@ def latitude_errors(films: Mapping[str, FilmFrames]) -> dict[str, Float[np.ndarr
 
 
 def decibels_of(errors: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
-    """Of mean squared errors of 8-bit values, at most MAX_DB."""
+    """Convert mean squared errors of 8-bit values to PSNR in dB, at most MAX_DB."""
     return np.minimum(10 * np.log10(255**2 / np.maximum(errors, 1e-12)), MAX_DB)
 
 
 def errors_figure(errors: Mapping[str, Float[np.ndarray, " bands"]], looks: Mapping[str, CurveStyle]) -> Figure:
-    """PSNR over latitude."""
+    """Plot PSNR over latitude.
+
+    Args:
+        errors: PSNR of luma in bands of latitude, [bands], dB, by name of the codec.
+        looks: Styles of the codecs by name.
+    Returns:
+        Figure.
+    """
     with style():
         figure = Figure(figsize=(9.2, 3.9))
         figure.subplots_adjust(left=0.085, right=0.79, bottom=0.15, top=0.96)
@@ -89,7 +103,17 @@ def side_by_side(
     views: Sequence[str],
     frame: int,
 ) -> Figure:
-    """For papers: a column for each film, a row for each view."""
+    """Draw views for papers, one column for each film and one row for each view.
+
+    Args:
+        cut: Pictures by film, view and frame.
+        shots: Compressed pictures with PSNR, by film, view and frame.
+        captions: Captions of the films.
+        views: Names of the views.
+        frame: Number of the frame.
+    Returns:
+        Figure.
+    """
     with style():
         figure = Figure(
             figsize=(2.35 * len(cut), 0.35 + 1.8 * len(views)),
@@ -110,7 +134,7 @@ def side_by_side(
 
 
 def dress_plain(axes: Axes) -> None:
-    """A quiet grid on plain axes."""
+    """Set a light grid on plain axes."""
     axes.grid(True, which="major", color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
@@ -119,7 +143,7 @@ def dress_plain(axes: Axes) -> None:
 
 
 def dress_latitude(axes: Axes) -> None:
-    """Latitudes from south to north."""
+    """Set latitudes from south to north as the axis along x."""
     dress_plain(axes)
     axes.set_xlim(-90, 90)
     ticks = range(-60, 61, 30)
@@ -128,7 +152,7 @@ def dress_latitude(axes: Axes) -> None:
 
 
 def _line(look: CurveStyle, name: str) -> dict:
-    """How a codec's line is drawn."""
+    """Style of a codec's line."""
     return {
         "color": look.colour,
         "marker": look.marker,

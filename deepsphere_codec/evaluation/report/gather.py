@@ -1,4 +1,4 @@
-"""All results of a report in one place: what is there, in what order, and what is missing."""
+"""Collection of all results of a report in display order, with a list of missing data."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ NOT_MEASURED = "not measured"
 
 
 class Gap(NamedTuple):
-    """Something that the report should show and cannot: a point, all of a clip, or all of a codec."""
+    """Data that a report lacks: a point, a whole clip, or a whole codec."""
 
     codec: str
     why: str
-    clip: str = ""  # empty: all of them
-    quality: float | None = None  # None: all of them
+    clip: str = ""  # empty for all
+    quality: float | None = None  # None for all
 
     def __str__(self) -> str:
         quality = "" if self.quality is None else f"quality {self.quality:g}"
@@ -32,15 +32,15 @@ class Gap(NamedTuple):
 
 
 class Gathered(NamedTuple):
-    """What the figures and tables are made of.
+    """Results that figures and tables are made from.
 
     Attributes:
-        codecs: Models first, the default one before the others, then classical codecs.
-        ceilings: What resampling alone leaves.
-        clips: All that a codec has a point of, by name.
-        missing: What some codec lacks.
+        codecs: Results of codecs: models first, the default one before the others, then classical codecs.
+        ceilings: Results of resampling alone.
+        clips: Names of all clips that any codec has a point of.
+        missing: Data that some codec lacks.
         passed_over: Files that hold other measurements.
-        diagnoses: Where the bits of models go, one for each file that says so.
+        diagnoses: Diagnoses of models.
     """
 
     codecs: list[Results]
@@ -52,21 +52,24 @@ class Gathered(NamedTuple):
 
     @property
     def all(self) -> list[Results]:
+        """Results of codecs and ceilings."""
         return [*self.codecs, *self.ceilings]
 
     def codec(self, name: str) -> Results | None:
-        """The first with this codec."""
+        """Return the first results of this codec; None if there are none."""
         return next((each for each in self.codecs if each.codec == name), None)
 
 
 def gather(paths: Sequence[Path], expected: Sequence[str] = ()) -> Gathered:
-    """Read results files and find out what they lack.
+    """Read results files and find missing data.
 
     Args:
-        paths: Results files and diagnoses; others, such as benchmarks, are passed over.
-        expected: Codecs that should be there.
+        paths: Results files and diagnoses; others, such as benchmarks, are skipped.
+        expected: Codecs that should be included.
+    Returns:
+        Results.
     Raises:
-        UsageError: a file cannot be read, one curve is there twice, or no codec has any point.
+        UsageError: a file cannot be read, a curve occurs twice, or no codec has any point.
     """
     files = [path for path in paths if is_results_file(path)]
     diagnosed = [path for path in paths if path not in files and is_diagnosis_file(path)]
@@ -85,7 +88,7 @@ def gather(paths: Sequence[Path], expected: Sequence[str] = ()) -> Gathered:
 
 
 def _gaps(results: Results, clips: Sequence[str]) -> Iterator[Gap]:
-    """Clips and qualities that these results say they lack, or that they lack and others have."""
+    """Clips and qualities that these results record as missing, or that they lack and others have."""
     said = {(each.clip, each.quality): each.why for each in results.missing}
     clips = sorted({*clips, *(clip for clip, _ in said)})
     there = {clip: {point.quality for point in results.clips.get(clip, ())} for clip in clips}
@@ -99,12 +102,12 @@ def _gaps(results: Results, clips: Sequence[str]) -> Iterator[Gap]:
 
 
 def comes_along(codec: str) -> bool:
-    """Whether all that a codec needs comes with the package, or with libraries."""
+    """Check whether a codec needs nothing but the package and libraries."""
     return codec in (*ANCHORS, *CEILINGS) or any(card["name"] == codec for card in list_models())
 
 
 def _reason(codec: str) -> str:
-    """Where a codec's weights do not come with the package, that this is so, and what to do."""
+    """Advice if a codec's weights do not come with the package."""
     if comes_along(codec):
         return ""
     hint = f": {ssf2020.how_to_get(f'models/{codec}')}" if codec == ssf2020.NAME else ""
@@ -118,7 +121,7 @@ def _check_names(names: Sequence[str]) -> None:
 
 
 def _place(results: Results) -> tuple[Any, ...]:
-    """In the order of display: the default model as it is now, others like it, planar ones, classical ones."""
+    """Sort key of the display order: the current default model, others like it, planar ones, classical ones."""
     classical = list(ANCHORS).index(results.codec) if results.codec in ANCHORS else -1
     planar = results.codec.startswith("planar")
     return (results.codec in ANCHORS, classical, results.codec != DEFAULT_MODEL, planar, results.name)

@@ -1,4 +1,4 @@
-"""Inside a model's stream: where on the sphere its bits went, and what it takes to have moved."""
+"""Contents of a model's stream: distribution of its bits over the sphere, and its motion."""
 
 from __future__ import annotations
 
@@ -20,14 +20,15 @@ CACHE = "within.npz"
 
 
 class StreamContents(NamedTuple):
-    """Of one stream.
+    """Bits and motion of one stream.
 
     Attributes:
-        bits_i: Bits per node of the first frame, below each latent node.
-        bits_p: The same, mean over all other frames.
-        motion: Tangent vectors of the frame that moves most, radians a frame; none of a model on the plane.
-        frame: Its number; that of the last frame on the plane.
-        order: How nodes lie: face-major on the sphere, or erp-rows, row after row of an ERP picture.
+        bits_i: Bits per node of the first frame, at each latent node, [latent].
+        bits_p: Mean bits per node of all other frames, at each latent node, [latent].
+        motion: Tangent vectors of the frame with the most motion, radians per frame, [npix, 3]; empty for a planar
+            model.
+        frame: Number of that frame; the last frame for a planar model.
+        order: Order of the nodes: face-major on the sphere, or erp-rows, row after row of an ERP picture.
     """
 
     bits_i: Float[np.ndarray, " latent"]
@@ -38,7 +39,7 @@ class StreamContents(NamedTuple):
 
 
 def inside_of(coded: CodedClip) -> StreamContents | None:
-    """What a stream holds; None where the model is not of our kind.
+    """Read bits and motion of a stream; None if the model is not one of this package.
 
     Raises:
         CodecError: the stream or the model cannot be read.

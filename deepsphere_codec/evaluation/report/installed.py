@@ -1,4 +1,4 @@
-"""Where a report finds the models that it codes with."""
+"""Search for the models that a report codes with."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from deepsphere_codec.models import list_models, load_model
 
 
 class Installed(NamedTuple):
-    """A model that is there.
+    """Installed model.
 
     Attributes:
-        place: Its name or folder, as commands take it.
-        weights_hash: Of what lies there now.
+        place: Name or folder of the model on the command line.
+        weights_hash: Hash of its current weights.
     """
 
     place: str
@@ -24,13 +24,16 @@ class Installed(NamedTuple):
 
 
 def installed(codec: str, models: Path | None, quality: float) -> Installed:
-    """The model of a codec.
+    """Find the model of a codec.
 
     Args:
+        codec: Name of the codec.
         models: Folder of models that do not come with the package.
-        quality: To be coded with: the planar baseline has weights of its own for each.
+        quality: Quality to code at; the planar baseline has weights for each quality.
+    Returns:
+        Model.
     Raises:
-        UsageError: it is not there.
+        UsageError: it is not installed.
     """
     if codec == SsfCodec.codec:
         baseline = SsfCodec(models / codec if models else None)
@@ -40,10 +43,15 @@ def installed(codec: str, models: Path | None, quality: float) -> Installed:
 
 
 def card_of(codec: str, models: Path | None) -> Mapping[str, Any]:
-    """What a model's card says; those of the planar baseline, one for each quality, tell of their training as one.
+    """Read the card of a model; the cards of the planar baseline, one for each quality, are combined.
 
+    Args:
+        codec: Name of the codec.
+        models: Folder of models that do not come with the package.
+    Returns:
+        Contents of the card.
     Raises:
-        UsageError: it is not there.
+        UsageError: it is not installed.
     """
     if codec != SsfCodec.codec:
         return load_model(place_of(codec, models)).card
@@ -56,7 +64,14 @@ def card_of(codec: str, models: Path | None) -> Mapping[str, Any]:
 
 
 def place_of(codec: str, models: Path | None) -> str:
-    """Name of a model that comes with the package; else a folder of its name, where we are unless another is given."""
+    """Return the name of a model that comes with the package, or else its folder.
+
+    Args:
+        codec: Name of the codec.
+        models: Folder that contains the model's folder; None for the current folder.
+    Returns:
+        Name or folder, as on the command line.
+    """
     if any(card["name"] == codec for card in list_models()):
         return codec
     return str(models / codec if models else Path(codec))

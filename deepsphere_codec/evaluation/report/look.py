@@ -1,4 +1,4 @@
-"""One colour and one marker for each codec, in every figure of a report; and colours that change with the page."""
+"""Consistent colours and markers of codecs in all figures of a report, and colours that follow the page's theme."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from deepsphere_codec.figures.style import GRID, INK, SOFT
 MARKERS = "osD^vPXp"
 PAPER = {"--paper": "#ffffff", "--ink": INK, "--soft": SOFT, "--grid": GRID}
 NIGHT = {"--paper": "#161b22", "--ink": "#e6edf3", "--soft": "#9aa7b4", "--grid": "#2f3843"}
-DARK, LIGHT_ENOUGH = 0.35, 0.6  # lightness of a colour that a dark page would swallow, and of one that shows on it
+DARK, LIGHT_ENOUGH = 0.35, 0.6  # lightness of colours invisible on a dark page, and of visible ones
 
 
 class CurveStyle(NamedTuple):
-    """Of a codec."""
+    """Style of a codec in figures."""
 
     colour: str
     marker: str
@@ -28,7 +28,7 @@ class CurveStyle(NamedTuple):
 
 
 def looks_of(codecs: Sequence[Results]) -> dict[str, CurveStyle]:
-    """By the names of the curves."""
+    """Choose the styles of codecs, by name of their curves."""
     somewhere = {each.name: [Point(0.0, 1.0, 0.0)] for each in codecs}
     curves = curves_of(codecs, somewhere)
     return {
@@ -40,7 +40,15 @@ def looks_of(codecs: Sequence[Results]) -> dict[str, CurveStyle]:
 def curves_with(
     looks: Mapping[str, CurveStyle], codecs: Sequence[Results], points: Mapping[str, Sequence[Point]]
 ) -> list[Curve]:
-    """The curves to draw, each as its codec looks everywhere."""
+    """Make the curves to draw, with the given styles.
+
+    Args:
+        looks: Styles of the codecs by name.
+        codecs: Results of the codecs.
+        points: Points of each codec by name.
+    Returns:
+        Curves.
+    """
     return [
         curve._replace(colour=looks[curve.name].colour, marker=looks[curve.name].marker)
         for curve in curves_of(codecs, points)
@@ -48,25 +56,32 @@ def curves_with(
 
 
 def variables(looks: Mapping[str, CurveStyle]) -> tuple[dict[str, str], dict[str, str]]:
-    """CSS variables for light pages and for dark ones: the page's own colours, and those of the codecs."""
+    """List the CSS variables for light and dark pages: the page's own colours, and those of the codecs."""
     own = {variable_of(look.colour): look.colour for look in looks.values()}
     return PAPER | own, NIGHT | {name: on_dark(colour) for name, colour in own.items()}
 
 
 def variable_of(colour: str) -> str:
-    """The CSS variable that stands for a codec's colour."""
+    """Return the name of the CSS variable of a codec's colour."""
     return f"--c-{colour.lstrip('#').lower()}"
 
 
 def on_dark(colour: str) -> str:
-    """The same hue, light enough for a dark page; what stood out by being dark stands out by being light."""
+    """Lighten a colour for a dark page, with the same hue; colours that were emphasised by being dark become light."""
     hue, light, saturation = colorsys.rgb_to_hls(*to_rgb(colour))
     lighter = 1 - LIGHT_ENOUGH * light if light < DARK else max(light, LIGHT_ENOUGH)
     return to_hex(colorsys.hls_to_rgb(hue, lighter, saturation))
 
 
 def themed(svg: str, looks: Mapping[str, CurveStyle]) -> str:
-    """An SVG whose ink, paper and codec colours are the page's variables."""
+    """Replace ink, paper and codec colours in an SVG by the page's variables.
+
+    Args:
+        svg: SVG as text.
+        looks: Styles of the codecs by name.
+    Returns:
+        SVG as text.
+    """
     names = {value: name for name, value in PAPER.items()}
     names |= {look.colour: variable_of(look.colour) for look in looks.values()}
     return re.sub(r"#[0-9a-fA-F]{6}\b", lambda found: _variable(found[0], names), svg)

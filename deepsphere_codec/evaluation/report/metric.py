@@ -1,4 +1,4 @@
-"""Which metrics there are to show, and how."""
+"""Metrics of a report and their presentation."""
 
 from __future__ import annotations
 
@@ -53,37 +53,37 @@ MEANINGS = {
 
 
 class Metric(NamedTuple):
-    """A metric with values to show."""
+    """Metric that has values in the results."""
 
-    field: str  # of Point
-    key: str  # as in results
+    field: str  # name in Point
+    key: str  # name in results files
     name: str
-    meaning: str  # one sentence; empty for one that is not known here
-    similarity: bool  # 1 where equal; curves show -10 log10(1 - x)
-    excess: bool  # an error beside another: says where errors lie, not how large they are, so it has no BD-rate
+    meaning: str  # explanation in one sentence; empty for metrics unknown here
+    similarity: bool  # 1 if equal; curves show -10 log10(1 - x)
+    excess: bool  # ratio of errors: measures where errors lie, not how large they are, and has no BD-rate
 
     @property
     def axis(self) -> str:
-        """What an axis says."""
+        """Label of an axis."""
         return f"{self.name}, −10 log₁₀(1 − x) in dB" if self.similarity else f"{self.name} in dB"
 
     def value(self, point: Point) -> float | None:
-        """As results have it."""
+        """Return the metric of a point, in the results' unit."""
         return getattr(point, self.field)
 
     def decibels(self, point: Point) -> float | None:
-        """As curves show it."""
+        """Return the metric of a point, in the unit of curves."""
         value = self.value(point)
         return similarity_decibels(value) if self.similarity and value is not None else value
 
     def text(self, point: Point) -> str:
-        """For a table."""
+        """Format the metric of a point for a table."""
         value = self.value(point)
         return "–" if value is None else f"{value:.4f}" if self.similarity else f"{value:.2f}"
 
 
 def metrics_in(results: Sequence[Results]) -> list[Metric]:
-    """The metrics that some point with a rate has; the one that BD-rates are about first of all comes first."""
+    """List the metrics that some point with a rate has, beginning with the main metric of BD-rates."""
     points = [point for each in results for clip in each.clips.values() for point in clip if point.bpp]
     found = [
         name for name in KEYS if name not in NO_METRICS and any(getattr(point, name) is not None for point in points)
@@ -92,13 +92,20 @@ def metrics_in(results: Sequence[Results]) -> list[Metric]:
 
 
 def in_decibels(points: Sequence[Point], metric: Metric) -> list[Point]:
-    """Points that have the metric, with its decibels where curves look; the ceiling's, without a rate, among them."""
+    """Convert points that have the metric to points with its decibels in the field that curves read.
+
+    Args:
+        points: Points, also of ceilings, which have no rate.
+        metric: Metric.
+    Returns:
+        New points.
+    """
     found = [(point.quality, point.bpp, metric.decibels(point)) for point in points]
     return [Point(quality, bpp, decibels) for quality, bpp, decibels in found if decibels is not None]
 
 
 def _place(name: str) -> int:
-    """In the order of NAMES; what is not known there comes last."""
+    """Sort key in the order of NAMES; unknown names come last."""
     order = list(NAMES)
     return order.index(KEYS[name]) if KEYS[name] in order else len(order)
 

@@ -1,4 +1,4 @@
-"""The page itself: everything that was made, in one HTML file that loads nothing."""
+"""HTML page of the report: all contents in one file without external resources."""
 
 from __future__ import annotations
 
@@ -35,21 +35,21 @@ SECTIONS = {
     "method": "Method",
 }
 BITS = {"bits": "Where the bits go"}
-"""A section that comes before the times, where there is a diagnosis."""
+"""Section before the times, present if there is a diagnosis."""
 NO_SCENE = "No clip was coded for this report: --clips names the folder of the films."
 
 
 class PageFigure(NamedTuple):
-    """A figure on the page."""
+    """Figure on the page."""
 
-    name: str  # unlike all others
+    name: str  # unique on the page
     svg: str
     caption: str
     title: str = ""
 
 
 class Card(NamedTuple):
-    """A number at the head of the page."""
+    """Number at the top of the page."""
 
     value: str
     range: str
@@ -57,7 +57,7 @@ class Card(NamedTuple):
 
 
 class Page(NamedTuple):
-    """All that is on it; None for what there is nothing of."""
+    """Contents of the page; None for contents that are absent."""
 
     gathered: Gathered
     looks: Mapping[str, CurveStyle]
@@ -76,7 +76,7 @@ class Page(NamedTuple):
 
 
 def render(page: Page) -> str:
-    """The HTML.
+    """Render the page as HTML.
 
     Raises:
         UsageError: Jinja is not installed.
@@ -105,7 +105,7 @@ def _head(page: Page) -> dict[str, Any]:
 
 
 def _sections(page: Page) -> list[tuple[str, str]]:
-    """Ids and names of the sections that the page has, in order."""
+    """Ids and names of the page's sections, in order."""
     sections = list(SECTIONS.items())
     if page.bits:
         place = list(SECTIONS).index("time")
@@ -180,7 +180,7 @@ def _lead(page: Page) -> str:
 
 
 def _cards(page: Page) -> list[Card]:
-    """The default codec against the anchor, and what bounds it."""
+    """Numbers of the default codec against the anchor, and of the ceilings."""
     cards = []
     if page.bd:
         for name in page.bd.rows:
@@ -197,7 +197,7 @@ def _cards(page: Page) -> list[Card]:
 
 
 def _commands(gathered: Gathered) -> list[str]:
-    """What measured each file, as far as its settings tell."""
+    """Command lines that measured the files, as far as their settings are recorded."""
     from deepsphere_codec.evaluation.anchors.classical import ANCHORS
 
     lines = []
@@ -221,7 +221,7 @@ def _commands(gathered: Gathered) -> list[str]:
 
 
 def _asked_for(codec: str) -> str:
-    """A codec on the command line."""
+    """Arguments that name a codec on the command line."""
     if comes_along(codec):
         return codec
     return f"{codec} --weights MODELS/{codec}" if codec == ssf2020.NAME else f"MODELS/{codec}"

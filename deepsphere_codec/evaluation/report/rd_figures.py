@@ -1,4 +1,4 @@
-"""Figures of rate: against quality for each metric, for each clip, and against time."""
+"""Rate figures: rate against quality for each metric, for each clip, and rate against time."""
 
 from __future__ import annotations
 
@@ -20,21 +20,29 @@ from deepsphere_codec.evaluation.results import Point, Results
 from deepsphere_codec.figures.style import SOFT
 
 SIZE = (9.2, 5.2)
-RIGHT = 0.79  # of the width: beyond it stand the names
+RIGHT = 0.79  # share of the width; names are placed to the right of it
 
 
 class Times(NamedTuple):
-    """Seconds of a frame at each rate."""
+    """Kind of time: its name, and its field in points."""
 
     name: str
-    field: str  # of Point
+    field: str  # name in Point
 
 
 TIMES = (Times("encode", "encode_seconds"), Times("decode", "decode_seconds"))
 
 
 def rd_figure(gathered: Gathered, looks: Mapping[str, CurveStyle], metric: Metric) -> Figure | None:
-    """Mean curves over clips in one metric, and the ceilings; None where no codec has such a curve."""
+    """Plot mean curves over clips in one metric, and the ceilings.
+
+    Args:
+        gathered: All results.
+        looks: Styles of the codecs by name.
+        metric: Metric to plot.
+    Returns:
+        Figure; None if no codec has such a curve.
+    """
     means = {each.name: in_decibels(each.mean, metric) for each in gathered.all}
     curves, ceilings = curves_with(looks, gathered.codecs, means), ceilings_in(gathered.ceilings, means)
     if not curves:
@@ -54,14 +62,29 @@ def rd_figure(gathered: Gathered, looks: Mapping[str, CurveStyle], metric: Metri
 
 
 def ceilings_in(ceilings: Sequence[Results], points: Mapping[str, Sequence[Point]]) -> list[Ceiling]:
-    """What resampling to the sphere leaves; a cubemap's has another axis of resolutions and is left to the tables."""
+    """Make the ceilings of resampling to the sphere; those of cubemaps, with other resolutions, are in tables only.
+
+    Args:
+        ceilings: Results of the ceilings.
+        points: Points of each ceiling by name.
+    Returns:
+        Ceilings.
+    """
     return [
         Ceiling(p.quality, p.ws_psnr_yuv) for each in ceilings if each.codec == CEILINGS[0] for p in points[each.name]
     ]
 
 
 def clips_figure(gathered: Gathered, looks: Mapping[str, CurveStyle], metric: Metric) -> Figure:
-    """One panel per clip on common axes, and one for the legend."""
+    """Plot one panel per clip with the same axes, and one with the legend.
+
+    Args:
+        gathered: All results.
+        looks: Styles of the codecs by name.
+        metric: Metric to plot.
+    Returns:
+        Figure.
+    """
     columns = min(4, len(gathered.clips) + 1)
     rows = -(-(len(gathered.clips) + 1) // columns)
     with style():
@@ -87,7 +110,14 @@ def clips_figure(gathered: Gathered, looks: Mapping[str, CurveStyle], metric: Me
 
 
 def times_figure(gathered: Gathered, looks: Mapping[str, CurveStyle]) -> Figure | None:
-    """Seconds per frame against rate, mean over clips, encoding beside decoding; None where nobody took the time."""
+    """Plot seconds per frame against rate, mean over clips, with encoding and decoding side by side.
+
+    Args:
+        gathered: All results.
+        looks: Styles of the codecs by name.
+    Returns:
+        Figure; None if no times were measured.
+    """
     panels = {times.name: _timed(gathered.codecs, looks, times) for times in TIMES}
     if not any(panels.values()):
         return None
@@ -110,7 +140,7 @@ def times_figure(gathered: Gathered, looks: Mapping[str, CurveStyle]) -> Figure 
 
 
 def _timed(codecs: Sequence[Results], looks: Mapping[str, CurveStyle], times: Times) -> list[Curve]:
-    """Curves with seconds per frame where decibels are looked for."""
+    """Curves with seconds per frame in place of decibels."""
     points = {}
     for each in codecs:
         frames = each.settings.get("frames") or 0

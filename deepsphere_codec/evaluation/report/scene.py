@@ -1,4 +1,4 @@
-"""One clip, coded by all codecs at as equal a rate as their qualities allow."""
+"""One clip, coded by all codecs at rates as equal as their qualities allow."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from deepsphere_codec.evaluation.report.gather import Gap, Gathered
 from deepsphere_codec.evaluation.report.installed import installed
 from deepsphere_codec.evaluation.results import Point, Results
 
-WHOLE_QUALITIES = {"vvenc", "vtm"}  # their QP is a whole number
-MEASURED_QUALITIES = {ssf2020.NAME}  # weights of its own for each quality
+WHOLE_QUALITIES = {"vvenc", "vtm"}  # codecs whose QP is a whole number
+MEASURED_QUALITIES = {ssf2020.NAME}  # codecs with weights for each quality
 OnCoded = Callable[[str], None]
 
 
 class Scene(NamedTuple):
-    """What a clip looks like.
+    """Clip coded by all codecs.
 
     Attributes:
-        clip: Its file.
-        frames: How many were coded, from the first.
-        target: The rate aimed at, bits per ERP pixel.
-        coded: What came of it, by the names of the curves.
-        left_out: Codecs that cannot be in it, and why: nothing has failed.
-        missing: Codecs that have failed.
+        clip: File of the clip.
+        frames: Number of frames coded, from the first.
+        target: Target rate, bits per ERP pixel.
+        coded: Results by name of the curve.
+        left_out: Codecs that cannot be included, with the reason; these are not failures.
+        missing: Codecs that failed.
     """
 
     clip: Path
@@ -50,15 +50,17 @@ def make_scene(
     models: Path | None = None,
     on_coded: OnCoded | None = None,
 ) -> Scene:
-    """Code a clip with each codec that has two points or more on it; what is in the folder already is not made again.
+    """Code a clip with each codec that has two points or more on it; existing results in the folder are reused.
 
     Args:
-        gathered: Results; they tell which quality comes to which rate.
-        clip: The film; results know it by its file name.
-        frames: From the first.
-        folder: Gets a folder for each codec.
-        models: Where models lie that do not come with the package, each in a folder of its name.
+        gathered: Results, from which the quality for a rate is derived.
+        clip: Film, identified in the results by its file name.
+        frames: Number of frames from the first.
+        folder: Folder for a subfolder per codec.
+        models: Folder of models that do not come with the package, one subfolder per name.
         on_coded: Called with a line before each codec.
+    Returns:
+        Scene.
     Raises:
         CodecError: no codec was measured on the clip.
     """
@@ -86,17 +88,20 @@ def make_scene(
 
 
 def common_rate(rates: Sequence[Sequence[float]]) -> float:
-    """In the middle, in octaves, of the rates that all codecs reach; or of the gap where no rate is reached by all."""
+    """Compute the geometric middle of the range of rates that all codecs reach, or of the gap if there is none."""
     low, high = max(min(each) for each in rates), min(max(each) for each in rates)
     return math.sqrt(low * high)
 
 
 def quality_at(points: Sequence[tuple[float, float]], rate: float, codec: str = "") -> float:
-    """The quality that comes to a rate, between measured points (the rate's logarithm is nearly linear) and not beyond.
+    """Interpolate the quality for a rate between measured points (logarithm of the rate), without extrapolation.
 
     Args:
-        points: (quality, rate) of at least two.
-        codec: One that takes only some numbers gets one of them.
+        points: Two or more pairs (quality, rate).
+        rate: Target rate, in the same unit.
+        codec: Name of the codec, to round to the qualities that it supports; empty for no rounding.
+    Returns:
+        Quality.
     """
     if codec in MEASURED_QUALITIES:
         return min(points, key=lambda point: abs(math.log(point[1] / rate)))[0]
@@ -107,7 +112,7 @@ def quality_at(points: Sequence[tuple[float, float]], rate: float, codec: str = 
 
 
 def _rates(points: Sequence[Point], frames: int) -> list[tuple[float, float]]:
-    """(quality, rate) of a film of so many frames: where points know what I- and P-frames cost, from that."""
+    """Pairs (quality, rate) for a film of so many frames, from the rates of I- and P-frames if points have them."""
     found = []
     for point in points:
         apart = point.bpp_i is not None and point.bpp_p is not None
@@ -122,9 +127,9 @@ def _job(results: Results, clip: Path, frames: int, quality: float, models: Path
 
 
 def _of_other_weights(results: Results, job: CodingJob) -> bool:
-    """Whether results were measured with other weights than there are now; some do not say."""
+    """Whether results were measured with other weights than the current ones; some results do not record weights."""
     measured = results.settings.get("weights_hash")
-    if isinstance(measured, Mapping):  # a network for each quality
+    if isinstance(measured, Mapping):  # one network per quality
         measured = measured.get(f"{job.quality:g}")
     return bool(job.weights and measured and measured != job.weights)
 

@@ -1,4 +1,4 @@
-"""The scene's part of the page: views to compare, costs over time, and what lies on the sphere."""
+"""Section of the page about the scene: views to compare, bits over time, and distributions over the sphere."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from deepsphere_codec.evaluation.report.views import (
     shots_of,
 )
 
-PAPER_VIEWS = ("front", "right", "down")  # of the figure for papers
+PAPER_VIEWS = ("front", "right", "down")  # views of the figure for papers
 
 
 class ScenePart(NamedTuple):
-    """What the page shows of a scene; figures are None where there is nothing to draw."""
+    """Contents of the section; figures are None if there is nothing to draw."""
 
     scene: Scene
-    json: str  # for the viewer
+    json: str  # data for the viewer
     jpeg_quality: int
     cost: PageFigure | None
     globes: list[PageFigure]
@@ -44,6 +44,12 @@ class ScenePart(NamedTuple):
 def scene_part(scene: Scene, looks: Mapping[str, CurveStyle], figures: FigureFolder) -> ScenePart:
     """Read the films, cut the views and draw the figures.
 
+    Args:
+        scene: Coded clip.
+        looks: Styles of the codecs by name.
+        figures: Folder that the figures are written to.
+    Returns:
+        Contents of the section.
     Raises:
         UsageError: a film cannot be read.
     """
@@ -80,14 +86,14 @@ def scene_part(scene: Scene, looks: Mapping[str, CurveStyle], figures: FigureFol
 
 
 def _insides(scene: Scene) -> dict[str, StreamContents]:
-    """Of the models that work on the sphere."""
+    """Stream contents of the models that work on the sphere."""
     found = {}
     for name, each in scene.coded.items():
         if not each.job.model:
             continue
         try:
             inside = inside_of(each)
-        except CodecError:  # of another kind: its file is no stream of the sphere's
+        except CodecError:  # another kind of codec, whose file is not a stream of this package
             continue
         if inside:
             found[name] = inside
@@ -107,7 +113,7 @@ def _label(scene: Scene, name: str) -> str:
 
 
 def _json(labels: Mapping[str, str], shots: Mapping[str, Mapping[str, Mapping[int, Shot]]], numbers: list[int]) -> str:
-    """What the viewer reads; nothing in it can end the element that it stands in."""
+    """JSON for the viewer, escaped so that it cannot end its HTML element."""
     data: dict[str, Any] = {
         "films": [{"name": name, "label": label} for name, label in labels.items()],
         "first": min(1, len(labels) - 1),

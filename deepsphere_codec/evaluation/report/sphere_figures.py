@@ -1,4 +1,4 @@
-"""Figures of what a model does on the sphere: where its bits go, and what it takes to have moved."""
+"""Figures of a model on the sphere: distribution of its bits, and its motion."""
 
 from __future__ import annotations
 
@@ -36,12 +36,19 @@ from deepsphere_codec.figures.style import SOFT
 
 PIXELS = 420  # height of a globe
 HEAT = "magma"
-TINY = 1e-9  # bits: a logarithm needs some
-QUANTILES = (0.02, 0.98)  # of the bits: what the colours span
+TINY = 1e-9  # bits, to avoid the logarithm of 0
+QUANTILES = (0.02, 0.98)  # quantiles of the bits that the colours span
 
 
 def globes_figure(inside: StreamContents, source: Picture) -> Figure:
-    """Two globes each, front and back: source and motion, where there is any; bits of the I-frame and of P-frames."""
+    """Draw pairs of globes, front and back: source and motion, if there is any; bits of the I-frame and of P-frames.
+
+    Args:
+        inside: Bits and motion of a stream.
+        source: Source picture, ERP, RGB.
+    Returns:
+        Figure.
+    """
     directions, on_globe = globe_directions(PIXELS)
     height = 2 if len(inside.motion) else 1
     with style():
@@ -61,7 +68,7 @@ def globes_figure(inside: StreamContents, source: Picture) -> Figure:
             (rows[-1, 0], inside.bits_i, "I-frame"),
             (rows[-1, 1], inside.bits_p, "mean of P-frames"),
         ):
-            dense = bits / areas(len(bits), inside.order)  # a small node with many bits is as bright as it is dense
+            dense = bits / areas(len(bits), inside.order)  # brightness shows bits per area
             norm = _norm(dense)
             heat = np.asarray(matplotlib.colormaps[HEAT](norm(np.maximum(dense, TINY))))[:, :3]
             nodes = nodes_at(directions, len(bits), inside.order)
@@ -71,7 +78,14 @@ def globes_figure(inside: StreamContents, source: Picture) -> Figure:
 
 
 def latitude_bits(bits: Float[np.ndarray, " nodes"], order: str) -> Float[np.ndarray, " bands"]:
-    """Bits per area in bands of latitude, south to north, over those of the whole sphere; NaN where no node lies."""
+    """Compute bits per area in bands of latitude, south to north, relative to those of the whole sphere.
+
+    Args:
+        bits: Bits per node, [nodes].
+        order: Order of the nodes, see `StreamContents`.
+    Returns:
+        Relative density, [bands]; NaN for bands without nodes.
+    """
     lat = latitudes(len(bits), order)
     band = np.clip(((lat + 90) / 180 * BANDS).astype(int), 0, BANDS - 1)
     found, area = (np.bincount(band, weights, BANDS) for weights in (bits, areas(len(bits), order)))
@@ -80,14 +94,21 @@ def latitude_bits(bits: Float[np.ndarray, " nodes"], order: str) -> Float[np.nda
 
 
 def latitude_figure(inside: Mapping[str, StreamContents], looks: Mapping[str, CurveStyle]) -> Figure:
-    """Bits per node over latitude, relative to the mean, beside how many pixels an ERP picture has there."""
+    """Plot bits per area over latitude, relative to the mean, with the density of an ERP picture's pixels.
+
+    Args:
+        inside: Stream contents by name of the codec.
+        looks: Styles of the codecs by name.
+    Returns:
+        Figure.
+    """
     with style():
         figure = Figure(figsize=(10.4, 3.9))
         figure.subplots_adjust(left=0.075, right=0.79, bottom=0.15, top=0.9, wspace=0.08)
         both = figure.subplots(1, 2, sharey=True)
         for axes, field, title in zip(both, ("bits_i", "bits_p"), ("I-frame", "P-frames"), strict=True):
             lat = np.linspace(-84, 84, 169)
-            density = 1 / np.cos(np.radians(lat)) * (2 / np.pi)  # over the sphere its mean is 1
+            density = 1 / np.cos(np.radians(lat)) * (2 / np.pi)  # its mean over the sphere is 1
             axes.plot(lat, density, color=SOFT, linestyle=(0, (6, 4)), linewidth=1.2, label="pixels of an ERP picture")
             for name, each in inside.items():
                 values = latitude_bits(getattr(each, field), each.order)
@@ -110,7 +131,7 @@ def _draw(axes: Axes, title: str, colours: Colours, on_globe: np.ndarray) -> Non
 
 
 def _draw_wheel(beside: Axes, fastest: float) -> None:
-    """The colours of all directions, as on a compass."""
+    """Legend of the colours of all directions, as a compass."""
     axes = beside.inset_axes((0.45, -0.21, 0.1, 0.2))
     across = np.linspace(-1, 1, 121)
     moves = np.stack(np.meshgrid(across, -across), -1)
@@ -134,7 +155,7 @@ def _draw_bar(figure: Figure, axes: Axes, norm: LogNorm) -> None:
 
 
 def _norm(bits: Float[np.ndarray, " nodes"]) -> LogNorm:
-    """Colours for most of the nodes; a decade at least, so that even bits look even."""
+    """Colour scale that covers most of the nodes, at least one decade wide so that uniform bits look uniform."""
     positive = bits[bits > 0]
     low, high = np.quantile(positive, QUANTILES) if len(positive) else (0.01, 1.0)
     low, high = float(low), float(high)

@@ -1,4 +1,4 @@
-"""Where the nodes of a signal lie on the sphere, and how large they are, whichever way a model orders them."""
+"""Positions and areas of a signal's nodes on the sphere, for each order of nodes."""
 
 from __future__ import annotations
 
@@ -11,11 +11,19 @@ from deepsphere_codec.figures.globes import Directions, nearest_nodes, nside_of
 from deepsphere_codec.sphere import HealpixGrid
 from deepsphere_codec.sphere.erp import erp_area_weights, erp_positions
 
-PIXEL_ORDER = "face-major"  # of a stream's header: HEALPix; else row after row of an ERP picture, twice as wide as high
+PIXEL_ORDER = "face-major"  # value in a stream's header for HEALPix; otherwise rows of a 2:1 ERP picture
 
 
 def nodes_at(directions: Directions, count: int, order: str) -> Int64[np.ndarray, "height width"]:
-    """Index of the node that each direction falls into, of so many."""
+    """Find the node that contains each direction.
+
+    Args:
+        directions: Unit vectors, [height, width, 3].
+        count: Number of nodes on the sphere.
+        order: Order of the nodes, see `StreamContents`.
+    Returns:
+        Indices of nodes, [height, width].
+    """
     if order == PIXEL_ORDER:
         return nearest_nodes(directions, nside_of(count))
     height = _rows(count)
@@ -24,7 +32,14 @@ def nodes_at(directions: Directions, count: int, order: str) -> Int64[np.ndarray
 
 
 def areas(count: int, order: str) -> Float64[np.ndarray, " count"]:
-    """Of the nodes, over their mean."""
+    """Compute the areas of nodes relative to their mean.
+
+    Args:
+        count: Number of nodes on the sphere.
+        order: Order of the nodes, see `StreamContents`.
+    Returns:
+        Relative areas, [count].
+    """
     if order == PIXEL_ORDER:
         return np.ones(count)
     height = _rows(count)
@@ -33,7 +48,14 @@ def areas(count: int, order: str) -> Float64[np.ndarray, " count"]:
 
 
 def latitudes(count: int, order: str) -> Float64[np.ndarray, " count"]:
-    """Of the nodes' centres, degrees."""
+    """Compute the latitudes of the nodes' centres.
+
+    Args:
+        count: Number of nodes on the sphere.
+        order: Order of the nodes, see `StreamContents`.
+    Returns:
+        Latitudes in degrees, [count].
+    """
     if order == PIXEL_ORDER:
         return np.degrees(np.arcsin(HealpixGrid.cached(nside_of(count)).centers[:, 2]))
     height = _rows(count)

@@ -26,7 +26,14 @@ VERSION = 1
 
 
 def write_summary(path: Path, summary: Mapping[str, Any]) -> None:
-    """Whole or not at all."""
+    """Write a summary to a JSON file atomically.
+
+    Args:
+        path: File to write.
+        summary: Contents in JSON types.
+    Raises:
+        UsageError: the file cannot be written.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(summary, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     with atomic_output(path, force=True) as place:
@@ -42,16 +49,18 @@ def summarise(
     default: str,
     command: str,
 ) -> dict[str, Any]:
-    """The object that `write_summary` writes.
+    """Make the summary of a report.
 
     Args:
         gathered: All results.
-        metrics: Those to compare in.
-        cards: Of models, by their codecs; they tell how each was trained.
-        costs: Of models, by their codecs.
-        missing: What the report lacks.
+        metrics: Metrics to compare in.
+        cards: Cards of models by codec, with the history of their training.
+        costs: Complexity of models by codec.
+        missing: Data that the report lacks.
         default: Codec to compare with each of the others.
-        command: That made the report.
+        command: Command line that made the report.
+    Returns:
+        Object for `write_summary`.
     """
     compared = gathered.codec(default)
     fit = [metric for metric in metrics if not metric.excess]
@@ -72,7 +81,7 @@ def summarise(
 
 
 def training_steps(card: Mapping[str, Any]) -> dict[str, int]:
-    """Steps of all stages, by the part of the network that learned."""
+    """Sum the training steps of all stages, by the part of the network that was trained."""
     steps: dict[str, int] = {}
     for stage in card.get("training", {}).values():
         if isinstance(stage, Mapping) and "part" in stage:
@@ -81,7 +90,7 @@ def training_steps(card: Mapping[str, Any]) -> dict[str, int]:
 
 
 def _training(card: Mapping[str, Any]) -> dict[str, Any]:
-    """Minutes of one processor, too, where those of all stages are known."""
+    """Training steps, and the processor minutes if they are known for all stages."""
     stages = [stage for stage in card.get("training", {}).values() if isinstance(stage, Mapping)]
     minutes = [stage["cpu_minutes"] for stage in stages if "cpu_minutes" in stage]
     known = {"cpu_minutes": round(sum(minutes), 1)} if stages and len(minutes) == len(stages) else {}
@@ -107,7 +116,7 @@ def _cost(cost: Complexity | None) -> dict[str, Any] | None:
 
 
 def _against(default: Results, other: Results, metric: str) -> dict[str, Any] | None:
-    """None where the curves do not meet."""
+    """BD-rates of the default against another codec; None if the curves do not overlap."""
     bd: BdIntervals = bd_intervals(other, default, metric)
     pchip, akima = bd.mean_of_clips
     if pchip is None:

@@ -1,4 +1,4 @@
-"""Figures: as SVG and PNG beside the report, and as SVG inside it."""
+"""Figures as SVG and PNG files beside the report, and as SVG inside it."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from deepsphere_codec.evaluation.report.look import CurveStyle, themed
 from deepsphere_codec.figures.style import STYLE
 
 DPI = 160
-PIXELS_PER_POINT = 4 / 3  # of CSS
+PIXELS_PER_POINT = 4 / 3  # CSS pixels
 
 
 class FigureFolder:
-    """Takes figures; keeps them as files and hands them on for the page.
+    """Folder that figures are written to.
 
     Args:
-        folder: For NAME.svg and NAME.png.
-        looks: Of the codecs, whose colours change with the page's.
+        folder: Folder for NAME.svg and NAME.png.
+        looks: Styles of the codecs, whose colours follow the page's theme.
     """
 
     def __init__(self, folder: Path, looks: Mapping[str, CurveStyle]) -> None:
@@ -31,7 +31,14 @@ class FigureFolder:
         self._folder, self._looks = folder, looks
 
     def add(self, name: str, figure: Figure) -> str:
-        """Write the figure's files; the SVG for the page."""
+        """Write a figure's files.
+
+        Args:
+            name: Name of the figure, unique on the page.
+            figure: Figure.
+        Returns:
+            SVG for the page.
+        """
         with style():
             file = io.BytesIO()
             figure.savefig(file, format="svg", bbox_inches="tight", pad_inches=0.1, metadata={"Date": None})
@@ -43,17 +50,19 @@ class FigureFolder:
 
 @contextmanager
 def style() -> Iterator[None]:
-    """That of all figures of the project."""
+    """Context with the style of all figures of the project."""
     with matplotlib.rc_context({**STYLE, "svg.hashsalt": "report"}):
         yield
 
 
 def inline(svg: str, name: str) -> str:
-    """An SVG file as an element of a page: ids are the figure's own, it scales, and it speaks with the page's type.
+    """Convert an SVG file to an element of a page, with unique ids, scalable, and with the page's font.
 
     Args:
-        svg: As matplotlib writes it.
-        name: Of the figure; unlike all others on the page.
+        svg: SVG as matplotlib writes it.
+        name: Name of the figure, unique on the page.
+    Returns:
+        SVG element.
     """
     head, _, body = svg[svg.index("<svg") :].partition(">")
     body = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", body, flags=re.S)

@@ -1,4 +1,4 @@
-"""The tables of a report, as text."""
+"""Tables of a report, as text."""
 
 from __future__ import annotations
 
@@ -19,15 +19,22 @@ NONE = "–"
 
 
 class Table(NamedTuple):
-    """Cells as text."""
+    """Table with cells as text."""
 
     caption: str
     head: list[str]
-    rows: list[list[str]]  # as many cells each; the first is the row's name
+    rows: list[list[str]]  # one cell per column; the first is the row's name
 
 
 def codecs_table(gathered: Gathered, metric: Metric) -> Table:
-    """What was measured of each codec."""
+    """Make the table of the measured codecs.
+
+    Args:
+        gathered: All results.
+        metric: Metric to show.
+    Returns:
+        Table.
+    """
     head = [
         "codec",
         "clips",
@@ -58,7 +65,14 @@ def _codec_row(results: Results, metric: Metric) -> list[str]:
 
 
 def clip_tables(gathered: Gathered, metrics: Sequence[Metric]) -> list[Table]:
-    """Every point, by clip."""
+    """Make the tables of all points, one for each clip.
+
+    Args:
+        gathered: All results.
+        metrics: Metrics to show.
+    Returns:
+        Tables.
+    """
     head = [
         "codec",
         "quality",
@@ -81,7 +95,7 @@ def _clip_rows(gathered: Gathered, clip: str, metrics: Sequence[Metric]) -> Iter
 
 
 def bd_rows(bd: BdTable) -> Table:
-    """All of the first metric."""
+    """Make the table of all BD-rates in the first metric."""
     head = ["codec", "mean of clips, PCHIP", "mean of clips, Akima", "mean curve, PCHIP", "mean curve, Akima"]
     rows = []
     for name in bd.rows:
@@ -93,7 +107,7 @@ def bd_rows(bd: BdTable) -> Table:
 
 
 def bd_metrics(bd: BdTable) -> Table:
-    """A column for each metric."""
+    """Make the table of BD-rates with one column for each metric."""
     rows = [
         [name, *(_with_interval(row[metric.field].mean_of_clips.pchip) for metric in bd.metrics)]
         for name, row in bd.rows.items()
@@ -102,7 +116,14 @@ def bd_metrics(bd: BdTable) -> Table:
 
 
 def bd_clips(bd: BdTable, clips: Sequence[str]) -> Table:
-    """A row for each clip."""
+    """Make the table of BD-rates with one row for each clip.
+
+    Args:
+        bd: BD-rates.
+        clips: Names of the clips.
+    Returns:
+        Table.
+    """
     found: dict[str, Mapping[str, BdRate]] = {name: bd.main(name).per_clip for name in bd.rows}
     rows = [
         [Path(clip).stem, *(percent(each[clip].pchip) if clip in each else NONE for each in found.values())]
@@ -112,7 +133,7 @@ def bd_clips(bd: BdTable, clips: Sequence[str]) -> Table:
 
 
 def scene_table(scene: Scene) -> Table:
-    """What each codec made of the scene."""
+    """Make the table of each codec's rate and quality on the scene."""
     rows = [
         [
             name,
@@ -128,7 +149,7 @@ def scene_table(scene: Scene) -> Table:
 
 
 def costs_table(costs: Mapping[str, Complexity]) -> Table:
-    """Parameters and computation."""
+    """Make the table of parameters and computation."""
     head = ["model", "parameters, M", "encode I, kMAC", "encode P, kMAC", "decode I, kMAC", "decode P, kMAC"]
     rows = [
         [name, f"{each.parameters / 1e6:.2f}", *(f"{value / 1e3:.1f}" for value in each.macs)]
@@ -138,7 +159,7 @@ def costs_table(costs: Mapping[str, Complexity]) -> Table:
 
 
 def environments_table(gathered: Gathered) -> Table:
-    """How and where each codec was measured."""
+    """Make the table of settings and environments of the measurements."""
     head = ["codec", "processor", "cores", "threads", "jobs", "python", "torch", "package", "commit", "settings"]
     return Table("Environments", head, [_environment_row(each) for each in gathered.all])
 
@@ -154,7 +175,7 @@ def _environment_row(results: Results) -> list[str]:
 
 
 def _settings_text(settings: Mapping[str, Any]) -> str:
-    """Without what other columns say and what is not set; hashes short."""
+    """Settings that other columns do not show and that are set; hashes are shortened."""
     shown = {
         key: value for key, value in settings.items() if value not in (None, "", {}) and key not in ("name", "threads")
     }
@@ -186,5 +207,5 @@ def _number(value: float | None, form: str) -> str:
 
 
 def ceiling_text(points: Sequence[Point]) -> str:
-    """The best that a ceiling lets through, in decibels."""
+    """Format the best quality of a ceiling, in decibels."""
     return f"{max(point.ws_psnr_yuv for point in points):.1f} dB"

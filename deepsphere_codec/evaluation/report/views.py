@@ -1,4 +1,4 @@
-"""What a viewer sees of the scene: the same flat views cut from the source and from each decoded film."""
+"""Perspective views of the scene, cut from the source and from each decoded film."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ with optional_imports():
     from PIL import Image
 
 SIZE = (480, 640)  # height, width
-FIELD = 90.0  # degrees across
+FIELD = 90.0  # horizontal field of view, degrees
 JPEG_QUALITY, LOWER_QUALITIES = 95, (92, 88, 82, 75)
-LARGEST = 9_000_000  # bytes of all pictures; in base64 they take a third more
+LARGEST = 9_000_000  # bytes of all pictures; base64 adds a third
 SOURCE = "source"
 
 Picture = UInt8[np.ndarray, "height width 3"]
 Cut = Mapping[str, Mapping[str, Mapping[int, Picture]]]
-"""Views, by film, view and frame."""
+"""Pictures by film, view and frame."""
 
 
 class View(NamedTuple):
-    """A direction to look in, degrees."""
+    """Viewing direction: yaw and pitch in degrees."""
 
     name: str
     yaw: float
@@ -55,8 +55,8 @@ class FilmFrames(NamedTuple):
     """Some frames of a film, in RGB and as coded.
 
     Attributes:
-        rgb: By frame number.
-        planes: The same frames, Y, U and V.
+        rgb: RGB pictures by frame number.
+        planes: Y, U and V of the same frames.
     """
 
     rgb: dict[int, Picture]
@@ -67,7 +67,7 @@ class Shot(NamedTuple):
     """One view of one frame of one film.
 
     Attributes:
-        picture: A data URL.
+        picture: Data URL of the picture.
         decibels: PSNR of the view against that of the source, over R, G and B; None for the source itself.
     """
 
@@ -76,13 +76,18 @@ class Shot(NamedTuple):
 
 
 def frames_shown(frames: int) -> list[int]:
-    """The I-frame, one in the middle, and the last."""
+    """Choose the frames to show: the I-frame, one in the middle, and the last."""
     return sorted({0, frames // 2, frames - 1})
 
 
 def read_frames(path: Path, numbers: Sequence[int]) -> FilmFrames:
-    """Some frames of a film.
+    """Read some frames of a film.
 
+    Args:
+        path: Film.
+        numbers: Numbers of the frames, from 0.
+    Returns:
+        Frames.
     Raises:
         UsageError: it cannot be read.
     """
@@ -92,7 +97,14 @@ def read_frames(path: Path, numbers: Sequence[int]) -> FilmFrames:
 
 
 def look(picture: Picture, directions: Float64[np.ndarray, "height width 3"]) -> Picture:
-    """What lies in some directions of an ERP picture, bicubic."""
+    """Sample an ERP picture in given directions, bicubic.
+
+    Args:
+        picture: ERP picture, RGB.
+        directions: Unit vectors, [height, width, 3].
+    Returns:
+        Picture, [height, width, 3].
+    """
     rows, columns = (torch.from_numpy(each.ravel()) for each in erp_positions(directions, *picture.shape[:2]))
     found = sample_erp(torch.from_numpy(picture.astype(np.float32)), rows, columns)
     return found.round().clamp(0, 255).to(torch.uint8).numpy().reshape(*directions.shape[:2], 3)
@@ -101,7 +113,14 @@ def look(picture: Picture, directions: Float64[np.ndarray, "height width 3"]) ->
 def cut_views(
     films: Mapping[str, FilmFrames], views: Sequence[View] = VIEWS
 ) -> dict[str, dict[str, dict[int, Picture]]]:
-    """Pictures by film, view and frame."""
+    """Cut views from films.
+
+    Args:
+        films: Frames of each film, by name.
+        views: Viewing directions.
+    Returns:
+        Pictures by film, view and frame.
+    """
     directions = {view.name: viewport_directions(view.yaw, view.pitch, 0.0, FIELD, SIZE) for view in views}
     return {
         name: {view: {n: look(rgb, where) for n, rgb in film.rgb.items()} for view, where in directions.items()}
@@ -110,7 +129,7 @@ def cut_views(
 
 
 def fitting_quality(cut: Cut) -> int:
-    """JPEG_QUALITY, or less where all pictures would be too many bytes for a page."""
+    """Choose the JPEG quality: JPEG_QUALITY, or less if the pictures would be too large for a page."""
     pictures = [picture for views in cut.values() for frames in views.values() for picture in frames.values()]
     some = pictures[:: max(1, len(pictures) // 24)]
     for quality in (JPEG_QUALITY, *LOWER_QUALITIES):
@@ -120,7 +139,14 @@ def fitting_quality(cut: Cut) -> int:
 
 
 def shots_of(cut: Cut, quality: int = JPEG_QUALITY) -> dict[str, dict[str, dict[int, Shot]]]:
-    """The pictures, compressed, and their distances from the source's."""
+    """Compress pictures, and compute their PSNR against the source's.
+
+    Args:
+        cut: Pictures by film, view and frame.
+        quality: JPEG quality, in per cent.
+    Returns:
+        Compressed pictures by film, view and frame.
+    """
     return {
         film: {
             view: {
@@ -134,7 +160,7 @@ def shots_of(cut: Cut, quality: int = JPEG_QUALITY) -> dict[str, dict[str, dict[
 
 
 def _data_url(picture: Picture, quality: int) -> str:
-    """A JPEG without subsampled chroma, as it stands in a page."""
+    """Data URL of a JPEG without chroma subsampling."""
     return "data:image/jpeg;base64," + base64.b64encode(_jpeg(picture, quality)).decode()
 
 

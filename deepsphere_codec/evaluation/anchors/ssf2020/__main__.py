@@ -36,12 +36,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     args = _parser().parse_args(argv)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # CompressAI's, of no concern to whoever encodes
+        warnings.simplefilter("ignore")  # CompressAI's warnings do not concern the user
         return run(lambda: print(json.dumps(args.run(args))), "ssf2020", "no output was written")
 
 
 def _encode(args: argparse.Namespace) -> dict[str, Any]:
-    """Encode a film; seconds are from the first frame read to the last one coded."""
+    """Encode a film; seconds count from the first frame read to the last one coded."""
     if args.gop < 1 or args.threads < 1:
         raise UsageError(f"gop is {args.gop}, threads {args.threads}: expected 1 or more of each")
     with (
@@ -60,7 +60,7 @@ def _encode(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _decode(args: argparse.Namespace) -> dict[str, Any]:
-    """Decode a file; "pictures" is that of the encoder if all went well."""
+    """Decode a file; "pictures" equals that of the encoder if decoding succeeded."""
     file = unpack(args.input.read_bytes(), str(args.input))
     network, quality, weights_hash = load_ssf(args.weights)
     if weights_hash != file.weights_hash:
@@ -81,7 +81,7 @@ def _convert(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _bpp(frames: Sequence[Frame], frame_type: str, pixels: int) -> float | None:
-    """Mean over the frames of a type, in bits per pixel; None where there is none."""
+    """Mean over the frames of a type, in bits per pixel; None if there is none."""
     sizes = [sum(map(len, frame.strings)) for frame in frames if frame.frame_type == frame_type]
     return sum(sizes) * 8 / (len(sizes) * pixels) if sizes else None
 

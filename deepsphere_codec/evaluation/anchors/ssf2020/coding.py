@@ -1,8 +1,8 @@
-"""Frames in, strings out, and back: CompressAI's own calls, frame by frame, with one picture as the state.
+"""Encoding of frames to strings and decoding: CompressAI's own calls, frame by frame, with one picture as the state.
 
-Between frames and the network's RGB nothing is clipped: films hold values outside the range that they say they have.
-Where RGB is clipped to 0 … 1 (or kept in 8 bits), the first frame of the test clip `overpass` comes back with 33 dB
-WS-PSNR-YUV, that of `diver` with 40 dB; where it is not, both come back as they were.
+Values are not clipped between frames and the network's RGB: films contain values outside their nominal range. If RGB is
+clipped to 0 … 1 (or stored in 8 bits), the first frame of the test clip `overpass` is reproduced with 33 dB
+WS-PSNR-YUV, that of `diver` with 40 dB; without clipping, both are reproduced exactly.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ Planes = Float[Tensor, "*batch 3 height width"]
 
 
 class ColourSpace:
-    """A film's colours: RGB = gain (planes - offset).
+    """Colour space of a film: RGB = gain (planes - offset).
 
     Args:
-        matrix: Name among `LUMA_WEIGHTS`.
-        full_range: Whether luma takes all of 0 … 255.
+        matrix: Key of `LUMA_WEIGHTS`.
+        full_range: Whether luma uses all of 0 … 255.
     """
 
     def __init__(self, matrix: str = "bt709", full_range: bool = False) -> None:
@@ -53,14 +53,14 @@ class ColourSpace:
 
 
 class SsfCoder:
-    """Encodes or decodes the frames of a film, one after the other.
+    """Encoder or decoder of a film's frames, one after the other.
 
     Args:
-        network: With its tables built.
+        network: Network with its tables built.
         info: Size and colours of the film.
     Attributes:
-        x_ref: The last decoded picture: RGB, continued to the right and below to multiples of MULTIPLE.
-        digest: SHA-256 of all decoded pictures, to the last bit.
+        x_ref: Last decoded picture: RGB, padded on the right and below to multiples of MULTIPLE.
+        digest: SHA-256 of all decoded pictures, bit by bit.
     """
 
     def __init__(self, network: PlanarFlow, info: VideoInfo) -> None:
@@ -71,7 +71,14 @@ class SsfCoder:
 
     @torch.inference_mode()
     def encode(self, frame: YuvFrame, *, is_intra: bool) -> Frame:
-        """Encode the next frame."""
+        """Encode the next frame.
+
+        Args:
+            frame: Frame.
+            is_intra: Whether to encode an I-frame; otherwise a P-frame.
+        Returns:
+            Coded frame.
+        """
         x = self.picture(frame)
         if is_intra:
             x_hat, coded = self.network.encode_keyframe(x)
@@ -87,12 +94,12 @@ class SsfCoder:
         """Decode the next frame.
 
         Raises:
-            DamagedStream: a string does not begin as the entropy coder's do.
+            DamagedStream: a string does not begin as the entropy coder's strings do.
         """
         if not all(map(begins_well, frame.strings)):
             raise DamagedStream("a frame's symbols do not begin as the coder's do")
-        strings = [[string + BEYOND] for string in frame.strings]  # CompressAI's decoder does not look where they end
-        shape = -(-self.height // MULTIPLE), -(-self.width // MULTIPLE)  # of the coarsest latents
+        strings = [[string + BEYOND] for string in frame.strings]  # CompressAI's decoder may read beyond their end
+        shape = -(-self.height // MULTIPLE), -(-self.width // MULTIPLE)  # size of the coarsest latents
         if frame.frame_type == "I":
             self._keep(self.network.decode_keyframe(strings, shape))
         else:
@@ -101,20 +108,20 @@ class SsfCoder:
         return self.shown()
 
     def picture(self, frame: YuvFrame) -> Float[Tensor, "1 3 height width"]:
-        """Make the network's picture of a frame; chroma goes up so that it comes down to what it was."""
+        """Convert a frame to the network's picture; chroma is upsampled so that downsampling restores it."""
         y, u, v = (torch.from_numpy(np.asarray(plane)).float() / 255 for plane in frame)
         planes = torch.stack([y, chroma_up(u), chroma_up(v)])[None]
         padding = (0, -self.width % MULTIPLE, 0, -self.height % MULTIPLE)
         return F.pad(self.space.to_rgb(planes), padding, mode="replicate")
 
     def shown(self) -> YuvFrame:
-        """Make the frame of the last decoded picture."""
+        """Convert the last decoded picture to a frame."""
         assert self.x_ref is not None
         y, u, v = self.space.from_rgb(self.x_ref[..., : self.height, : self.width])[0]
         return YuvFrame(*map(_to_uint8, (y, chroma_down(u), chroma_down(v))))
 
     def _keep(self, x_hat: Float[Tensor, "1 3 height width"]) -> None:
-        """Bound Y, Cb and Cr, not RGB as CompressAI's evaluation does: real films are not in its bounds."""
+        """Clamp Y, Cb and Cr instead of RGB, as CompressAI's evaluation does: real films exceed the bounds of RGB."""
         self.x_ref = self.space.to_rgb(self.space.from_rgb(x_hat).clamp(0, 1))
         self.digest.update(self.x_ref.contiguous().numpy().data)
 

@@ -34,18 +34,18 @@ _FRAME = struct.Struct("<BII")
 
 
 class Frame(NamedTuple):
-    """A coded frame: the entropy coder's strings, two of an I-frame, four of a P-frame."""
+    """Coded frame: strings of the entropy coder, two for an I-frame, four for a P-frame."""
 
     strings: Sequence[bytes]
 
     @property
     def frame_type(self) -> str:
-        """ "I" or "P"."""
+        """Type of the frame, "I" or "P"."""
         return "I" if len(self.strings) == STRINGS["I"] else "P"
 
     @property
     def payload(self) -> bytes:
-        """The strings in one, as the file holds them."""
+        """Concatenation of the strings as stored in the file."""
         return b"".join([*(varint(len(string)) for string in self.strings[:-1]), *self.strings])
 
 
@@ -53,8 +53,12 @@ class SsfFile(NamedTuple):
     """Contents of a file.
 
     Attributes:
-        threads: Number of threads that wrote it: another number sums in another order, to other symbols.
-        weights_hash: SHA-256, hex, of the weights that wrote it; see `weights.weights_hash`.
+        info: Size, rate and colours of the film.
+        gop: Frames from I-frame to I-frame.
+        threads: Number of threads of the encoder; another number changes the order of sums, and thereby symbols.
+        quality: Quality of the network, 1 … 8.
+        weights_hash: SHA-256, hex, of the encoder's weights; see `weights.weights_hash`.
+        frames: Coded frames.
     """
 
     info: VideoInfo
@@ -85,6 +89,8 @@ def unpack(data: bytes, name: str) -> SsfFile:
     Args:
         data: Bytes of the file.
         name: Name of the file, for messages.
+    Returns:
+        Contents of the file.
     Raises:
         DamagedStream: it is no `.ssf` file, truncated, or altered.
         IncompatibleStream: its format is newer than this package.

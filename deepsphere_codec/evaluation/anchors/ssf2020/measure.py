@@ -1,4 +1,4 @@
-"""CompressAI's ScaleSpaceFlow, measured as our models are: a file from one process, decoded in another."""
+"""Measurement of CompressAI's ScaleSpaceFlow like our models: one process writes a file, another decodes it."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ COMMAND = (sys.executable, "-m", __package__)
 
 
 class SsfCodec:
-    """The networks in a folder, one for each quality.
+    """Networks of a folder, one for each quality.
 
     Args:
-        weights: The folder; `models/planar-ssf2020` unless given.
-        frames: Number of frames of each clip from its first; all unless given.
+        weights: Folder of the networks; None for `models/planar-ssf2020`.
+        frames: Number of frames of each clip from its first; None for all.
         gop: Frames from I-frame to I-frame.
         threads: Number of threads of the two processes.
     Raises:
@@ -45,7 +45,7 @@ class SsfCodec:
         self.settings |= {"frames": frames, "gop": gop, "threads": threads}
 
     def weights_of(self, quality: float) -> Path:
-        """Folder of the network of a quality.
+        """Return the folder of a quality's network.
 
         Raises:
             UsageError: there is none.
@@ -56,31 +56,33 @@ class SsfCodec:
         return self._weights / f"quality-{quality:g}"
 
     def measure(self, clip: Path, quality: float, *, keep: Path | None = None) -> Point:
-        """Encode the clip into a file, decode the file, compare.
+        """Encode the clip to a file, decode the file, and compare.
 
         Args:
-            clip: The film.
-            quality: One among `qualities`.
-            keep: Where to leave the decoded film (`.mkv`); nowhere unless given.
+            clip: Film to code.
+            quality: One of `qualities`.
+            keep: File for the decoded film (`.mkv`); None to discard it.
+        Returns:
+            Rate, metrics and seconds.
         Raises:
             UsageError: there are no weights of this quality.
-            CodecError: a process failed, or the decoder's pictures are not the encoder's.
+            CodecError: a process failed, or the decoder's pictures differ from the encoder's.
         """
         return measure_files(clip, quality, self.settings["frames"], partial(self.code, clip, quality), keep)
 
     def code(self, clip: Path, quality: float, stream: Path, film: Path) -> dict[str, Any]:
-        """Encode a film in one process and decode it in another; files of before are replaced.
+        """Encode a film in one process and decode it in another; existing files are replaced.
 
         Args:
-            clip: The film.
-            quality: One among `qualities`.
-            stream: The `.ssf` file.
-            film: The decoded film.
+            clip: Film to code.
+            quality: One of `qualities`.
+            stream: `.ssf` file to write.
+            film: Decoded film to write.
         Returns:
-            The reports of both commands.
+            Reports of both commands.
         Raises:
             UsageError: there are no weights of this quality.
-            CodecError: a process failed, or the decoder's pictures are not the encoder's.
+            CodecError: a process failed, or the decoder's pictures differ from the encoder's.
         """
         flags = ["--weights", str(self.weights_of(quality)), "--force"]
         options = [

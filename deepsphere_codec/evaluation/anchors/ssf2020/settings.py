@@ -1,4 +1,4 @@
-"""What a training of the planar baseline is told: a TOML file with kind = "ssf2020"."""
+"""Training settings of the planar baseline: a TOML file with kind = "ssf2020"."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from deepsphere_codec.training.schedule import Fall, Precision
 from deepsphere_codec.training.settings import from_tree, stage_trees
 
 KIND: Final = "ssf2020"
-MULTIPLE = 128  # of which a patch's sides are multiples, as `network.py` says
+MULTIPLE = 128  # divisor of a patch's sides, the same as in `network.py`
 MAX_QUALITY = 8
 
 
 @checked_dataclass("train")
 class SsfSchedule:
-    """How it is trained; what is not said here is as in `Schedule`.
+    """Schedule of the training; for attributes not listed here see `Schedule`.
 
     Attributes:
-        quality: Whole, 1 … 8: each rate has a network of its own, with the trade-off that our models have there.
-        aux_rate: Learning rate of the entropy bottlenecks' quantiles, the same in all steps.
+        quality: Whole number, 1 … 8: each rate has its own network, with our models' trade-off at that quality.
+        aux_rate: Learning rate of the entropy bottlenecks' quantiles, constant over the steps.
     """
 
     quality: Annotated[int, Field(ge=1, le=MAX_QUALITY)] = 4
@@ -46,7 +46,7 @@ class SsfSchedule:
 
 @checked_dataclass("")
 class SsfSettings:
-    """A whole run; `name`, `films` and `film_frames` as in `TrainSettings`."""
+    """Settings of a whole training; for `name`, `films` and `film_frames` see `TrainSettings`."""
 
     name: str
     kind: Literal["ssf2020"] = KIND
@@ -64,23 +64,34 @@ class SsfSettings:
             raise UsageError(f"data.frames is {self.data.frames}: expected an I-frame and a P-frame, or more")
 
     def to_dict(self) -> dict[str, Any]:
+        """Convert the settings to nested dictionaries."""
         return asdict(self)
 
 
 def is_ssf2020(path: Path, changes: list[str]) -> bool:
-    """Whether a TOML file is for this trainer; those without a kind are for `Trainer`.
+    """Check whether a TOML file holds settings of this trainer; files without a kind are for `Trainer`.
 
+    Args:
+        path: TOML file.
+        changes: Changes of single settings, see `load_stages`.
+    Returns:
+        Whether the kind is "ssf2020".
     Raises:
-        UsageError: as `load_stages`.
+        UsageError: see `load_stages`.
     """
     return any(tree.get("kind") == KIND for tree in stage_trees(path, changes))
 
 
 def load_ssf2020_stages(path: Path, changes: list[str]) -> list[SsfSettings]:
-    """As `load_stages`, one stage for each rate.
+    """Load the settings of all rates; see `load_stages`.
 
+    Args:
+        path: TOML file.
+        changes: Changes of single settings, see `load_stages`.
+    Returns:
+        Settings of one stage for each rate.
     Raises:
-        UsageError: as `load_stages`.
+        UsageError: see `load_stages`.
     """
     trees = stage_trees(path, changes)
     return [from_tree(SsfSettings, tree, {"data": PlanarSettings, "train": SsfSchedule}) for tree in trees]

@@ -21,14 +21,21 @@ from deepsphere_codec.training.checkpoint import load_checkpoint
 from deepsphere_codec.training.loop import Loop
 from deepsphere_codec.training.parallel import World
 
-MEAN_WEIGHT = 2 / math.pi  # of cos(latitude), over an ERP picture
+MEAN_WEIGHT = 2 / math.pi  # mean of cos(latitude) over an ERP picture
 
 
 class SsfTrainer(Loop[PlanarSample]):
-    """One rate of the baseline; its arguments, checkpoints and log are those of `Trainer`.
+    """Training of one rate of the baseline; checkpoints and log have the format of `Trainer`.
 
+    Args:
+        settings: Settings of the training.
+        folder: Folder for checkpoints and log.
+        films: Folder with prepared films.
+        device: Device to train on.
+        workers: Number of processes that draw samples.
+        world: Processes that train together; only one is supported.
     Raises:
-        UsageError: several processes, which it cannot use, or no prepared film.
+        UsageError: there are several processes, or no prepared film.
     """
 
     settings: SsfSettings
@@ -55,7 +62,7 @@ class SsfTrainer(Loop[PlanarSample]):
         quantiles = [named.pop(name) for name in list(named) if name.endswith(".quantiles")]
         groups = [
             {"params": list(named.values()), "relative_rate": 1.0},
-            {"params": quantiles, "lr": schedule.aux_rate},  # they have a loss and a rate of their own
+            {"params": quantiles, "lr": schedule.aux_rate},  # they have their own loss and learning rate
         ]
         super().__init__(settings, folder, model, Adam(groups, lr=schedule.rate), device, workers, world)
         self.films = self.dataset.films
@@ -69,27 +76,27 @@ class SsfTrainer(Loop[PlanarSample]):
         torch.manual_seed(schedule.seed * 1_000_003 + self.step)
         samples = samples._replace(x=samples.x.to(self.device), weights=samples.weights.to(self.device))
         losses = losses_of(self.model, samples, schedule.quality, schedule.precision)
-        (losses["loss"] + losses["aux"]).backward()  # the quantiles have no gradient of the one, all else none of aux
+        (losses["loss"] + losses["aux"]).backward()  # "loss" has no gradient for the quantiles, "aux" none for the rest
         told = {name: float(value.detach()) for name, value in losses.items()}
         return told | {"psnr-y": -10 * math.log10(told.pop("mse-y"))}
 
 
 def network_of(settings: SsfSettings) -> PlanarFlow:
-    """Make the network of a run, whose flow counts in the pixels of the run's patches."""
+    """Make the network of a training, whose flow has the training patches' size as its unit."""
     return PlanarFlow((settings.data.columns, settings.data.rows))
 
 
 def losses_of(network: PlanarFlow, sample: PlanarSample, quality: float, precision: str) -> dict[str, Tensor]:
-    """Rate and distortion of a batch, as our own models count them.
+    """Compute rate and distortion of a batch in the units of our own models.
 
-    The network sees RGB; the error is that of what WS-PSNR-YUV measures: of Y, Cb, Cr as 6:1:1, by solid angle. A patch
-    counts as much as it takes of the sphere; patches anywhere count 1 in the mean. All frames count alike.
+    The network works on RGB; the error is the weighted error of WS-PSNR-YUV: of Y, Cb, Cr as 6:1:1, by solid angle. A
+    patch is weighted by its solid angle; the mean weight over all positions is 1. All frames have equal weight.
 
     Args:
-        network: In training or evaluation mode.
+        network: Network in training or evaluation mode.
         sample: Batch: x [batch, frames, 3, rows, columns], weights [batch, rows].
-        quality: Trade-off.
-        precision: Number format of the transforms, as `Schedule.precision`.
+        quality: Quality that sets the trade-off.
+        precision: Number format of the transforms, see `Schedule.precision`.
     Returns:
         "loss", bits per pixel + lmbda · 255² · error; "aux", the loss of the entropy bottlenecks' quantiles; and parts
         of the loss: "bits_per_pixel", "bits_motion" and "mse-y".

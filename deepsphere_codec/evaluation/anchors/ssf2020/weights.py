@@ -1,7 +1,7 @@
-"""Networks on disk: a folder `quality-N` for each rate, with weights.safetensors and card.json, nothing pickled.
+"""Networks on disk: a folder `quality-N` for each rate, with weights.safetensors and card.json, without pickle.
 
-A card's "flow_unit" is that of `PlanarFlow`: the training patches' size, or null for CompressAI's own behaviour, as its
-weights have it.
+A card's "flow_unit" is the unit of `PlanarFlow`: the training patches' size, or null for CompressAI's own behaviour,
+which is the case for its weights.
 """
 
 from __future__ import annotations
@@ -26,12 +26,14 @@ from deepsphere_codec.models.zoo import tensors_hash
 
 
 def load_ssf(folder: Path) -> tuple[PlanarFlow, int, str]:
-    """Load the network in a folder `quality-N`, ready to code.
+    """Load the network of a folder `quality-N`, ready to code.
 
+    Args:
+        folder: Folder with weights and card.
     Returns:
-        The network, its quality, and the hash of its weights.
+        Network, quality, and hash of the weights.
     Raises:
-        UsageError: its files are missing, damaged or of something else.
+        UsageError: files are missing, damaged or of another kind.
     """
     try:
         card = json.loads((folder / "card.json").read_text())
@@ -44,15 +46,16 @@ def load_ssf(folder: Path) -> tuple[PlanarFlow, int, str]:
 
 
 def save_ssf(folder: Path, network: PlanarFlow, quality: int, card: dict[str, Any]) -> None:
-    """Write the weights in half precision, tables and a card; the network then is what will be loaded.
+    """Write weights in half precision, tables and a card; the network is changed to the values that will be loaded.
 
-    Entropy bottlenecks stay in single precision. Tables are built from the halved weights, as they will be used.
+    Entropy bottlenecks stay in single precision. Tables are built from the weights in half precision, as they will be
+    used.
 
     Args:
-        folder: Where they go: `quality-N`.
-        network: A trained network.
-        quality: Its rate, 1 … 8.
-        card: Facts of its training.
+        folder: Folder to write, `quality-N`.
+        network: Trained network.
+        quality: Quality of the network, 1 … 8.
+        card: Facts about its training.
     Raises:
         UsageError: the folder cannot be written.
     """
@@ -66,11 +69,11 @@ def save_ssf(folder: Path, network: PlanarFlow, quality: int, card: dict[str, An
 
 
 def convert_zoo(file: Path, folder: Path) -> int:
-    """Convert a file of CompressAI's weights into `folder/quality-N`, all as they are.
+    """Convert a file of CompressAI's weights to `folder/quality-N` with the weights unchanged.
 
     Args:
-        file: The file, named as CompressAI names it, `ssf2020-mse-N-….pth.tar`.
-        folder: Where they go.
+        file: File with CompressAI's own name, `ssf2020-mse-N-….pth.tar`.
+        folder: Folder that `quality-N` is written to.
     Returns:
         The quality N.
     Raises:
@@ -83,16 +86,23 @@ def convert_zoo(file: Path, folder: Path) -> int:
     try:
         stored = torch.load(file, map_location="cpu", weights_only=True)
         network.load_state_dict(renamed_for_compressai(stored.get("state_dict", stored)))
-    except Exception as error:  # torch raises whatever a file of another kind leads it to
+    except Exception as error:  # torch raises various exceptions for files of other kinds
         raise UsageError(f"{file} holds no weights of CompressAI's ssf2020: {_reason(error)}") from error
-    network.update()  # only where the file has no tables
+    network.update()  # only if the file has no tables
     quality, card = int(named[1]), {"source": f"CompressAI, {file.name}"}
     _write(folder / f"quality-{quality}", network, network.state_dict(), quality, card)
     return quality
 
 
 def weights_hash(tensors: dict[str, Tensor], unit: Sequence[int] | None) -> str:
-    """SHA-256, hex, of all that decides what a stream means: weights, tables and the flow's unit."""
+    """Compute the SHA-256 of everything that decoding depends on: weights, tables and the flow's unit.
+
+    Args:
+        tensors: Weights and tables by name.
+        unit: Unit of the flow, see `PlanarFlow`.
+    Returns:
+        Hash, hex.
+    """
     return hashlib.sha256(f"{unit and list(unit)}\n{tensors_hash(tensors)}".encode()).hexdigest()
 
 
@@ -104,15 +114,15 @@ def _write(folder: Path, network: PlanarFlow, tensors: dict[str, Tensor], qualit
     try:
         folder.mkdir(parents=True, exist_ok=True)
         save_file(tensors, folder / "weights.safetensors")
-        (folder / "weights.safetensors").chmod(0o644)  # safetensors makes it the owner's alone
+        (folder / "weights.safetensors").chmod(0o644)  # safetensors creates files that only their owner can read
         (folder / "card.json").write_text(
             json.dumps(about, indent=2) + "\n"
-        )  # last: it says that the weights are there
+        )  # last, since its existence shows that the weights are complete
     except (OSError, SafetensorError) as error:
         raise UsageError(f"{folder} cannot be written: {error}") from error
 
 
 def _reason(error: Exception) -> str:
-    """The line of a message that says what is wrong: torch says first what it loads."""
+    """Line of an error message that states the cause: torch's messages begin with the file that is loaded."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[min(1, len(lines) - 1)].strip()
