@@ -115,7 +115,7 @@ def save_mean(path: Path, out: Path, only: str = "") -> int:
 
     Args:
         path: Checkpoint.
-        out: File to write; it appears complete or not at all.
+        out: File to write or replace; it appears complete or not at all.
         only: Beginning of the names of the weights to write.
     Returns:
         Step of the checkpoint.
@@ -130,8 +130,8 @@ def save_mean(path: Path, out: Path, only: str = "") -> int:
         means = {name.removeprefix(prefix): file.get_tensor(name).half() for name in names}
     if not means:
         raise UsageError(f"{path} holds no weights that begin with {only!r}")
-    with atomic_output(out) as beside:
-        save_file(means, beside, metadata={"state": json.dumps(state)})
+    with atomic_output(out, force=True) as beside:
+        save_file(means, beside, metadata={"state": json.dumps({"step": state["step"]})})
     return int(state["step"])
 
 
