@@ -16,7 +16,7 @@ SAYS = {
     "own_convolution": ["ring convolutions", "the decoder's picture is the encoder's"],
     "evaluate_own_codec": ["rounding and zlib, 16: ", "x264 medium, 28: "],
 }
-"""What each example prints, among other things."""
+"""Text that each example must print."""
 
 
 def test_each_example_is_tested_and_short() -> None:

@@ -24,7 +24,7 @@ def imports(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def test_the_contracts_are_kept() -> None:
-    """As .importlinter says them."""
+    """Run import-linter on the contracts in .importlinter."""
     environment = {"PYTHONPATH": str(ROOT), "PATH": ""}
     done = subprocess.run([sys.executable, "-c", LINT], cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0 and "5 kept, 0 broken" in done.stdout, done.stdout

@@ -1,4 +1,4 @@
-"""What the tests of training share: films of noise and a network that takes a step in a few milliseconds."""
+"""Fixtures for tests of training: films of noise, and a network whose step takes a few milliseconds."""
 
 from __future__ import annotations
 

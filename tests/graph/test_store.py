@@ -24,7 +24,7 @@ FINGERPRINTS_OF_20 = {
     32: "a2709d3c1fb7b2bb36aa403f419f61d435076ba47bf94b34bba08fb2ebf04c34",
     64: "7d2a1d0d4a8ca55d3defe813d355176cc71f9249da2b3a6c1433d57b2804928b",
 }
-"""Of the graphs with 20 neighbours in the package; they are in every film coded with them."""
+"""Fingerprints of the graphs with 20 neighbours, which films coded with them name."""
 
 
 @pytest.mark.parametrize(("nside", "k"), COMMITTED)

@@ -1,4 +1,4 @@
-"""What the encoder of P- and B-frames leaves out, since it does not pay: rate + lmbda · distortion, to the bit."""
+"""Decisions of the P- and B-frame encoder: parts are omitted unless they lower rate + lmbda · distortion."""
 
 from __future__ import annotations
 

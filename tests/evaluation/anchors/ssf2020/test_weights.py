@@ -18,7 +18,7 @@ from deepsphere_codec.evaluation.anchors.ssf2020.weights import convert_zoo, loa
 
 @pytest.fixture(scope="module")
 def file(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """As CompressAI's files are: with their names of layers, tables included, and its name."""
+    """Write a file of weights as CompressAI publishes them: its name, its layers' names, and its tables."""
     old = {"matrices.": "_matrix", "biases.": "_bias", "factors.": "_factor"}
     stored = {}
     for name, value in load_ssf(weights / "quality-3")[0].state_dict().items():
